@@ -1,0 +1,1 @@
+"""The turn graph, planners, engines, sessions and events."""

@@ -1,0 +1,1 @@
+"""Scripted dialogs, reports and comparisons."""

@@ -1,0 +1,1 @@
+"""The teacher, corpora and training of every shipped model."""

@@ -1,0 +1,1 @@
+"""Metrics on exported motion and speech, each with its interval."""

@@ -1,0 +1,1 @@
+"""The default weights, each with a card."""

@@ -1,0 +1,1 @@
+"""The body: skeleton, motion, kinematics, files. Imports nothing else of visavis."""

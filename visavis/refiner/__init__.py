@@ -1,0 +1,1 @@
+"""The diffusion refiner that puts motion in time with speech."""

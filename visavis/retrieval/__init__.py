@@ -1,0 +1,1 @@
+"""The gesture lexicon, the posing engine and the library search."""

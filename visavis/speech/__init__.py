@@ -1,0 +1,1 @@
+"""The voice: synthesis, prosody, visemes, alignment."""

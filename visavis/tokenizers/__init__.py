@@ -1,0 +1,1 @@
+"""The motion codec, the joint vocabulary and the turn language."""

@@ -1,0 +1,1 @@
+"""The browser viewer: TypeScript source and built bundle."""
