@@ -1,0 +1,491 @@
+"""The turn language: what a turn is, as data, as token ids, and back.
+
+REPLY  emotion and words        prompt: persona, recalled cards, history, the user's line
+ACT    words and gesture tags   prompt: emotion or none, candidate gestures, the clause
+MOVE   motion tokens by step    prompt: speaker or listener, emotion, a few earlier steps
+
+Every control is one id; text is SentencePiece with a leading space at every word, so that a tag can stand between
+two words without changing their pieces. `Example.mask` marks the tokens a model learns to write. Parsers are
+strict: a sequence that is not in the language gives a `Violation`, which is data, because a model wrote it.
+This module knows nothing of models, personas or gestures.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
+
+from visavis.emotion import Emotion
+
+if TYPE_CHECKING:
+    from visavis.tokenizers.vocabulary import JointVocabulary
+
+__all__ = [
+    "CUES",
+    "MAX_CANDIDATES",
+    "MAX_CARDS",
+    "MAX_CONTEXT_STEPS",
+    "MAX_HISTORY",
+    "ActPlan",
+    "ActPrompt",
+    "Candidate",
+    "Example",
+    "MovePlan",
+    "MovePrompt",
+    "MoveStep",
+    "ReplyPlan",
+    "ReplyPrompt",
+    "Segment",
+    "Tag",
+    "Violation",
+    "act_example",
+    "format_params",
+    "move_example",
+    "parse_act",
+    "parse_move",
+    "parse_params",
+    "parse_reply",
+    "reply_example",
+    "score_level",
+]
+
+MAX_CARDS: Final = 5
+MAX_HISTORY: Final = 4
+MAX_CANDIDATES: Final = 5
+MAX_CONTEXT_STEPS: Final = 4
+
+CUES: Final = (
+    "silence",
+    "speech",
+    "stress",
+    "boundary",
+    "stroke ahead",
+    "clip",
+    "tail",
+    "partner speaks",
+    "partner pauses",
+    "partner laughs",
+    "listener turn-start",
+)
+
+Value = str | int | float
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something recalled for the model to choose from: a card's fact sentence or a gesture's gloss; score in [0, 1]."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a reply; a quoted one is, word for word, a piece of a card in the prompt."""
+
+    text: str
+    quoted: bool = False
+
+
+@dataclass(frozen=True)
+class ReplyPrompt:
+    """What REPLY reads.
+
+    cards: best first, at most `MAX_CARDS` are used; history: (speaker, text) with speaker "user" or "agent", oldest
+    first, the last `MAX_HISTORY` are used; user: the line to answer.
+    """
+
+    name: str
+    role: str
+    cards: Sequence[Candidate]
+    history: Sequence[tuple[str, str]]
+    user: str
+
+    def ids(self, vocabulary: JointVocabulary, budget: int = 480) -> list[int]:
+        """The prompt's ids, at most `budget`: beyond it the oldest history goes first, then the worst cards, then
+        the beginning of the user's line."""
+        control, encode = vocabulary.control, vocabulary.encode_text
+        head = [control("bos"), control("reply"), control("persona"), *encode(f"{self.name}, {self.role}.")[:64]]
+        cards = [
+            [control("card"), score_id(vocabulary, card.score), *encode(card.text)] for card in self.cards[:MAX_CARDS]
+        ]
+        history = [[control(speaker), *encode(text)] for speaker, text in list(self.history)[-MAX_HISTORY:]]
+        line = encode(self.user)
+        room = budget - len(head) - 2
+        while history and _size(cards) + _size(history) + len(line) > room:
+            history.pop(0)
+        while len(cards) > 1 and _size(cards) + len(line) > room:
+            cards.pop()
+        if cards and len(cards[0]) > room // 2:
+            cards = []
+        line = line[max(0, len(line) - room + _size(cards)) :]
+        return [*head, *_flat(cards), *_flat(history), control("user"), *line, control("agent")]
+
+
+@dataclass(frozen=True)
+class ReplyPlan:
+    """What REPLY writes: how it feels and what it says."""
+
+    emotion: Emotion
+    segments: Sequence[Segment]
+
+    @property
+    def text(self) -> str:
+        """The words, without quote marks."""
+        return " ".join(segment.text for segment in self.segments)
+
+    def ids(self, vocabulary: JointVocabulary) -> list[int]:
+        """The output's ids, `<|end|>` included."""
+        ids = emotion_ids(vocabulary, self.emotion)
+        for segment in self.segments:
+            pieces = vocabulary.encode_text(segment.text)
+            ids += [vocabulary.control("quote"), *pieces, vocabulary.control("/quote")] if segment.quoted else pieces
+        return [*ids, vocabulary.control("end")]
+
+
+@dataclass(frozen=True)
+class ActPrompt:
+    """What ACT reads: the clause, its emotion (None: the model chooses) and candidate glosses, best first."""
+
+    text: str
+    emotion: Emotion | None
+    candidates: Sequence[Candidate]
+
+    def ids(self, vocabulary: JointVocabulary) -> list[int]:
+        """The prompt's ids."""
+        control, encode = vocabulary.control, vocabulary.encode_text
+        felt = [control("unfelt")] if self.emotion is None else emotion_ids(vocabulary, self.emotion)
+        shown = [
+            [control("candidate"), score_id(vocabulary, candidate.score), *encode(candidate.text)]
+            for candidate in self.candidates[:MAX_CANDIDATES]
+        ]
+        head = [control("bos"), control("act"), *felt, *_flat(shown)]
+        return [*head, control("say"), *encode(self.text), control("agent")]
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A gesture set before a word.
+
+    gloss: its name; word: index of the word in `text.split()` that it stands before; params: e.g. {"size_m": 0.9}.
+    """
+
+    gloss: str
+    word: int
+    params: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ActPlan:
+    """What ACT writes. `emotion` is None when the prompt gave it."""
+
+    emotion: Emotion | None
+    text: str
+    tags: Sequence[Tag]
+
+    def ids(self, vocabulary: JointVocabulary) -> list[int]:
+        """The output's ids, `<|end|>` included; begins with the emotion if there is one."""
+        return self._render(vocabulary).ids
+
+    def _render(self, vocabulary: JointVocabulary) -> Example:
+        """Ids, and a mask over the choices: emotion, whether a word or a tag comes next, the tag, the end."""
+        control = vocabulary.control
+        ids = [] if self.emotion is None else emotion_ids(vocabulary, self.emotion)
+        mask = [True] * len(ids)
+        tags: dict[int, list[Tag]] = {}
+        for tag in self.tags:
+            tags.setdefault(tag.word, []).append(tag)
+        words = vocabulary.encode_words(self.text)
+        for index, (_, _, pieces) in enumerate(words):
+            for tag in tags.get(index, ()):
+                written = tag_ids(vocabulary, tag)
+                ids += written
+                mask += [True] * len(written)
+            ids += pieces
+            mask += [place == 0 for place in range(len(pieces))]
+        return Example([*ids, control("end")], [*mask, True])
+
+
+@dataclass(frozen=True)
+class MoveStep:
+    """One step of 4 frames.
+
+    words: text whose onset lies `3` steps ahead, often ""; cue: index into `CUES`; codes: core, left, right;
+    forced: which of the codes come from a clip, and so are given and not learnt.
+    """
+
+    words: str
+    cue: int
+    codes: tuple[int, int, int]
+    forced: tuple[bool, bool, bool] = (False, False, False)
+
+
+@dataclass(frozen=True)
+class MovePrompt:
+    """What MOVE reads: who moves, its emotion, and the last steps before (at most `MAX_CONTEXT_STEPS`)."""
+
+    mode: Literal["speak", "listen"]
+    emotion: Emotion
+    context: Sequence[MoveStep] = ()
+
+    def ids(self, vocabulary: JointVocabulary) -> list[int]:
+        """The prompt's ids."""
+        head = [vocabulary.control("bos"), vocabulary.control(self.mode), *emotion_ids(vocabulary, self.emotion)]
+        context = _flat([step_ids(vocabulary, step) for step in list(self.context)[-MAX_CONTEXT_STEPS:]])
+        return [*head, *context, vocabulary.control("now")]
+
+
+@dataclass(frozen=True)
+class MovePlan:
+    """What MOVE writes: every step of the turn, in order."""
+
+    steps: Sequence[MoveStep]
+
+    def ids(self, vocabulary: JointVocabulary) -> list[int]:
+        """The output's ids, `<|end|>` included."""
+        return [*_flat([step_ids(vocabulary, step) for step in self.steps]), vocabulary.control("end")]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A training sequence: mask[i] is true where ids[i] is to be learnt (never in the prompt)."""
+
+    ids: list[int]
+    mask: list[bool]
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Where a written sequence leaves the turn language."""
+
+    position: int
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"expected {self.expected} at token {self.position}, found {self.found}"
+
+
+def reply_example(prompt: ReplyPrompt, plan: ReplyPlan, vocabulary: JointVocabulary) -> Example:
+    """A REPLY to learn from: everything the model writes counts."""
+    return _join(prompt.ids(vocabulary), plan.ids(vocabulary))
+
+
+def act_example(prompt: ActPrompt, plan: ActPlan, vocabulary: JointVocabulary) -> Example:
+    """An ACT to learn from: the choices count; pieces inside a word are forced and do not."""
+    before, written = prompt.ids(vocabulary), plan._render(vocabulary)
+    return Example(before + written.ids, [False] * len(before) + written.mask)
+
+
+def move_example(prompt: MovePrompt, plan: MovePlan, vocabulary: JointVocabulary) -> Example:
+    """A MOVE to learn from: only motion tokens that no clip forces count."""
+    ids = prompt.ids(vocabulary)
+    mask = [False] * len(ids)
+    for step in plan.steps:
+        written = step_ids(vocabulary, step)
+        ids += written
+        mask += [False] * (len(written) - 3) + [not forced for forced in step.forced]
+    return Example([*ids, vocabulary.control("end")], [*mask, False])
+
+
+def parse_reply(ids: Sequence[int], vocabulary: JointVocabulary) -> ReplyPlan | Violation:
+    """The reply that `ids` write (from the emotion to `<|end|>`), or where they stop being one."""
+    cursor = _Cursor(ids, vocabulary)
+    emotion = cursor.emotion()
+    if isinstance(emotion, Violation):
+        return emotion
+    segments: list[Segment] = []
+    while True:
+        quoted = cursor.take("quote")
+        text = cursor.text()
+        if text:
+            segments.append(Segment(text, quoted))
+        if quoted:
+            if not text:
+                return cursor.violation("text inside the quote")
+            if not cursor.take("/quote"):
+                return cursor.violation("<|/quote|>")
+        elif cursor.take("end"):
+            break
+        elif not cursor.sees("quote"):
+            return cursor.violation("text, <|quote|> or <|end|>")
+    if not segments:
+        return cursor.violation("words")
+    return cursor.finish(ReplyPlan(emotion, tuple(segments)))
+
+
+def parse_act(ids: Sequence[int], vocabulary: JointVocabulary, unfelt: bool) -> ActPlan | Violation:
+    """The act that `ids` write, or where they stop being one; `unfelt`: the prompt left the emotion open."""
+    cursor = _Cursor(ids, vocabulary)
+    emotion: Emotion | None = None
+    if unfelt:
+        felt = cursor.emotion()
+        if isinstance(felt, Violation):
+            return felt
+        emotion = felt
+    texts: list[str] = []
+    tags: list[Tag] = []
+    while not cursor.take("end"):
+        if cursor.take("gesture"):
+            tag = cursor.tag(sum(len(text.split()) for text in texts))
+            if isinstance(tag, Violation):
+                return tag
+            tags.append(tag)
+        elif text := cursor.text():
+            texts.append(text)
+        else:
+            return cursor.violation("text, <|gesture|> or <|end|>")
+    text = " ".join(texts)
+    if any(tag.word >= len(text.split()) for tag in tags):
+        return cursor.violation("a word after the last gesture")
+    return cursor.finish(ActPlan(emotion, text, tuple(tags)))
+
+
+def parse_move(ids: Sequence[int], vocabulary: JointVocabulary) -> MovePlan | Violation:
+    """The steps that `ids` write (after `<|now|>`), or where they stop being steps."""
+    cursor = _Cursor(ids, vocabulary)
+    steps: list[MoveStep] = []
+    while not cursor.take("end"):
+        words = cursor.text()
+        cue = vocabulary.cue_of(cursor.here)
+        if cue is None:
+            return cursor.violation("a cue")
+        cursor.position += 1
+        codes = []
+        for part in vocabulary.parts:
+            found = vocabulary.motion_of(cursor.here)
+            if found is None or found[0] != part:
+                return cursor.violation(f"a {part} token")
+            codes.append(found[1])
+            cursor.position += 1
+        steps.append(MoveStep(words, cue, (codes[0], codes[1], codes[2])))
+    return cursor.finish(MovePlan(tuple(steps)))
+
+
+def score_level(score: float) -> int:
+    """A score in [0, 1] as one of ten levels."""
+    return min(9, max(0, int(10 * score + 1e-9)))
+
+
+def score_id(vocabulary: JointVocabulary, score: float) -> int:
+    """The id of a score's level, `<|s0|>` to `<|s9|>`."""
+    return vocabulary.control(f"s{score_level(score)}")
+
+
+def emotion_ids(vocabulary: JointVocabulary, emotion: Emotion) -> list[int]:
+    """An emotion as two ids: its name and its level."""
+    return [vocabulary.control(emotion.name), vocabulary.control(f"i{emotion.level}")]
+
+
+def tag_ids(vocabulary: JointVocabulary, tag: Tag) -> list[int]:
+    """A tag from `<|gesture|>` to `<|/gesture|>`."""
+    control, encode = vocabulary.control, vocabulary.encode_text
+    args = [[control("arg"), *encode(text)] for text in format_params(tag.params)]
+    return [control("gesture"), *encode(tag.gloss), *_flat(args), control("/gesture")]
+
+
+def step_ids(vocabulary: JointVocabulary, step: MoveStep) -> list[int]:
+    """A step: words, cue, one motion id per part; the last three ids are the motion."""
+    motion = [vocabulary.motion(part, code) for part, code in zip(vocabulary.parts, step.codes, strict=True)]
+    return [*vocabulary.encode_text(step.words), vocabulary.cue(step.cue), *motion]
+
+
+def format_params(params: Mapping[str, Value]) -> list[str]:
+    """Parameters as `key=value`; numbers with at most two decimals."""
+    return [
+        f"{key}={round(value, 2):g}" if isinstance(value, (int, float)) else f"{key}={value}"
+        for key, value in params.items()
+    ]
+
+
+def parse_params(text: str) -> tuple[str, Value] | None:
+    """One `key=value`, the value as int, float or str; None if it is not one."""
+    match = re.fullmatch(r"([a-z][a-z0-9_]*)=(\S.*)", text.strip())
+    if match is None:
+        return None
+    key, value = match.groups()
+    if re.fullmatch(r"-?\d+", value):
+        return key, int(value)
+    if re.fullmatch(r"-?\d*\.\d+", value):
+        return key, float(value)
+    return key, value
+
+
+class _Cursor:
+    """Reads ids one after the other."""
+
+    def __init__(self, ids: Sequence[int], vocabulary: JointVocabulary) -> None:
+        self.ids, self.vocabulary, self.position = list(ids), vocabulary, 0
+
+    @property
+    def here(self) -> int:
+        """The id to be read next, -1 at the end."""
+        return self.ids[self.position] if self.position < len(self.ids) else -1
+
+    def sees(self, name: str) -> bool:
+        """Whether the control `name` comes next."""
+        return self.here == self.vocabulary.control(name)
+
+    def take(self, name: str) -> bool:
+        """Read the control `name` if it comes next."""
+        seen = self.sees(name)
+        self.position += seen
+        return seen
+
+    def text(self) -> str:
+        """Read text as far as it goes, possibly none."""
+        start = self.position
+        while self.vocabulary.is_text(self.here):
+            self.position += 1
+        return self.vocabulary.decode_text(self.ids[start : self.position])
+
+    def emotion(self) -> Emotion | Violation:
+        """Read an emotion and its level."""
+        name = self.vocabulary.emotion_of(self.here)
+        if name is None:
+            return self.violation("an emotion")
+        self.position += 1
+        level = self.vocabulary.level_of(self.here)
+        if level is None:
+            return self.violation("an intensity")
+        self.position += 1
+        return Emotion(name, level / 10)
+
+    def tag(self, word: int) -> Tag | Violation:
+        """Read a tag after its `<|gesture|>`."""
+        gloss = self.text()
+        if not gloss:
+            return self.violation("a gloss")
+        params: dict[str, Value] = {}
+        while self.take("arg"):
+            param = parse_params(self.text())
+            if param is None:
+                return self.violation("key=value before it")
+            params[param[0]] = param[1]
+        if not self.take("/gesture"):
+            return self.violation("<|arg|> or <|/gesture|>")
+        return Tag(gloss, word, params)
+
+    def violation(self, expected: str) -> Violation:
+        """What should stand here."""
+        found = "the end" if self.here < 0 else self.vocabulary.name(self.here)
+        return Violation(self.position, expected, found)
+
+    def finish(self, plan: P) -> P | Violation:
+        """The plan, if nothing follows it."""
+        return plan if self.position == len(self.ids) else self.violation("nothing more")
+
+
+def _join(prompt: list[int], output: list[int]) -> Example:
+    return Example(prompt + output, [False] * len(prompt) + [True] * len(output))
+
+
+def _flat(parts: Sequence[Sequence[int]]) -> list[int]:
+    return [id_ for part in parts for id_ in part]
+
+
+def _size(parts: Sequence[Sequence[int]]) -> int:
+    return sum(len(part) for part in parts)
