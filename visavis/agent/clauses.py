@@ -1,0 +1,47 @@
+"""Clauses: the unit of streaming. The first clause speaks and moves while the next is being planned."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["split_clauses"]
+
+_STRONG = re.compile(r"[.!?;:…][\"'”’)\]]*$")
+MIN_WORDS = 4
+MAX_WORDS = 18
+
+
+def split_clauses(text: str) -> list[str]:
+    """Cut a text into clauses, in order; joined by single spaces they are the text's words again.
+
+    Sentences end a clause; a comma does once `MIN_WORDS` stand before and after it; what is still longer than
+    `MAX_WORDS` is cut there.
+    """
+    words = text.split()
+    clauses: list[list[str]] = []
+    current: list[str] = []
+    for i, word in enumerate(words):
+        current.append(word)
+        strong = bool(_STRONG.search(word)) and not _abbreviation(word)
+        soft = word.endswith((",", "—", "–")) and len(current) >= MIN_WORDS and len(words) - i - 1 >= MIN_WORDS
+        if strong or soft or len(current) >= MAX_WORDS:
+            clauses.append(current)
+            current = []
+    if current:
+        clauses.append(current)
+    return [" ".join(clause) for clause in _join_short(clauses)]
+
+
+def _abbreviation(word: str) -> bool:
+    return bool(re.fullmatch(r"(?:[A-Z]\.)+|(?:Mr|Mrs|Ms|Dr|St|e\.g|i\.e|vs|No)\.", word))
+
+
+def _join_short(clauses: list[list[str]]) -> list[list[str]]:
+    """A clause of one or two words ("Yes," "Well.") goes with the next one, so that a voice does not chop."""
+    out: list[list[str]] = []
+    for clause in clauses:
+        if out and len(out[-1]) <= 2 and len(out[-1]) + len(clause) <= MAX_WORDS:
+            out[-1] = out[-1] + clause
+        else:
+            out.append(clause)
+    return out
