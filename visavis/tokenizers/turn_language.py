@@ -106,7 +106,8 @@ class ReplyPrompt:
 
     def ids(self, vocabulary: JointVocabulary, budget: int = 480) -> list[int]:
         """The prompt's ids, at most `budget`: beyond it the oldest history goes first, then the worst cards, then
-        the beginning of the user's line."""
+        the beginning of the user's line.
+        """
         control, encode = vocabulary.control, vocabulary.encode_text
         head = [control("bos"), control("reply"), control("persona"), *encode(f"{self.name}, {self.role}.")[:64]]
         cards = [
