@@ -1,0 +1,207 @@
+"""`Avatar`: the shipped body as arrays (mesh, skin, face morphs) and how it follows a pose.
+
+The data file is made by `python -m visavis.motion.avatar_build` and holds only arrays and JSON. Skinning is linear
+blend skinning of the morphed rest mesh, as glTF defines it, so what we draw is what a glTF viewer draws.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visavis.errors import FileFormatError
+from visavis.motion import rotations as quaternion
+from visavis.motion.skeleton import Skeleton, default_skeleton
+
+__all__ = ["Avatar", "Material", "default_avatar_path", "load_avatar", "save_avatar", "vertex_normals"]
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Material:
+    """A flat colour.
+
+    Attributes:
+        name: what it is, such as `skin` or `shirt`.
+        color: sRGB red, green, blue in [0, 1].
+        roughness: 0 mirror-like .. 1 matt, as in glTF.
+    """
+
+    name: str
+    color: tuple[float, float, float]
+    roughness: float = 0.8
+
+
+def vertex_normals(positions: NDArray[np.floating], faces: NDArray[np.integer]) -> Array:
+    """(V, 3) unit normals, area-weighted over the triangles of each vertex; zero where a vertex has none."""
+    corner = positions[faces]
+    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    index = faces.ravel()
+    total = np.stack(
+        [np.bincount(index, np.repeat(normal[:, axis], 3), minlength=len(positions)) for axis in range(3)], axis=1
+    )
+    return quaternion.normalize(total)
+
+
+@dataclass(frozen=True, eq=False)
+class Avatar:
+    """A skinned mesh with face morphs, in the T-pose of `default_skeleton()`.
+
+    Legend: V vertices, F triangles, J bones, K vertices that a morph moves.
+
+    Attributes:
+        positions_m: (V, 3) float32, metres, Y up, facing +Z.
+        shade: (V, 3) float32 in [0, 1], sRGB: multiplies the material's colour (occlusion, blush).
+        faces: (F, 3) int32, counter-clockwise seen from outside, sorted by material.
+        face_material: (F,) uint8 index into `materials`.
+        materials: the palette.
+        joints: (V, 4) uint8 bones of each vertex; unused ones are 0 with weight 0.
+        weights: (V, 4) float32, not negative, sum 1, largest first.
+        morph_names: the 52 ARKit names, in the order of `Motion.face`.
+        morph_index: per morph (K,) int32 vertices it moves.
+        morph_delta_m: per morph (K, 3) float32 their displacement at weight 1.
+        head_vertices: vertices 0..head_vertices are the head's, the only ones that morphs move.
+    """
+
+    positions_m: Array
+    shade: Array
+    faces: NDArray[np.int32]
+    face_material: NDArray[np.uint8]
+    materials: tuple[Material, ...]
+    joints: NDArray[np.uint8]
+    weights: Array
+    morph_names: tuple[str, ...]
+    morph_index: tuple[NDArray[np.int32], ...]
+    morph_delta_m: tuple[Array, ...]
+    head_vertices: int
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The skeleton that the skin is bound to."""
+        return default_skeleton()
+
+    @cached_property
+    def normals(self) -> Array:
+        """(V, 3) unit normals of the rest mesh."""
+        return vertex_normals(self.positions_m, self.faces)
+
+    @cached_property
+    def face_colors(self) -> Array:
+        """(F, 3) sRGB colour of every triangle."""
+        palette = np.array([material.color for material in self.materials], np.float32)
+        return palette[self.face_material]
+
+    def morphed(self, face: NDArray[np.floating] | None) -> Array:
+        """(V, 3) rest positions with the face weights (52,) applied."""
+        out = self.positions_m.copy()
+        if face is not None:
+            for i in np.flatnonzero(np.abs(face) > 1e-4):
+                out[self.morph_index[i]] += np.float32(face[i]) * self.morph_delta_m[i]
+        return out
+
+    def pose(
+        self, rotations: NDArray[np.floating], root_m: NDArray[np.floating], face: NDArray[np.floating] | None = None
+    ) -> Array:
+        """Positions of all vertices in one pose.
+
+        Args:
+            rotations: (J, 4) unit quaternions, parent-relative, as a frame of `Motion.rotations`.
+            root_m: (3,) position of the hips in the world.
+            face: (52,) ARKit weights or None.
+        Returns:
+            (V, 3) float32 positions in the world, metres.
+        """
+        skeleton = self.skeleton
+        local = quaternion.to_matrix(rotations)
+        turned = np.empty((len(skeleton), 3, 3), np.float32)
+        place = np.empty((len(skeleton), 3), np.float32)
+        for j, parent in enumerate(skeleton.parents):
+            if parent < 0:
+                turned[j], place[j] = local[j], root_m
+            else:
+                turned[j] = turned[parent] @ local[j]
+                place[j] = place[parent] + turned[parent] @ skeleton.offsets_m[j]
+        # Inverse bind: the rest pose has no rotation, so it is only a translation.
+        shift = place - np.einsum("jab,jb->ja", turned, skeleton.rest_positions_m)
+        affine = np.concatenate([turned, shift[:, :, None]], axis=2)  # (J, 3, 4)
+        blended = np.einsum("vk,vkab->vab", self.weights, affine[self.joints])
+        moved = self.morphed(face)
+        return np.einsum("vab,vb->va", blended[:, :, :3], moved) + blended[:, :, 3]
+
+
+def default_avatar_path() -> Path:
+    """Where the shipped avatar lies."""
+    return Path(str(files("visavis.motion") / "data" / "avatar.safetensors"))
+
+
+def save_avatar(avatar: Avatar, path: str | Path) -> None:
+    """Write an avatar as safetensors; displacements are kept in float16 (steps of 0.01 mm at 20 mm)."""
+    from safetensors.numpy import save_file
+
+    counts = np.array([len(index) for index in avatar.morph_index], np.int32)
+    tensors: dict[str, NDArray[Any]] = {
+        "positions_m": avatar.positions_m.astype(np.float32),
+        "shade": np.round(avatar.shade * 255).astype(np.uint8),
+        "faces": avatar.faces.astype(np.uint16 if len(avatar.positions_m) < 65536 else np.int32),
+        "face_material": avatar.face_material,
+        "joints": avatar.joints,
+        "weights": avatar.weights.astype(np.float32),
+        "morph_counts": counts,
+        "morph_index": np.concatenate(avatar.morph_index).astype(np.int32),
+        "morph_delta_m": np.concatenate(avatar.morph_delta_m).astype(np.float16),
+    }
+    about = {
+        "materials": json.dumps([[m.name, m.color, m.roughness] for m in avatar.materials]),
+        "morph_names": json.dumps(avatar.morph_names),
+        "head_vertices": str(avatar.head_vertices),
+        "bones": json.dumps(avatar.skeleton.names),
+    }
+    save_file({name: np.ascontiguousarray(t) for name, t in tensors.items()}, str(path), metadata=about)
+
+
+@lru_cache(maxsize=4)
+def load_avatar(path: str | Path | None = None) -> Avatar:
+    """The default avatar, or one that `save_avatar` wrote.
+
+    Raises:
+        FileFormatError: the file is not an avatar, or is bound to another skeleton.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path) if path is not None else default_avatar_path()
+    try:
+        with safe_open(str(path), framework="numpy") as store:
+            about = store.metadata() or {}
+            data = {name: store.get_tensor(name) for name in store.keys()}  # noqa: SIM118 (not a dict)
+        materials = tuple(Material(n, tuple(c), r) for n, c, r in json.loads(about["materials"]))
+        morph_names, bones = tuple(json.loads(about["morph_names"])), tuple(json.loads(about["bones"]))
+        cuts = np.cumsum(data["morph_counts"])[:-1]
+        avatar = Avatar(
+            positions_m=data["positions_m"],
+            shade=data["shade"].astype(np.float32) / 255,
+            faces=data["faces"].astype(np.int32),
+            face_material=data["face_material"],
+            materials=materials,
+            joints=data["joints"],
+            weights=data["weights"],
+            morph_names=morph_names,
+            morph_index=tuple(np.split(data["morph_index"], cuts)),
+            morph_delta_m=tuple(np.split(data["morph_delta_m"].astype(np.float32), cuts)),
+            head_vertices=int(about["head_vertices"]),
+        )
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise FileFormatError(
+            f"expected an avatar written by visavis at {path}, got {error}: "
+            "rebuild the default with `python -m visavis.motion.avatar_build`"
+        ) from error
+    if bones != default_skeleton().names:
+        raise FileFormatError(f"{path} is bound to another skeleton: rebuild it with `visavis.motion.avatar_build`")
+    return avatar

@@ -1,0 +1,64 @@
+"""Puts the pieces together into an `Avatar`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from visavis.motion.avatar import Avatar, Material
+from visavis.motion.avatar_build.body import body_parts
+from visavis.motion.avatar_build.head import head_parts
+from visavis.motion.avatar_build.part import Part
+from visavis.motion.avatar_build.skin import four_largest, part_weights
+from visavis.motion.skeleton import default_skeleton
+
+__all__ = ["PALETTE", "build"]
+
+# Flat and friendly; sRGB.
+PALETTE = (
+    Material("skin", (0.925, 0.735, 0.615), 0.75),
+    Material("lips", (0.800, 0.490, 0.455), 0.6),
+    Material("mouth", (0.360, 0.120, 0.130), 0.9),
+    Material("tongue", (0.800, 0.420, 0.420), 0.6),
+    Material("teeth", (0.965, 0.955, 0.925), 0.4),
+    Material("sclera", (0.965, 0.960, 0.950), 0.3),
+    Material("iris", (0.330, 0.420, 0.300), 0.3),
+    Material("iris_rim", (0.180, 0.240, 0.190), 0.3),
+    Material("pupil", (0.060, 0.050, 0.055), 0.2),
+    Material("glint", (1.0, 1.0, 1.0), 0.2),
+    Material("lash", (0.170, 0.110, 0.095), 0.9),
+    Material("brow", (0.250, 0.160, 0.125), 0.9),
+    Material("hair", (0.300, 0.190, 0.145), 0.85),
+    Material("shirt", (0.235, 0.560, 0.585), 0.95),
+    Material("band", (0.180, 0.450, 0.480), 0.95),
+    Material("trousers", (0.235, 0.275, 0.385), 0.95),
+    Material("shoe", (0.910, 0.470, 0.375), 0.8),
+    Material("sole", (0.955, 0.945, 0.925), 0.8),
+)
+
+
+def build() -> Avatar:
+    """The default avatar; the same result on every run."""
+    head = head_parts()
+    parts: list[Part] = [*head, *body_parts()]
+    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    positions = np.concatenate([part.vertices for part in parts]).astype(np.float32)
+    faces = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=False)])
+    names = np.concatenate([part.face_materials for part in parts])
+    order = {material.name: i for i, material in enumerate(PALETTE)}
+    material = np.array([order[name] for name in names], np.uint8)
+    by_material = np.argsort(material, kind="stable")
+    joints, weights = four_largest(np.concatenate([part_weights(part) for part in parts]))
+    assert weights.shape[0] == len(positions) and default_skeleton().index("hips") == 0
+    return Avatar(
+        positions_m=positions,
+        shade=np.ones_like(positions),
+        faces=faces[by_material].astype(np.int32),
+        face_material=material[by_material],
+        materials=PALETTE,
+        joints=joints,
+        weights=weights,
+        morph_names=("none",),
+        morph_index=(np.zeros(0, np.int32),),
+        morph_delta_m=(np.zeros((0, 3), np.float32),),
+        head_vertices=int(starts[len(head)]),
+    )
