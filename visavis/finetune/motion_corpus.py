@@ -1,0 +1,238 @@
+"""The motion corpus: taught turns on disk, as features for codec and refiner and as steps for MOVE.
+
+A folder of shards, each a `.npz` of plain arrays (features (frames, 264) float16, prosody (frames, 5) float16) beside a
+`.jsonl` with one line a turn. Every shard is made from its own seed, so a run can stop, go on, or be spread over
+processes and gives the same corpus. Splits are by sentence and by performer.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visavis.agent.choreography import Choice, parts_of
+from visavis.agent.clauses import split_clauses
+from visavis.agent.grid import STEP_S, cues, forced_steps, step_count, words_by_step
+from visavis.emotion import EMOTIONS, Emotion
+from visavis.finetune.teacher import Taught, listening, speaking
+from visavis.motion.phases import Phases
+from visavis.refiner.sampler import motion_features
+from visavis.retrieval.lexicon import load_lexicon
+from visavis.retrieval.posing import Performer
+from visavis.speech import open_voice, prosody
+from visavis.speech.types import Word
+from visavis.tokenizers.codec import PARTS
+from visavis.tokenizers.turn_language import CUES, MAX_CONTEXT_STEPS, MovePlan, MovePrompt, MoveStep
+
+__all__ = ["MotionCorpus", "TaughtTurn", "build", "clause_spans", "move_examples"]
+
+log = logging.getLogger(__name__)
+
+VOICES = ("en-us", "en-us+f3", "en-us+m3", "en-us+f2", "en-us+m1", "en-us+f4")
+TRAIN_PERFORMERS = 200
+DEV_PERFORMERS = 20
+SHARD = 100
+
+
+@dataclass(frozen=True)
+class TaughtTurn:
+    """One turn of the corpus.
+
+    start, frames: where its rows are in the shard; gestures: (gloss, phases as seven times, parts).
+    """
+
+    split: str
+    mode: str
+    text: str
+    emotion: str
+    intensity: float
+    performer: int
+    speech_end_s: float
+    start: int
+    frames: int
+    words: list[tuple[str, float, float, float, float]]
+    gestures: list[tuple[str, list[float], list[str]]]
+
+    @property
+    def felt(self) -> Emotion:
+        """The emotion as one value."""
+        return Emotion(self.emotion, self.intensity)
+
+    @property
+    def spoken(self) -> list[Word]:
+        """The words with their times."""
+        return [Word(text, a, b, stress, at, 0, 0) for text, a, b, stress, at in self.words]
+
+    @property
+    def phases(self) -> list[Phases]:
+        """Sync points of the gestures."""
+        return [Phases(*times) for _, times, _ in self.gestures]
+
+
+def _performer(split: str, rng: np.random.Generator) -> tuple[int, Performer]:
+    """A performer of the split: the same number is always the same performer."""
+    low, count = (0, TRAIN_PERFORMERS) if split == "train" else (TRAIN_PERFORMERS, DEV_PERFORMERS)
+    number = low + int(rng.integers(count))
+    return number, Performer.random(np.random.default_rng(10_000 + number))
+
+
+def build(folder: Path, split: str, turns: int, seed: int = 0, listeners: float = 0.2) -> None:
+    """Make the shards of a split that are not there yet.
+
+    Args:
+        folder: of the corpus.
+        split: train or dev.
+        turns: how many.
+        seed: of sentences, performers and voices.
+        listeners: share of the turns that somebody hears instead of says.
+    """
+    from visavis.finetune.acts import generate
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lexicon = load_lexicon()
+    voices = {name: open_voice(name) for name in VOICES}
+    plans = [plan for _, plan in generate(turns, seed=seed, split=split)]
+    try:
+        for number, first in enumerate(range(0, turns, SHARD)):
+            name = f"{split}_{number:04d}"
+            if (folder / f"{name}.jsonl").exists():
+                continue
+            features, sounds, lines, at = [], [], [], 0
+            for i, plan in enumerate(plans[first : first + SHARD]):
+                rng = np.random.default_rng([seed, first + i, 0 if split == "train" else 1])
+                performer_id, performer = _performer(split, rng)
+                emotion = plan.emotion or _some_emotion(rng)
+                speech = voices[VOICES[int(rng.integers(len(VOICES)))]].speak(plan.text, emotion)
+                mode = "listen" if rng.random() < listeners else "speak"
+                taught: Taught
+                if mode == "listen":
+                    taught = listening(speech.words, speech.duration_s, emotion, performer, rng)
+                else:
+                    choices = [Choice(t.gloss, t.word, params=dict(t.params)) for t in plan.tags]
+                    taught = speaking(speech.words, speech.duration_s, emotion, choices, lexicon, performer, rng)
+                frames = len(taught.motion)
+                sound = np.zeros((frames, 5), np.float16)
+                if mode == "speak":
+                    heard = prosody(speech)[:frames]
+                    sound[: len(heard)] = heard
+                features.append(motion_features(taught.motion).astype(np.float16))
+                sounds.append(sound)
+                lines.append(TaughtTurn(
+                    split, mode, plan.text, emotion.name, emotion.intensity, performer_id,
+                    taught.speech_end_s, at, frames,
+                    [(w.text, w.start_s, w.end_s, w.stress, w.stress_s) for w in speech.words],
+                    [(p.choice.gloss, list(p.phases.times), list(parts_of(p.performance))) for p in taught.placed],
+                ))  # fmt: skip
+                at += frames
+            with open(folder / f"{name}.tmp", "wb") as file:
+                np.savez(file, features=np.concatenate(features), prosody=np.concatenate(sounds))
+            os.replace(folder / f"{name}.tmp", folder / f"{name}.npz")
+            text = "".join(json.dumps(asdict(line)) + "\n" for line in lines)
+            (folder / f"{name}.jsonl.tmp").write_text(text)
+            os.replace(folder / f"{name}.jsonl.tmp", folder / f"{name}.jsonl")
+            log.info("%s: %d turns, %.1f minutes", name, len(lines), at / 1800)
+    finally:
+        for voice in voices.values():
+            voice.close()
+
+
+def _some_emotion(rng: np.random.Generator) -> Emotion:
+    if rng.random() < 0.3:
+        return Emotion()
+    return Emotion(str(rng.choice(EMOTIONS[1:])), float(rng.integers(3, 11)) / 10)
+
+
+class MotionCorpus:
+    """All turns of one split, in memory (float16)."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        turns, features, sounds, base = [], [], [], 0
+        for path in sorted(folder.glob(f"{split}_*.jsonl")):
+            with np.load(path.with_suffix(".npz"), allow_pickle=False) as data:
+                features.append(data["features"])
+                sounds.append(data["prosody"])
+            for line in path.read_text().splitlines():
+                raw = json.loads(line)
+                raw["start"] += base
+                turns.append(TaughtTurn(**raw))
+            base += len(features[-1])
+        if not turns:
+            raise FileNotFoundError(f"no shards of split {split!r} in {folder}: make them with `visavis train corpus`")
+        self.turns: list[TaughtTurn] = turns
+        self.features: NDArray[np.float16] = np.concatenate(features)
+        self.prosody: NDArray[np.float16] = np.concatenate(sounds)
+
+    @property
+    def seconds(self) -> float:
+        """Length of all turns together."""
+        return len(self.features) / 30
+
+    def windows(self, batch: int, frames: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], list[TaughtTurn]]:
+        """Random windows inside single turns: rows (batch, frames) and the turns they are of."""
+        lengths = np.array([max(turn.frames - frames + 1, 0) for turn in self.turns], dtype=np.float64)
+        picks = rng.choice(len(self.turns), size=batch, p=lengths / lengths.sum())
+        rows = np.stack([
+            self.turns[i].start + rng.integers(0, int(lengths[i])) + np.arange(frames) for i in picks
+        ])  # fmt: skip
+        return rows, [self.turns[i] for i in picks]
+
+
+def clause_spans(
+    text: str, words: Sequence[Word], speech_end_s: float, end_step: int
+) -> list[tuple[int, int, int, int]]:
+    """Clauses of a turn as (first word, last word + 1, first step, last step + 1); the last one holds the tail.
+
+    A step belongs to the clause that contains its centre; the pause after a clause belongs to it.
+    """
+    spans, word, step = [], 0, 0
+    clauses = split_clauses(text)
+    for i, clause in enumerate(clauses):
+        last = min(word + len(clause.split()), len(words))
+        if i + 1 < len(clauses) and last < len(words):
+            until = min(step_count(words[last].start_s - STEP_S / 2), end_step)
+        else:
+            until = end_step
+        if until > step:
+            spans.append((word, last, step, until))
+        word, step = last, max(step, until)
+    return spans
+
+
+def move_examples(turn: TaughtTurn, codes: NDArray[np.integer]) -> Iterator[tuple[MovePrompt, MovePlan]]:
+    """The MOVE examples of a turn, one a clause, each with the steps before it as context.
+
+    Args:
+        turn: whose.
+        codes: (S, 3) its motion tokens.
+    """
+    words, phases = turn.spoken, turn.phases
+    total = len(codes)
+    forced = np.zeros((total, 3), bool)
+    for (_, _, parts), p in zip(turn.gestures, phases, strict=True):
+        for step in forced_steps(p, 0, total):
+            forced[step] |= [part in parts for part in PARTS]
+    listening_cues = {"speech": 7, "stress": 7, "boundary": 8, "silence": 8, "tail": 8}
+    steps: list[MoveStep] = []
+    for first_word, last_word, first, last in clause_spans(turn.text, words, turn.speech_end_s, total):
+        texts = words_by_step(words[first_word:last_word], first, last)
+        marks = cues(words, phases, first, last, turn.speech_end_s)
+        if turn.mode == "listen":
+            marks = [listening_cues[CUES[mark]] for mark in marks]
+        clause = [
+            MoveStep(
+                texts[i], marks[i], tuple(int(c) for c in codes[first + i]), tuple(bool(f) for f in forced[first + i])
+            )  # type: ignore[arg-type]
+            for i in range(last - first)
+        ]
+        prompt = MovePrompt(
+            "listen" if turn.mode == "listen" else "speak", turn.felt, tuple(steps[-MAX_CONTEXT_STEPS:])
+        )
+        yield prompt, MovePlan(tuple(clause))
+        steps += clause

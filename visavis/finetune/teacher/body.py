@@ -1,0 +1,158 @@
+"""Head, spine and posture of the teacher: what the words, the emotion and the partner do to them.
+
+Angles are radians as rotation vectors (x: nod down is positive, y: turn left is positive, z: tilt to the right
+shoulder is negative) added to the idle pose, spread over the bones. Sources: McClave 2000 (head movements with
+negation, uncertainty, inclusivity), Dael et al. 2012 (posture and emotion), Ward and Tsukahara 2000 (backchannels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from visavis.emotion import Emotion
+from visavis.finetune.teacher.beats import word_class
+from visavis.motion.motion import FPS
+from visavis.speech.types import Word
+
+__all__ = ["bump", "emotion_posture", "listener_tracks", "nod", "shake", "speaker_tracks"]
+
+Array = NDArray[np.float32]
+
+# emotion: (head rotation, spine rotation, shoulders' lift) at full intensity, in degrees
+_POSTURE: dict[str, tuple[tuple[float, float, float], tuple[float, float, float], float]] = {
+    "neutral": ((0, 0, 0), (0, 0, 0), 0),
+    "joy": ((-6, 0, 3), (-4, 0, 0), 2),
+    "sadness": ((17, 0, 5), (9, 0, 0), -5),
+    "anger": ((7, 0, 0), (9, 0, 0), 5),
+    "fear": ((-4, 5, 0), (-8, 4, 0), 11),
+    "surprise": ((-9, 0, 0), (-7, 0, 0), 6),
+    "disgust": ((3, 15, -6), (-6, 6, 0), 3),
+}
+
+
+def emotion_posture(emotion: Emotion) -> tuple[Array, Array, float]:
+    """Head (3,) and spine (3,) offsets as rotation vectors and the shoulders' lift, radians."""
+    head, spine, lift = _POSTURE[emotion.name]
+    k = np.float32(np.radians(1.0) * emotion.intensity)
+    return np.array(head, np.float32) * k, np.array(spine, np.float32) * k, float(lift * k)
+
+
+def bump(frames: int, at_s: float, rise_s: float, fall_s: float) -> Array:
+    """(T,) a smooth bump of height 1 at `at_s`."""
+    t = np.arange(frames, dtype=np.float32) / FPS - at_s
+    x = np.where(t < 0, t / rise_s, t / fall_s)
+    return np.where(np.abs(x) < 1, 0.5 * (1 + np.cos(np.pi * np.clip(x, -1, 1))), 0.0).astype(np.float32)
+
+
+def _oscillation(frames: int, at_s: float, cycles: float, hz: float) -> Array:
+    t = np.arange(frames, dtype=np.float32) / FPS - at_s
+    length = cycles / hz
+    window = np.where((t > 0) & (t < length), np.sin(np.pi * np.clip(t / length, 0, 1)) ** 0.6, 0.0)
+    return (np.sin(2 * np.pi * hz * t) * window).astype(np.float32)
+
+
+def nod(frames: int, at_s: float, rng: np.random.Generator, size: float = 1.0) -> Array:
+    """(T, 3) one to three nods from `at_s`."""
+    out = np.zeros((frames, 3), np.float32)
+    out[:, 0] = (
+        np.radians(rng.uniform(6, 12)) * size * _oscillation(frames, at_s, rng.integers(1, 4), rng.uniform(1.6, 2.4))
+    )
+    return out
+
+
+def shake(frames: int, at_s: float, rng: np.random.Generator, size: float = 1.0) -> Array:
+    """(T, 3) a shake of the head from `at_s`."""
+    out = np.zeros((frames, 3), np.float32)
+    out[:, 1] = (
+        np.radians(rng.uniform(7, 13)) * size * _oscillation(frames, at_s, rng.integers(1, 3), rng.uniform(1.4, 2.2))
+    )
+    return out
+
+
+def _drift(frames: int, rng: np.random.Generator, degrees: float, seconds: float) -> Array:
+    """(T, 3) slow smooth noise with this standard deviation."""
+    pad = int(3 * seconds * FPS)
+    x = gaussian_filter1d(rng.normal(size=(frames + 2 * pad, 3)), seconds * FPS, axis=0)[pad : pad + frames]
+    return (x / (x.std() + 1e-6) * np.radians(degrees)).astype(np.float32)
+
+
+def speaker_tracks(
+    words: Sequence[Word],
+    frames: int,
+    emotion: Emotion,
+    rng: np.random.Generator,
+    *,
+    liveliness: float,
+    quiet: Sequence[tuple[float, float]] = (),
+) -> tuple[Array, Array]:
+    """Head (T, 3) and spine (T, 3) of a speaker.
+
+    Args:
+        words: with stress times.
+        frames: T.
+        emotion: sets posture and size.
+        rng: makes every choice.
+        liveliness: 1 for a moderate speaker.
+        quiet: (from_s, to_s) where a gesture moves the head itself.
+    """
+    head = _drift(frames, rng, 1.6 * liveliness, 0.55)
+    spine = _drift(frames, rng, 0.8 * liveliness, 1.1)
+    for word in words:
+        if word.stress < 0.5 or any(a < word.stress_s < b for a, b in quiet):
+            continue
+        kind, at = word_class(word.text), word.stress_s
+        beat = bump(frames, at, rng.uniform(0.15, 0.25), rng.uniform(0.25, 0.45))
+        strength = liveliness * rng.uniform(0.5, 1.4) * word.stress
+        if kind == "negation":
+            head += shake(frames, at - 0.2, rng, liveliness)
+        elif kind == "uncertain":
+            head[:, 2] += np.radians(7) * strength * beat * rng.choice([-1, 1])
+        elif kind in ("whole", "large"):  # a lateral sweep for inclusivity
+            head[:, 1] += np.radians(7) * strength * beat * rng.choice([-1, 1])
+        elif kind == "partner":
+            head[:, 0] += np.radians(4) * strength * beat
+            spine[:, 0] += np.radians(3.5) * strength * beat
+        elif kind == "up":
+            head[:, 0] -= np.radians(7) * strength * beat
+        elif kind == "there":
+            head[:, 1] += np.radians(9) * strength * beat * rng.choice([-1, 1])
+        elif rng.random() < 0.7:
+            head[:, 0] += np.radians(5) * strength * beat
+            spine[:, 0] += np.radians(1.2) * strength * beat
+    head_posture, spine_posture, _ = emotion_posture(emotion)
+    # away while the words are found, back for the last ones (Kendon 1967)
+    side = rng.choice([-1, 1])
+    start = bump(frames, 0.15, 0.5, rng.uniform(0.8, 1.5))
+    head[:, 1] += np.radians(rng.uniform(2, 8)) * liveliness * side * start
+    head[:, 0] += np.radians(rng.uniform(-2, 4)) * start
+    return head + head_posture, spine + spine_posture
+
+
+def listener_tracks(
+    partner: Sequence[Word], frames: int, emotion: Emotion, rng: np.random.Generator, *, liveliness: float
+) -> tuple[Array, Array, list[float]]:
+    """Head (T, 3), spine (T, 3) and the times of the nods of a listener.
+
+    An oracle: it knows the partner's words and pauses before they come.
+    """
+    head = _drift(frames, rng, 1.0 * liveliness, 0.8)
+    spine = _drift(frames, rng, 0.7, 1.4)
+    nods: list[float] = []
+    for i, word in enumerate(partner):
+        pause = partner[i + 1].start_s - word.end_s if i + 1 < len(partner) else 1.0
+        border = pause > 0.12 or word.text[-1:] in ".,!?;:"
+        if border and rng.random() < (0.75 if pause > 0.2 else 0.4) * min(1.0, liveliness):
+            at = word.end_s + rng.uniform(-0.15, 0.2)
+            if nods and at - nods[-1] < 1.0:
+                continue
+            head += shake(frames, at, rng, 0.7) if word_class(word.text) == "negation" else nod(frames, at, rng, 0.8)
+            nods.append(at)
+        elif word.text.endswith("?"):
+            head[:, 2] += np.radians(6) * bump(frames, word.end_s, 0.4, 1.0) * rng.choice([-1, 1])
+    head_posture, spine_posture, _ = emotion_posture(emotion)
+    spine[:, 0] += np.radians(rng.uniform(0, 4))  # listeners lean in a little
+    return head + head_posture, spine + spine_posture, nods
