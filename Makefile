@@ -1,0 +1,43 @@
+# Two commands do all the set-up: `make demo` runs the page, `make test` the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# What leaves the machine by default: nothing.
+export GRADIO_ANALYTICS_ENABLED := False
+export HF_HUB_OFFLINE := 1
+export LANGSMITH_TRACING := false
+export DO_NOT_TRACK := 1
+
+.PHONY: setup demo test check soak clean viewer
+
+setup: $(STAMP)
+
+# torch first and by its pin: an open range would bring several GB of CUDA packages.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[speech,ui,serve,eval,train,dev]'
+	touch $(STAMP)
+
+demo: setup
+	$(BIN)/visavis ui
+
+test: setup
+	$(BIN)/python -m pytest -q -p no:cacheprovider
+
+check: setup
+	$(BIN)/ruff check visavis tests
+	$(BIN)/ruff format --check -q visavis tests
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -p no:cacheprovider
+
+# Long runs: the measurements behind the figures in README.md and LOG.md.
+soak: setup
+	$(BIN)/python -m pytest -q -p no:cacheprovider -m 'slow or not slow' --timeout 1800
+
+viewer:
+	cd visavis/viewer && npm ci --no-fund --no-audit && npm run build
+
+clean:
+	rm -rf build dist *.egg-info

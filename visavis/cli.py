@@ -1,0 +1,266 @@
+"""The commands of visavis. `--help` loads no model and no heavy library; each command imports what it needs.
+
+Exit status: 0; 2 for misuse (one clear line); 1 for a failure of ours or of a service.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from visavis import __version__
+from visavis.errors import ServiceError, UsageError
+
+__all__ = ["main"]
+
+# Nothing leaves the machine unless the user asks for it.
+_PRIVATE = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "LANGSMITH_TRACING": "false",
+    "LANGCHAIN_TRACING_V2": "false",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}: see `{self.prog} --help`")
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("options of every turn")
+    group.add_argument("--persona", default="guide", metavar="NAME|FILE", help="who speaks (default: guide)")
+    group.add_argument("--voice", default=None, metavar="VOICE", help="espeak voice, `silent`, or a server's URL")
+    group.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same machine, same result")
+    group.add_argument("--no-refine", action="store_true", help="leave the diffusion refiner out")
+    group.add_argument("--no-gestures", action="store_true", help="no semantic gestures")
+    group.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    group.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _agent(args: argparse.Namespace) -> Any:
+    from visavis.agent import Agent
+
+    return Agent(
+        persona=args.persona,
+        voice=args.voice,
+        model=args.model,
+        seed=args.seed,
+        refine=not args.no_refine,
+        gestures=not args.no_gestures,
+    )
+
+
+def _report(args: argparse.Namespace, turn: Any, folder: Path | None) -> None:
+    if args.json:
+        print(turn.record.model_dump_json())
+    elif not args.quiet:
+        print(turn.text)
+        felt = turn.record.clauses[0] if turn.record.clauses else None
+        made = ", ".join(f"{g.gloss} at {g.stroke_s:.2f} s" for g in turn.gestures) or "none"
+        if felt:
+            print(f"  emotion: {felt.emotion} {felt.intensity:.1f}   gestures: {made}")
+        for line in turn.record.degraded:
+            print(f"  degraded: {line}")
+        if folder:
+            print(f"  {turn.record.duration_s:.1f} s in {folder}")
+
+
+def _say(args: argparse.Namespace) -> int:
+    with _agent(args) as agent:
+        turn = agent.say(args.text)
+        folder = turn.save(args.out) if args.out else None
+        _report(args, turn, folder)
+    return 0
+
+
+def _chat(args: argparse.Namespace) -> int:
+    with _agent(args) as agent:
+        session = agent.session()
+        lines = [args.once] if args.once is not None else _typed(agent.persona.name, args.quiet)
+        for number, line in enumerate(lines):
+            turn = session.answer(line)
+            folder = None
+            if args.out:
+                folder = turn.save(Path(args.out) if args.once is not None else Path(args.out) / f"{number + 1:03d}")
+            _report(args, turn, folder)
+    return 0
+
+
+def _typed(name: str, quiet: bool) -> Any:
+    if not quiet and sys.stdin.isatty():
+        print(f"You talk to {name}. An empty line ends the conversation.")
+    while True:
+        try:
+            line = input("> " if sys.stdin.isatty() else "")
+        except EOFError:
+            return
+        if not line.strip():
+            return
+        yield line
+
+
+def _ui(args: argparse.Namespace) -> int:
+    from visavis.ui.page import launch
+
+    with _agent(args) as agent:
+        launch(agent, host=args.host, port=args.port)
+    return 0
+
+
+def _library(args: argparse.Namespace) -> int:
+    from visavis.retrieval.lexicon import load_lexicon
+
+    lexicon = load_lexicon()
+    if args.action == "list":
+        rows = [{"gloss": g.gloss, "meaning": g.meaning, "type": g.kind, "clips": [g.gloss]} for g in lexicon.values()]
+        if args.json:
+            print(json.dumps(rows))
+        else:
+            for row in rows:
+                print(f"{row['gloss']:20} {row['type']:11} {row['meaning']}")
+    elif args.action == "search":
+        from visavis.retrieval.index import GestureIndex
+
+        found = [
+            {"gloss": c.text, "meaning": lexicon[c.text].meaning, "clip": c.text, "score": round(c.score, 4)}
+            for c in GestureIndex.default().candidates(_text(args.what), k=args.k)
+        ]
+        if args.json:
+            print(json.dumps(found))
+        else:
+            for hit in found:
+                print(f"{hit['score']:.2f}  {hit['gloss']:20} {hit['meaning']}")
+    else:
+        return _show(lexicon, args)
+    return 0
+
+
+def _show(lexicon: Any, args: argparse.Namespace) -> int:
+    if args.what not in lexicon:
+        raise UsageError(f"no gesture {args.what!r} in the library: `visavis library list` names them all")
+    gesture = lexicon[args.what]
+    print(f"{gesture.gloss} ({gesture.kind}): {gesture.meaning}")
+    if args.png:
+        from visavis.motion.contact_sheet import contact_sheet
+        from visavis.retrieval.posing import Performer, perform
+
+        performance = perform(gesture, Performer.neutral())
+        p = performance.phases
+        times = {"ready": p.ready_s, "stroke start": p.stroke_start_s, "stroke": p.stroke_s, "relax": p.relax_s}
+        frames = [min(round(t * 30), len(performance.motion) - 1) for t in times.values()]
+        contact_sheet(performance.motion, frames, list(times), Path(args.png), views=("front", "side"))
+        print(f"  {args.png}")
+    return 0
+
+
+def _text(value: str | None) -> str:
+    if not value or not value.strip():
+        raise UsageError("expected a text to search for; got nothing: visavis library search TEXT")
+    return value
+
+
+def _eval(args: argparse.Namespace) -> int:
+    from visavis.evals.runner import run_files
+
+    return run_files(
+        [Path(f) for f in args.files], Path(args.out), seed=args.seed, repeat=args.repeat, as_json=args.json
+    )
+
+
+def _train(args: argparse.Namespace) -> int:
+    from visavis.finetune.commands import train
+
+    train(args.what, Path(args.out), smoke=args.smoke)
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from visavis.doctor import examine
+
+    rows = examine()
+    if args.json:
+        print(json.dumps(rows))
+    else:
+        for row in rows:
+            print(f"{row['status']:8} {row['what']:22} {row['detail']}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="visavis", description="An embodied partner for two-person conversation.")
+    parser.add_argument("--version", action="version", version=f"visavis {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    say = add("say", _say, "the avatar says TEXT as given: voice, gestures, face and body")
+    say.add_argument("text", metavar="TEXT")
+    say.add_argument("--out", metavar="DIR", help="write the folder of the turn")
+    _common(say)
+
+    chat = add("chat", _chat, "a conversation in the terminal")
+    chat.add_argument("--once", metavar="TEXT", help="answer one line and exit")
+    chat.add_argument("--out", metavar="DIR", help="write a folder for every turn")
+    _common(chat)
+
+    ui = add("ui", _ui, "the web page: chat on one side, the avatar on the other")
+    ui.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
+    ui.add_argument("--port", type=int, default=7860, metavar="N")
+    _common(ui)
+
+    library = add("library", _library, "the motion library: list, search TEXT, show GLOSS [--png FILE]")
+    library.add_argument("action", choices=("list", "search", "show"))
+    library.add_argument("what", nargs="?", metavar="TEXT|GLOSS")
+    library.add_argument("-k", type=int, default=5, metavar="N", help="how many to find")
+    library.add_argument("--png", metavar="FILE", help="draw the gesture")
+    library.add_argument("--json", action="store_true", help="print JSON")
+
+    evaluate = add("eval", _eval, "run scripted dialogs and check what the avatar says and does")
+    evaluate.add_argument("action", choices=("run",))
+    evaluate.add_argument("files", nargs="*", metavar="FILE", help="dialogs in YAML (default: the shipped five)")
+    evaluate.add_argument("--out", required=True, metavar="DIR")
+    evaluate.add_argument("--repeat", type=int, default=1, metavar="K")
+    evaluate.add_argument("--seed", type=int, default=0, metavar="N")
+    evaluate.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+
+    train = add("train", _train, "make a corpus or train a model of the default")
+    train.add_argument("what", choices=("corpus", "codec", "planner", "refiner"))
+    train.add_argument("--out", default="runs", metavar="DIR", help="corpora, checkpoints and weights (default: runs)")
+    train.add_argument("--smoke", action="store_true", help="a minute on tiny data, to see that it runs")
+
+    doctor = add("doctor", _doctor, "what is installed, what would be used and why, what is missing")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the return value is the exit status."""
+    for name, value in _PRIVATE.items():
+        os.environ.setdefault(name, value)
+    try:
+        args = _parser().parse_args(argv)
+        return int(args.run(args))
+    except UsageError as error:
+        print(f"visavis: {error}", file=sys.stderr)
+        return 2
+    except ServiceError as error:
+        print(f"visavis: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
