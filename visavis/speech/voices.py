@@ -1,0 +1,40 @@
+"""Voices by name."""
+
+from __future__ import annotations
+
+from visavis.errors import UsageError
+from visavis.speech.cache import CachedVoice, KeyedVoice, SpeechCache, cache_folder
+from visavis.speech.types import Voice
+
+__all__ = ["open_voice"]
+
+
+def open_voice(name: str, cache: bool = True) -> Voice:
+    """Open a voice.
+
+    Args:
+        name: `silent` (no sound, times by rule), an espeak-ng voice such as `en-us` or `en-us+f3`, or the address of a
+            speech server with OpenAI's `/v1/audio/speech`, `http://127.0.0.1:8880/v1?model=kokoro&voice=af_heart`.
+        cache: keep what was spoken on disk as well; in memory it is always kept for the voice's lifetime.
+
+    Raises:
+        MissingExtraError: espeak-ng is asked for and the extra `speech` is not installed.
+        UsageError: there is no such voice.
+        VoiceError: the voice does not work.
+    """
+    voice: KeyedVoice
+    if not isinstance(name, str) or not name.strip():
+        raise UsageError(f"expected a voice such as 'en-us+f3', 'silent' or 'http://...', got {name!r}")
+    if name == "silent":
+        from visavis.speech.silent import SilentVoice
+
+        return CachedVoice(SilentVoice(), SpeechCache(None))
+    if name.startswith(("http://", "https://")):
+        from visavis.speech.http_voice import HttpVoice
+
+        voice = HttpVoice(name)
+    else:
+        from visavis.speech.espeak import EspeakVoice
+
+        voice = EspeakVoice(name)
+    return CachedVoice(voice, SpeechCache(cache_folder() / "speech" if cache else None))
