@@ -123,14 +123,15 @@ def _rasterise(
 
 def _lit(positions: Array, faces: NDArray[np.int32], points: Array, normals: Array) -> Array:
     """(N,) share of the key light that reaches each point: a soft-edged shadow map seen from the light."""
-    centre = 0.5 * (positions.max(axis=0) + positions.min(axis=0))
+    # Only what is seen needs the map; what throws shadows from outside it is cut off at its edge.
+    centre = 0.5 * (points.max(axis=0) + points.min(axis=0))
     up = np.array([0, 1, 0], np.float32)
     right = np.cross(up, KEY_LIGHT)
     right /= np.linalg.norm(right)
     rows = np.stack([right, np.cross(KEY_LIGHT, right), KEY_LIGHT]).astype(np.float32)
     seen = (positions - centre) @ rows.T
     side = 420
-    reach = float(np.abs(seen[:, :2]).max()) * 1.02
+    reach = float(np.abs((points - centre) @ rows[:2].T).max()) * 1.05
     scale = side / (2 * reach)
 
     def to_map(p: Array) -> Array:

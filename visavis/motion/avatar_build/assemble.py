@@ -7,8 +7,10 @@ import numpy as np
 from visavis.motion.avatar import Avatar, Material
 from visavis.motion.avatar_build.body import body_parts
 from visavis.motion.avatar_build.head import head_parts
+from visavis.motion.avatar_build.morphs import face_morphs
 from visavis.motion.avatar_build.part import Part
 from visavis.motion.avatar_build.skin import four_largest, part_weights
+from visavis.motion.face import ARKIT_NAMES
 from visavis.motion.skeleton import default_skeleton
 
 __all__ = ["PALETTE", "build"]
@@ -48,6 +50,7 @@ def build() -> Avatar:
     material = np.array([order[name] for name in names], np.uint8)
     by_material = np.argsort(material, kind="stable")
     joints, weights = four_largest(np.concatenate([part_weights(part) for part in parts]))
+    morph_index, morph_delta_m = face_morphs(head)
     assert weights.shape[0] == len(positions) and default_skeleton().index("hips") == 0
     return Avatar(
         positions_m=positions,
@@ -57,8 +60,8 @@ def build() -> Avatar:
         materials=PALETTE,
         joints=joints,
         weights=weights,
-        morph_names=("none",),
-        morph_index=(np.zeros(0, np.int32),),
-        morph_delta_m=(np.zeros((0, 3), np.float32),),
+        morph_names=ARKIT_NAMES,
+        morph_index=morph_index,
+        morph_delta_m=morph_delta_m,
         head_vertices=int(starts[len(head)]),
     )
