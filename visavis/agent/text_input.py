@@ -1,0 +1,65 @@
+"""What may be said: the checks on text from outside, each with one clear sentence."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from importlib.resources import files
+
+import yaml
+
+from visavis.errors import TextError
+
+__all__ = ["LONGEST_TEXT", "checked_text", "other_language"]
+
+LONGEST_TEXT = 5_000
+_HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
+
+
+def checked_text(text: object, *, what: str = "text", english: bool = True) -> str:
+    """The text with white space folded and invisible characters removed.
+
+    Raises:
+        TextError: it is no string, empty, too long, holds control characters or (with `english`) another language.
+    """
+    if not isinstance(text, str):
+        raise TextError(f"expected {what} as a string; got {type(text).__name__}")
+    if len(text) > LONGEST_TEXT:
+        raise TextError(f"expected at most {LONGEST_TEXT:,} characters of {what}; got {len(text):,}: split it")
+    for char in text:
+        if unicodedata.category(char) in ("Cc", "Cs") and char not in "\t\n\r":
+            raise TextError(f"expected printable {what}; got the control character U+{ord(char):04X}: remove it")
+    clean = " ".join(_HIDDEN.sub("", text).split())
+    if not any(char.isalnum() for char in clean):
+        raise TextError(f"expected {what} with at least one word; got {clean[:20]!r}")
+    if english and (language := other_language(clean)):
+        raise TextError(f"expected English {what}; this looks like {language}, which no shipped model speaks")
+    return clean
+
+
+@lru_cache(maxsize=1)
+def _function_words() -> dict[str, frozenset[str]]:
+    raw = yaml.safe_load((files("visavis.agent") / "data" / "function_words.yaml").read_text(encoding="utf-8"))
+    return {language: frozenset(words.split()) for language, words in raw.items()}
+
+
+def other_language(text: str) -> str | None:
+    """The language of a text that is not English, or None.
+
+    Other scripts are told by their letters, languages in Latin letters by their function words; three words or fewer
+    in Latin letters are never refused.
+    """
+    letters = [char for char in text if char.isalpha()]
+    foreign = [char for char in letters if not unicodedata.name(char, "LATIN").startswith("LATIN")]
+    if len(foreign) > 0.3 * max(len(letters), 1):
+        return unicodedata.name(foreign[0]).split()[0].capitalize() + " script"
+    words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", text.lower())
+    if len(words) < 4:
+        return None
+    table = _function_words()
+    shares = {language: sum(word in forms for word in words) / len(words) for language, forms in table.items()}
+    best = max(shares, key=lambda language: shares[language])
+    if best != "English" and shares[best] >= 0.25 and shares[best] > 2 * shares["English"]:
+        return best
+    return None
