@@ -1,0 +1,152 @@
+"""Training sequences in flat arrays: small on disk, quick to batch.
+
+A batch holds sequences of like length from all tasks, so that little is padding; sequences are not joined, so that
+none reads another. The order is a pure function of the seed, so that a run can resume anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visavis.errors import FileFormatError
+from visavis.tokenizers.turn_language import Example
+
+__all__ = ["Batch", "TokenCorpus"]
+
+POOL_BATCHES = 64  # sequences are sorted by length within a pool of about so many batches
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B sequences of at most T tokens, padded on the right with 0.
+
+    ids: (B, T) int64; mask: (B, T) bool, true where the id is to be learnt; tasks: (B,) int64.
+    """
+
+    ids: NDArray[np.int64]
+    mask: NDArray[np.bool_]
+    tasks: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TokenCorpus:
+    """N sequences: ids (all,) uint16; mask (all,) bool; starts (N + 1,) int64; tasks (N,) uint8 into `names`."""
+
+    ids: NDArray[np.uint16]
+    mask: NDArray[np.bool_]
+    starts: NDArray[np.int64]
+    tasks: NDArray[np.uint8]
+    names: tuple[str, ...]
+
+    @classmethod
+    def build(cls, examples: Iterable[tuple[str, Example]], context: int = 640) -> TokenCorpus:
+        """Collect (task, example) pairs; longer ones than `context` are cut at their end.
+
+        Examples in which nothing is left to learn are dropped.
+        """
+        names: dict[str, int] = {}
+        ids, masks, sizes, tasks = [], [], [], []
+        for task, example in examples:
+            if not any(example.mask[1:context]):
+                continue
+            ids.append(np.asarray(example.ids[:context], dtype=np.uint16))
+            masks.append(np.asarray(example.mask[:context], dtype=bool))
+            sizes.append(len(ids[-1]))
+            tasks.append(names.setdefault(task, len(names)))
+        starts = np.concatenate([[0], np.cumsum(np.asarray(sizes, dtype=np.int64))]).astype(np.int64)
+        return cls(
+            np.concatenate(ids) if ids else np.zeros(0, np.uint16),
+            np.concatenate(masks) if masks else np.zeros(0, bool),
+            starts,
+            np.asarray(tasks, dtype=np.uint8),
+            tuple(names),
+        )
+
+    @property
+    def size(self) -> int:
+        """Number of sequences."""
+        return len(self.tasks)
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens, prompts included."""
+        return int(self.starts[-1])
+
+    def save(self, path: Path) -> None:
+        """Write one .npz file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            path,
+            ids=self.ids,
+            mask=np.packbits(self.mask),
+            starts=self.starts,
+            tasks=self.tasks,
+            names=np.array(self.names, dtype=np.str_),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> TokenCorpus:
+        """Read what `save` wrote."""
+        try:
+            with np.load(path, allow_pickle=False) as raw:
+                starts = raw["starts"]
+                mask = np.unpackbits(raw["mask"], count=int(starts[-1])).astype(bool)
+                return cls(raw["ids"], mask, starts, raw["tasks"], tuple(str(name) for name in raw["names"]))
+        except (OSError, ValueError, KeyError) as error:
+            raise FileFormatError(
+                f"expected a token corpus at {path}, got {error!r}: make it with `visavis train corpus`"
+            ) from error
+
+    def sequence(self, index: int) -> Example:
+        """One sequence."""
+        at = slice(int(self.starts[index]), int(self.starts[index + 1]))
+        return Example(self.ids[at].tolist(), self.mask[at].tolist())
+
+    def batches(self, tokens: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+        """An epoch's batches as indices of sequences; no batch, padding included, exceeds `tokens` (but one sequence
+        always fits).
+        """
+        rng = np.random.default_rng((seed, epoch))
+        lengths = np.diff(self.starts)
+        order = rng.permutation(self.size)
+        mean = max(1.0, float(lengths.mean())) if self.size else 1.0
+        pool = max(1, int(POOL_BATCHES * tokens / mean))
+        batches: list[NDArray[np.int64]] = []
+        for start in range(0, self.size, pool):
+            some = order[start : start + pool]
+            some = some[np.argsort(lengths[some], kind="stable")]
+            batch: list[int] = []
+            for index in some:
+                if batch and (len(batch) + 1) * lengths[index] > tokens:
+                    batches.append(np.asarray(batch))
+                    batch = []
+                batch.append(int(index))
+            batches.append(np.asarray(batch))
+        return [batches[place] for place in rng.permutation(len(batches))]
+
+    def gather(self, indices: NDArray[np.int64], multiple: int = 8) -> Batch:
+        """The batch of these sequences; T is rounded up to a multiple."""
+        longest = int(np.max(self.starts[indices + 1] - self.starts[indices]))
+        time = -(-longest // multiple) * multiple
+        ids = np.zeros((len(indices), time), np.int64)
+        mask = np.zeros((len(indices), time), bool)
+        for row, index in enumerate(indices):
+            at = slice(int(self.starts[index]), int(self.starts[index + 1]))
+            ids[row, : at.stop - at.start] = self.ids[at]
+            mask[row, : at.stop - at.start] = self.mask[at]
+        return Batch(ids, mask, self.tasks[indices].astype(np.int64))
+
+    def stream(self, tokens: int, seed: int, skip: int = 0) -> Iterator[Batch]:
+        """Batches for ever, epoch after epoch, leaving out the first `skip`."""
+        epoch = 0
+        while True:
+            batches = self.batches(tokens, seed, epoch)
+            for indices in batches[skip:]:
+                yield self.gather(indices)
+            skip = max(0, skip - len(batches))
+            epoch += 1
