@@ -1,0 +1,278 @@
+"""The turn as a LangGraph graph: perceive → recall → reply → (act → speak → aim → move → …) per clause → finish.
+
+The state is plain JSON and is checkpointed after every node; sound and motion live in the turn's `Work`, which is the
+run's context. A clause is planned before the one before it moves, so that its gestures may begin early.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any, TypedDict
+
+import numpy as np
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+
+from visavis.agent.choreography import Choice, lead_in_s, parts_of, place
+from visavis.agent.clauses import split_clauses
+from visavis.agent.events import (
+    FaceDelta,
+    GestureAdded,
+    MotionDelta,
+    ResponseEmotion,
+    SpeechDelta,
+    TextDelta,
+)
+from visavis.agent.grid import STEP_S, cues, step_count, words_by_step
+from visavis.agent.recall import rank_cards
+from visavis.agent.records import gesture_record, viseme_records, word_records
+from visavis.agent.work import SpokenClause, Work
+from visavis.emotion import Emotion
+from visavis.motion.motion import FPS, FRAMES_PER_STEP
+from visavis.speech.face import face_track
+from visavis.speech.prosody import prosody
+from visavis.tokenizers.turn_language import (
+    MAX_CONTEXT_STEPS,
+    ActPrompt,
+    Candidate,
+    MovePrompt,
+    MoveStep,
+    ReplyPrompt,
+)
+
+__all__ = ["TurnState", "build_graph"]
+
+PAUSE_S = {"sentence": 0.28, "clause": 0.08}
+TAIL_S = 0.9
+SEAM_FRAMES = 5
+
+
+class TurnState(TypedDict, total=False):
+    """What is checkpointed. `given` is the text of `say`; where it is None the model replies to `user`."""
+
+    user: str | None
+    given: str | None
+    history: list[list[str]]
+    cards: list[list[Any]]
+    emotion: list[Any] | None
+    text: str
+    clauses: list[str]
+    planned: int
+    moved: int
+    choices: list[list[dict[str, Any]]]
+
+
+def _recall(state: TurnState, runtime: Runtime[Work]) -> TurnState:
+    work = runtime.context
+    with work.stage("recall"):
+        history = [(speaker, text) for speaker, text in state.get("history", [])]
+        found = rank_cards(state["user"] or "", work.tools.persona, history)
+    return {"cards": [[card.text, card.score] for card in found]}
+
+
+def _reply(state: TurnState, runtime: Runtime[Work]) -> TurnState:
+    work = runtime.context
+    with work.stage("reply"):
+        persona = work.tools.persona
+        prompt = ReplyPrompt(
+            persona.name,
+            persona.role,
+            [Candidate(text, score) for text, score in state["cards"]],
+            [(speaker, text) for speaker, text in state.get("history", [])],
+            state["user"] or "",
+        )
+        plan = work.tools.planner.reply(prompt, seed=work.seed, cancel=work.cancel)
+    work.first("reply_first_clause")
+    emotion = [plan.emotion.name, plan.emotion.intensity]
+    return {"emotion": emotion, "text": plan.text, "clauses": split_clauses(plan.text)}
+
+
+def _given(state: TurnState, runtime: Runtime[Work]) -> TurnState:
+    text = state["given"] or ""
+    return {"emotion": None, "text": text, "clauses": split_clauses(text)}
+
+
+def _act(state: TurnState, runtime: Runtime[Work]) -> TurnState:
+    """Choose emotion and gestures for the next clause."""
+    work, tools = runtime.context, runtime.context.tools
+    number = state.get("planned", 0)
+    text = state["clauses"][number]
+    felt = state.get("emotion")
+    with work.stage("act"):
+        found = tools.index.candidates(text) if tools.gestures else []
+        avoid = tools.persona.gestures.avoid
+        found = [candidate for candidate in found if candidate.text not in avoid]
+        emotion = None if felt is None else Emotion(felt[0], felt[1])
+        params = {c.text: tuple(tools.lexicon[c.text].params) for c in found}
+        amount = tools.persona.gestures.amount
+        bias = float(np.log(max(amount, 1e-3)))
+        plan = tools.planner.act(
+            ActPrompt(text, emotion, found), params=params, seed=work.seed + number, cancel=work.cancel, bias=bias
+        )
+    emotion = emotion or plan.emotion or Emotion()
+    shown = tuple((c.text, c.score) for c in found)
+    scores = dict(shown)
+    choices = [
+        asdict(Choice(tag.gloss, tag.word, scores.get(tag.gloss, 0.0), "model", shown, dict(tag.params)))
+        for tag in plan.tags
+    ]
+    work.send(ResponseEmotion(emotion=emotion.name, intensity=emotion.intensity))
+    work.send(TextDelta(text=text, clause=number))
+    return {
+        "emotion": [emotion.name, emotion.intensity],
+        "choices": [*state.get("choices", []), choices],
+    }
+
+
+def _speak(state: TurnState, runtime: Runtime[Work]) -> TurnState:
+    """Speak the next clause and lay its words on the turn's clock."""
+    work, tools = runtime.context, runtime.context.tools
+    number = state.get("planned", 0)
+    text = state["clauses"][number]
+    felt = state["emotion"]
+    assert felt is not None, "ACT sets the emotion"
+    emotion = Emotion(felt[0], felt[1])
+    with work.stage("speak"):
+        speech = tools.voice.speak(text, emotion)
+        if work.clauses:
+            last = work.clauses[-1]
+            pause = PAUSE_S["sentence" if last.text.rstrip("\"')")[-1:] in ".!?" else "clause"]
+            sound_end = max((w.end_s for w in last.words), default=last.end_s)
+            start = max(sound_end + pause, last.start_s)
+        else:
+            choices = [_choice(raw) for raw in state["choices"][number]]
+            start = lead_in_s(choices, speech.words, tools.lexicon, tools.performer)
+        words = tuple(
+            replace(w, start_s=w.start_s + start, end_s=w.end_s + start, stress_s=w.stress_s + start)
+            for w in speech.words
+        )
+        phonemes = tuple(replace(p, start_s=p.start_s + start, end_s=p.end_s + start) for p in speech.phonemes)
+        count = sum(len(c.words) for c in work.clauses)
+        work.clauses.append(SpokenClause(text, emotion, speech, start, words, phonemes, count))
+    return {}
+
+
+def _choice(raw: dict[str, Any]) -> Choice:
+    return Choice(**{**raw, "candidates": tuple((g, s) for g, s in raw["candidates"])})
+
+
+def _aim(state: TurnState, runtime: Runtime[Work]) -> TurnState:
+    """Put the clause's gestures in time; they may begin while the clause before is spoken, if that has not moved yet."""
+    work, tools = runtime.context, runtime.context.tools
+    number = state.get("planned", 0)
+    clause = work.clauses[number]
+    with work.stage("aim"):
+        busy: dict[str, float] = {}
+        for earlier in work.clauses[:number]:
+            for item in earlier.placed:
+                for part in parts_of(item.performance):
+                    key = "head" if part == "core" else part
+                    busy[key] = max(busy.get(key, 0.0), item.phases.stroke_end_s)
+        clause.placed = place(
+            [_choice(raw) for raw in state["choices"][number]], clause.words, tools.lexicon, tools.performer,
+            earliest_s=work.moved_steps * STEP_S, busy_until_s=busy,
+        )  # fmt: skip
+    for item in clause.placed:
+        work.send(GestureAdded(gesture=gesture_record(item).model_dump()))
+    return {"planned": number + 1}
+
+
+def _move(state: TurnState, runtime: Runtime[Work]) -> TurnState:
+    """Write, decode, refine and solve the oldest clause that has not moved, and send it."""
+    work, tools = runtime.context, runtime.context.tools
+    number = state.get("moved", 0)
+    clause = work.clauses[number]
+    first = work.moved_steps
+    placed = [item for c in work.clauses for item in c.placed]
+    if number + 1 < len(work.clauses):
+        last = max(step_count(work.clauses[number + 1].start_s - STEP_S / 2), first + 1)
+    else:
+        end = max([clause.end_s + TAIL_S, *(item.phases.end_s + 0.1 for item in placed)])
+        last = max(step_count(end), first + 1)
+    words = [w for c in work.clauses for w in c.words]
+    speech_end = max((w.end_s for w in words), default=0.0) if number + 1 == len(work.clauses) else 1e9
+    with work.stage("move"):
+        clips, clip_codes, forced = work.body.clips(placed, first, last)
+        texts = words_by_step(clause.words, first, last)
+        marks = cues(words, [item.phases for item in placed], first, last, speech_end)
+        prompt = MovePrompt("speak", clause.emotion, tuple(work.context[-MAX_CONTEXT_STEPS:]))
+        codes = tools.mover.move(
+            prompt, texts, marks, clip_codes, forced, seed=work.seed * 1009 + number, cancel=work.cancel
+        )
+    sound = np.zeros(((last - first) * FRAMES_PER_STEP, 5), np.float32)
+    heard = prosody(clause.speech)
+    at = round(clause.start_s * FPS) - first * FRAMES_PER_STEP
+    low, high = max(at, 0), min(at + len(heard), len(sound))
+    if high > low:
+        sound[low:high] = heard[low - at : high - at]
+    constraints = [c for item in placed for c in item.constraints]
+    work.cancel.check()
+    chunk = work.body.write(first, codes, clips, placed, constraints, sound, clause.emotion)
+    for name, ms in chunk.timings_ms.items():
+        work.timings_ms[name] = work.timings_ms.get(name, 0.0) + ms
+    work.context += [
+        MoveStep(text, mark, tuple(int(c) for c in row), tuple(bool(f) for f in given))  # type: ignore[arg-type]
+        for text, mark, row, given in zip(texts, marks, codes, forced, strict=True)
+    ]
+    face = _face(work, clause, first, last)
+    clause.chunk, clause.forced = replace(chunk, motion=chunk.motion.with_face(face)), forced
+    work.moved_steps = last
+    work.first("first_motion")
+    start_s = first * STEP_S
+    work.send(SpeechDelta(
+        pcm=clause.speech.samples, sample_rate_hz=clause.speech.sample_rate_hz, start_s=clause.start_s,
+        words=[r.model_dump() for r in word_records(clause)], visemes=[r.model_dump() for r in viseme_records(clause)],
+    ))  # fmt: skip
+    work.send(FaceDelta(weights=face, start_s=start_s))
+    work.send(MotionDelta(rotations=chunk.motion.rotations, root_m=chunk.motion.root_m, start_s=start_s))
+    return {"moved": number + 1}
+
+
+def _face(work: Work, clause: SpokenClause, first: int, last: int) -> np.ndarray:
+    """(T, 52) the face of these steps, blended over from what it was at the border."""
+    frames = (last - first) * FRAMES_PER_STEP
+    lead = max(round(clause.start_s * FPS) - first * FRAMES_PER_STEP, 0)
+    track = face_track(
+        clause.speech, clause.emotion, seed=work.seed * 31 + first, duration_s=max(frames - lead, 1) / FPS
+    )[: max(frames - lead, 1)]
+    track = np.concatenate([np.repeat(track[:1], lead, axis=0), track])
+    track = np.pad(track, ((0, max(frames - len(track), 0)), (0, 0)), mode="edge")[:frames].astype(np.float32)
+    if work.face and len(work.face[-1]):
+        n = min(SEAM_FRAMES, frames)
+        share = (np.arange(1, n + 1) / (n + 1))[:, None].astype(np.float32)
+        track[:n] = work.face[-1][-1] * (1 - share) + track[:n] * share
+    work.face.append(track)
+    return track
+
+
+def _after_aim(state: TurnState) -> str:
+    """Move the clause before this one, if there is one; else plan the next."""
+    if state["planned"] - state.get("moved", 0) > 1 or state["planned"] == len(state["clauses"]):
+        return "move"
+    return "act"
+
+
+def _after_move(state: TurnState) -> str:
+    if state["planned"] < len(state["clauses"]):
+        return "act"
+    return "move" if state["moved"] < len(state["clauses"]) else END
+
+
+def build_graph(checkpointer: Any = None) -> Any:
+    """The compiled graph; run it with a `Work` as context."""
+    graph = StateGraph(TurnState, context_schema=Work)
+    for name, node in {
+        "recall": _recall, "reply": _reply, "given": _given, "act": _act, "speak": _speak, "aim": _aim, "move": _move,
+    }.items():  # fmt: skip
+        graph.add_node(name, node)  # type: ignore[call-overload]
+    graph.add_conditional_edges(
+        START, lambda state: "recall" if state.get("given") is None else "given", ["recall", "given"]
+    )
+    graph.add_edge("recall", "reply")
+    graph.add_edge("reply", "act")
+    graph.add_edge("given", "act")
+    graph.add_edge("act", "speak")
+    graph.add_edge("speak", "aim")
+    graph.add_conditional_edges("aim", _after_aim, ["act", "move"])
+    graph.add_conditional_edges("move", _after_move, ["act", "move", END])
+    return graph.compile(checkpointer=checkpointer)

@@ -1,0 +1,103 @@
+"""The work of one turn: what the graph's nodes share that is not plain JSON (speech, motion, placed gestures)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visavis.agent.body import Body, Chunk
+from visavis.agent.choreography import Placed
+from visavis.agent.events import Event
+from visavis.agent.persona import Persona
+from visavis.agent.planner import Cancel, Mover, Planner
+from visavis.emotion import Emotion
+from visavis.retrieval.index import GestureIndex
+from visavis.retrieval.lexicon import Lexicon
+from visavis.retrieval.posing import Performer
+from visavis.speech.types import Phoneme, Speech, Voice, Word
+from visavis.tokenizers.turn_language import MoveStep
+
+__all__ = ["SpokenClause", "Tools", "Work"]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Everything that a turn is made with; shared by the sessions of an agent."""
+
+    persona: Persona
+    planner: Planner
+    mover: Mover
+    voice: Voice
+    index: GestureIndex
+    lexicon: Lexicon
+    performer: Performer
+    engine: str
+    fingerprint: str
+    gestures: bool = True
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(eq=False)
+class SpokenClause:
+    """One clause in time: its voice from `start_s`, its words on the turn's clock, its gestures.
+
+    first_word: the place of its first word among all words of the turn.
+    """
+
+    text: str
+    emotion: Emotion
+    speech: Speech
+    start_s: float
+    words: tuple[Word, ...]
+    phonemes: tuple[Phoneme, ...]
+    first_word: int
+    placed: list[Placed] = field(default_factory=list)
+    chunk: Chunk | None = None
+    forced: NDArray[np.bool_] | None = None
+
+    @property
+    def end_s(self) -> float:
+        """Where its sound ends."""
+        return self.start_s + self.speech.duration_s
+
+
+@dataclass(eq=False)
+class Work:
+    """The state of a turn in the making."""
+
+    tools: Tools
+    body: Body
+    emit: Callable[[Event], None]
+    session_id: str
+    turn_id: str
+    seed: int
+    cancel: Cancel = field(default_factory=Cancel)
+    clauses: list[SpokenClause] = field(default_factory=list)
+    context: list[MoveStep] = field(default_factory=list)
+    face: list[NDArray[np.float32]] = field(default_factory=list)
+    moved_steps: int = 0
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
+
+    def send(self, event: Event) -> None:
+        """Stamp an event and pass it on."""
+        event.session_id, event.turn_id = self.session_id, self.turn_id
+        event.time_s = time.perf_counter() - self.began
+        self.emit(event)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time of a stage; stop before it when the turn was cancelled."""
+        self.cancel.check()
+        began = time.perf_counter()
+        yield
+        self.timings_ms[name] = self.timings_ms.get(name, 0.0) + 1000 * (time.perf_counter() - began)
+
+    def first(self, name: str) -> None:
+        """Note when something happened for the first time in the turn."""
+        self.timings_ms.setdefault(name, 1000 * (time.perf_counter() - self.began))
