@@ -157,7 +157,7 @@ def _choice(raw: dict[str, Any]) -> Choice:
 
 
 def _aim(state: TurnState, runtime: Runtime[Work]) -> TurnState:
-    """Put the clause's gestures in time; they may begin while the clause before is spoken, if that has not moved yet."""
+    """Put the clause's gestures in time; they may begin during the clause before, if that has not moved yet."""
     work, tools = runtime.context, runtime.context.tools
     number = state.get("planned", 0)
     clause = work.clauses[number]

@@ -1,0 +1,96 @@
+"""`Agent`: an embodied partner with a persona, a voice, a mind and a body.
+
+with Agent.from_preset("guide") as agent:
+    turn = agent.say("It was this big!")
+    turn.save("out")
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from visavis.agent.persona import Persona, load_persona
+from visavis.agent.session import Session
+from visavis.agent.turn import Turn
+from visavis.agent.work import Tools
+from visavis.errors import UsageError
+from visavis.speech.types import Voice
+
+__all__ = ["Agent"]
+
+log = logging.getLogger(__name__)
+
+
+class Agent:
+    """An embodied partner.
+
+    Args:
+        persona: a `Persona`, the name of a preset, or a YAML file.
+        voice: an espeak voice, `silent`, a speech server's URL, or a `Voice`; by default the persona's own, or `silent`
+            where the extra `speech` is not installed (said in `Turn.record.degraded`).
+        model: folder of a planner; the shipped one by default.
+        seed: the same seed gives the same turn on the same machine.
+        refine: whether the diffusion refiner runs.
+        gestures: whether semantic gestures are made.
+
+    Raises:
+        PersonaError, MissingExtraError, FingerprintError: see the message; nothing is left running.
+    """
+
+    def __init__(
+        self,
+        persona: Persona | str | Path = "guide",
+        *,
+        voice: Voice | str | None = None,
+        model: str | Path | None = None,
+        seed: int = 0,
+        refine: bool = True,
+        gestures: bool = True,
+    ) -> None:
+        from visavis.agent.loading import load_body, load_tools
+
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise UsageError(f"expected a seed that is a whole number, 0 or more; got {seed!r}")
+        self.persona = persona if isinstance(persona, Persona) else load_persona(persona)
+        self.seed = seed
+        self.tools: Tools = load_tools(self.persona, voice, model, gestures)
+        self._codec, self._refiner = load_body(refine)
+        self._sessions = 0
+
+    @classmethod
+    def from_preset(cls, name: str, **options: Any) -> Agent:
+        """An agent with one of the shipped personas: guide, receptionist, tutor, shop, friend."""
+        return cls(name, **options)
+
+    def session(self, session_id: str | None = None) -> Session:
+        """A conversation with its own history and its own body."""
+        from visavis.agent.body import Body
+
+        self._sessions += 1
+        body = Body(self._codec, self._refiner, self.seed)
+        return Session(self.tools, body, session_id or f"session-{self._sessions}", self.seed)
+
+    def say(self, text: str) -> Turn:
+        """Say a text as given: the model adds emotion and gestures, the voice speaks, the body moves.
+
+        Works inside a running event loop too; it blocks until the turn is whole.
+
+        Raises:
+            TextError: the text is empty, too long, not English, or holds control characters.
+        """
+        return self.session().say(text)
+
+    def close(self) -> None:
+        """Stop the voice's process; the agent is not used afterwards."""
+        self.tools.voice.close()
+
+    def __enter__(self) -> Agent:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
