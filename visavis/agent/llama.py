@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,7 @@ class LlamaConfig:
     layers: int = 6
     width: int = 256
     heads: int = 4
-    hidden: int = 704
+    hidden: int = 672
     context: int = 640
 
     @property
@@ -181,7 +181,7 @@ class Llama(nn.Module):
         from safetensors.torch import save_file
 
         tensors: dict[str, Tensor] = {"model.embed_tokens.weight": self.embedding, "model.norm.weight": self.norm}
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(cast("list[_Layer]", list(self.layers))):
             at = f"model.layers.{number}."
             for name, tensor in zip("qkv", layer.qkv.chunk(3), strict=True):
                 tensors[f"{at}self_attn.{name}_proj.weight"] = tensor

@@ -1,0 +1,86 @@
+"""What it takes to run a language model here: ids in, a stream of ids out, under a constraint.
+
+To add an engine write a class with the methods of `Engine`. It may assume that prompts hold ids of `vocabulary` only,
+and that a constraint is used by one generation. An engine knows nothing of turns; a constraint knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visavis.tokenizers.vocabulary import JointVocabulary
+
+__all__ = ["CancelToken", "Constraint", "Engine", "Sampling"]
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an id is chosen: greedily at temperature 0, else among the `top_k` likeliest (0: among all)."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    seed: int = 0
+
+
+class CancelToken:
+    """Set by whoever interrupts; generation ends before its next id. Usable from any thread."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """End what holds this token."""
+        self._event.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._event.is_set()
+
+
+class Constraint(Protocol):
+    """Which ids may come next. The engine asks `allowed`, shows the choice to `weigh`, and reports it by `accept`."""
+
+    def allowed(self) -> Ids | None:
+        """(n,) the ids that may come next, without repeats: one is forced and costs no logits, none is the end;
+        None allows every id.
+        """
+
+    def weigh(self, ids: Ids, logits: Floats) -> Floats:
+        """The logits (n,) of the allowed ids (n,), biased if it wants; called only where there is a choice."""
+
+    def accept(self, id_: int) -> None:
+        """The id that was chosen or forced."""
+
+
+class Engine(Protocol):
+    """Runs one language model."""
+
+    vocabulary: JointVocabulary
+    context: int
+
+    def generate(
+        self,
+        prompt: Sequence[int],
+        constraint: Constraint | None = None,
+        *,
+        sampling: Sampling | None = None,
+        stop: Collection[int] = (),
+        limit: int = 256,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[int]:
+        """Yield ids one by one until the constraint or the context ends, an id of `stop` was yielded, `limit` ids
+        were, or `cancel` was set.
+        """
+
+    def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Floats:
+        """(len(continuation),) log-probability, in nats, of each id given all before it, without constraint."""
