@@ -90,8 +90,10 @@ class Avatar:
 
     @cached_property
     def normals(self) -> Array:
-        """(V, 3) unit normals of the rest mesh."""
-        return vertex_normals(self.positions_m, self.faces)
+        """(V, 3) unit normals of the rest mesh; straight up for a vertex whose triangles have no area."""
+        normals = vertex_normals(self.positions_m, self.faces)
+        normals[np.linalg.norm(normals, axis=1) < 0.5] = (0, 1, 0)
+        return normals
 
     @cached_property
     def face_colors(self) -> Array:

@@ -144,8 +144,8 @@ def _lit(positions: Array, faces: NDArray[np.int32], points: Array, normals: Arr
     # Compare from a little in front of the surface: against acne.
     at = to_map((points + 0.012 * normals - centre) @ rows.T)
     total = np.zeros(len(points), np.float32)
-    for ox in (-1.0, 0.0, 1.0):
-        for oy in (-1.0, 0.0, 1.0):
+    for ox in (-1.7, 0.0, 1.7):
+        for oy in (-1.7, 0.0, 1.7):
             cx = np.clip((at[:, 0] + ox).astype(np.int64), 0, side - 1)
             cy = np.clip((at[:, 1] + oy).astype(np.int64), 0, side - 1)
             total += at[:, 2] > depth[cy * side + cx] - 0.008

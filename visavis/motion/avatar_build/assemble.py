@@ -47,6 +47,9 @@ def build() -> Avatar:
     faces = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=False)])
     names = np.concatenate([part.face_materials for part in parts])
     order = {material.name: i for i, material in enumerate(PALETTE)}
+    corner = positions[faces]
+    solid = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1) > 1e-11
+    faces, names = faces[solid], names[solid]
     material = np.array([order[name] for name in names], np.uint8)
     by_material = np.argsort(material, kind="stable")
     joints, weights = four_largest(np.concatenate([part_weights(part) for part in parts]))

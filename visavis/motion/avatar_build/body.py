@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from visavis.motion.avatar_build.field import (
     Mesh,
-    box_plane,
     ellipsoid,
     extract,
     round_cone,
@@ -23,6 +22,8 @@ __all__ = ["body_parts"]
 
 Array = NDArray[np.float32]
 _BONES = default_skeleton()
+HEM_Y = 0.868
+COLLAR = np.array([0.0, 1.392, -0.020], np.float32)
 
 
 def _at(name: str, dx: float = 0, dy: float = 0, dz: float = 0) -> Array:
@@ -42,9 +43,11 @@ def sweater(p: Array) -> Array:
     """A soft crew-neck sweater with long sleeves."""
     q = _sides(p)
     flat = (1, 1, 1.32)
-    chest = round_cone(q, (0.062, 1.262, -0.012), (0.052, 1.07, -0.010), 0.112, 0.098, flat)
-    waist = round_cone(q, (0.052, 1.07, -0.010), (0.064, 0.925, -0.002), 0.098, 0.113, flat)
-    torso = smooth_min(chest, waist, 0.06)
+    chest = round_cone(q, (0.050, 1.262, -0.012), (0.042, 1.07, -0.010), 0.108, 0.097, flat)
+    waist = round_cone(q, (0.042, 1.07, -0.010), (0.050, 0.895, -0.006), 0.097, 0.121, flat)
+    # One more down the middle, or the fold between the halves would show.
+    middle = round_cone(p, (0, 1.27, -0.012), (0, 0.895, -0.008), 0.117, 0.126, (1, 1, 1.28))
+    torso = smooth_min(smooth_min(chest, waist, 0.06), middle, 0.05)
     slope = round_cone(q, (0.0, 1.375, -0.016), (0.150, 1.345, -0.022), 0.060, 0.056, (1, 1, 1))
     torso = smooth_min(torso, slope, 0.07)
     shoulder, elbow, wrist = _at("leftUpperArm"), _at("leftLowerArm"), _at("leftHand")
@@ -56,19 +59,21 @@ def sweater(p: Array) -> Array:
     cuff = round_cone(q, wrist - [0.055, 0, 0], wrist - [0.0, 0, 0], 0.0355, 0.0345)
     whole = smooth_min(smooth_max(whole, q[:, 0] - (wrist[0] - 0.055), 0.012), cuff, 0.006)
     whole = smooth_max(whole, q[:, 0] - (wrist[0] - 0.014), 0.008)
-    hem = round_cone(q, (0.060, 0.93, -0.004), (0.062, 0.90, -0.002), 0.108, 0.108, flat)
-    whole = smooth_min(smooth_max(whole, 0.925 - q[:, 1], 0.02), hem, 0.008)
-    whole = smooth_max(whole, 0.885 - q[:, 1], 0.008)
-    collar = torus(q, _at("neck", 0, -0.004, 0.001) * [1, 1, 1], 0.061, 0.013, (1, 1, 0.98))
-    return smooth_min(whole, collar, 0.006)
+    # The hem draws in under a soft fold.
+    whole = whole + 0.004 * np.exp(-(((q[:, 1] - HEM_Y - 0.032) / 0.010) ** 2)).astype(np.float32)
+    whole = smooth_max(whole, HEM_Y - q[:, 1], 0.010)
+    # The collar leans forward with the neck.
+    tilted = np.stack([p[:, 0], p[:, 1] - 0.30 * (p[:, 2] + 0.02), p[:, 2]], axis=1).astype(np.float32)
+    collar = torus(tilted, COLLAR, 0.0605, 0.0115)
+    return smooth_min(whole, collar, 0.004)
 
 
 def trousers(p: Array) -> Array:
     """Straight trousers."""
     q = _sides(p)
     hip, knee, foot = _at("leftUpperLeg"), _at("leftLowerLeg"), _at("leftFoot")
-    pelvis = round_cone(q, (0.050, 0.95, -0.004), (0.058, 0.885, -0.006), 0.098, 0.104, (1, 1, 1.25))
-    seat = ellipsoid(q, (0.062, 0.875, -0.045), (0.078, 0.085, 0.072))
+    pelvis = round_cone(q, (0.040, 0.95, -0.006), (0.050, 0.885, -0.008), 0.086, 0.096, (1, 1, 1.22))
+    seat = ellipsoid(q, (0.058, 0.872, -0.036), (0.072, 0.080, 0.066))
     thigh = round_cone(q, hip + [0.004, -0.04, 0], knee, 0.084, 0.062, (1, 1, 0.96))
     shin = round_cone(q, knee, foot - [0, 0.01, -0.004], 0.062, 0.053, (1, 1, 0.96))
     calf = ellipsoid(q, knee + [0.0, -0.14, -0.014], (0.056, 0.13, 0.058))
@@ -101,7 +106,7 @@ def hand(p: Array) -> Array:
     wrist = _at("leftHand")
     forearm = round_cone(p, wrist - [0.075, 0, 0], wrist + [0.008, 0, 0], 0.029, 0.0265, (1, 1.22, 1))
     palm = forearm
-    for finger, radius in (("Index", 0.0118), ("Middle", 0.0122), ("Ring", 0.0116), ("Little", 0.0108)):
+    for finger, radius in (("Index", 0.0122), ("Middle", 0.0126), ("Ring", 0.0120), ("Little", 0.0112)):
         knuckle = _at(f"left{finger}Proximal")
         root = wrist + (knuckle - wrist) * [0.16, 0, 0.52] + [0, -0.001, 0.001]
         palm = smooth_min(palm, round_cone(p, root, knuckle, 0.0185, radius), 0.014)
@@ -114,7 +119,7 @@ def hand(p: Array) -> Array:
         names = [f"left{finger}{joint}" for joint in ("Proximal", "Intermediate", "Distal")]
         points = [*(_at(name) for name in names), _tip(names[-1])]
         points[-1] = points[-1] - (points[-1] - points[-2]) * 0.30
-        radii = np.array([0.0101, 0.0092, 0.0084, 0.0074]) * sizes[finger]
+        radii = np.array([0.0106, 0.0099, 0.0092, 0.0083]) * sizes[finger]
         one = np.full(len(p), 1.0, np.float32)
         for a, b, ra, rb in zip(points, points[1:], radii, radii[1:], strict=False):
             one = smooth_min(one, round_cone(p, a, b, ra, rb), 0.002)
@@ -154,11 +159,11 @@ def body_parts() -> list[Part]:
     sides = ("left", "right")
     torso_bones = ("hips", "spine", "chest", "upperChest", *(s + b for s in sides for b in arms))
     parts = [_cut(knit, band, "band", "shirt").bound("sweater", torso_bones, smooth=10)]
-    legs = extract(trousers, (-0.2, 0.04, -0.17), (0.2, 1.02, 0.15), 0.0075, 2600)
+    legs = extract(trousers, (-0.2, 0.04, -0.17), (0.2, 1.02, 0.15), 0.0065, 3000)
     leg_bones = ("hips", *(s + b for s in sides for b in ("UpperLeg", "LowerLeg")))
     parts.append(Part(legs.vertices, legs.faces, "trousers").bound("trousers", leg_bones, smooth=10))
     left_shoe = extract(shoe, (0.03, -0.01, -0.10), (0.16, 0.16, 0.19), 0.0045, 900)
-    left_hand = extract(hand, (wrist - 0.09, 1.30, -0.09), (wrist + 0.22, 1.39, 0.11), 0.0018, 2300)
+    left_hand = extract(hand, (wrist - 0.09, 1.30, -0.09), (wrist + 0.22, 1.39, 0.11), 0.0016, 2600)
     for side in sides:
         mesh = left_shoe if side == "left" else left_shoe.mirrored()
         part = _cut(mesh, mesh.vertices[:, 1] - 0.0235, "sole", "shoe")

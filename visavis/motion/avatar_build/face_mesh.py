@@ -46,7 +46,7 @@ LID_CLOSED: Final = -0.5  # the closing line: this share of the lower lid's heig
 def eye_opening(phi: Array) -> tuple[Array, Array]:
     """Azimuth (toward the temple) and elevation, radians from the eye's centre, of the lid edge at angle phi."""
     azimuth = np.radians(47.0) * np.cos(phi)
-    height = np.where(np.sin(phi) >= 0, np.radians(32.0), np.radians(25.0))
+    height = np.where(np.sin(phi) >= 0, np.radians(29.0), np.radians(25.0))
     # The outer corner lies a little higher than the inner one.
     elevation = height * np.sign(np.sin(phi)) * np.abs(np.sin(phi)) ** 1.15 + np.radians(2.5) * np.cos(phi)
     return azimuth.astype(np.float32), elevation.astype(np.float32)
@@ -91,7 +91,7 @@ def _eye_rings() -> tuple[list[Array], list[dict[str, Array]]]:
 
 def mouth_line(x: Array) -> Array:
     """Height of the closed mouth at x: the corners lie a little higher, a friendly rest."""
-    return (MOUTH_Y + 0.0022 * (np.abs(x) / MOUTH_HALF_M) ** 2).astype(np.float32)
+    return (MOUTH_Y + 0.0030 * (np.abs(x) / MOUTH_HALF_M) ** 2).astype(np.float32)
 
 
 def _mouth_rings() -> list[Array]:

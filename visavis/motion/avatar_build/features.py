@@ -29,7 +29,7 @@ def eyeball(side: str) -> Part:
     sign = np.array([1 if side == "left" else -1, 1, 1], np.float32)
     n = 28
     around = 2 * np.pi * np.arange(n) / n
-    rings = (("pupil", 11.5), ("iris", 24.5), ("iris_rim", 27.5), ("sclera", 42.0), ("sclera", 62.0), ("sclera", 88.0))
+    rings = (("pupil", 12.5), ("iris", 25.5), ("iris_rim", 28.5), ("sclera", 44.0), ("sclera", 64.0), ("sclera", 88.0))
     vertices, faces, materials = [EYE + [0, 0, EYEBALL_M]], [], []
     before = np.zeros(n, np.int64)
     for material, angle in rings:

@@ -33,13 +33,15 @@ def skull(p: Array) -> Array:
     jaw = round_cone(q, (0.043, 0.024, 0.004), (0.010, -0.005, 0.060), 0.022, 0.0210)
     d = smooth_min(d, jaw, 0.034)
     d = smooth_min(d, ellipsoid(q, (0, -0.010, 0.068), (0.021, 0.0185, 0.0195)), 0.018)
-    d = smooth_min(d, ellipsoid(q, (0.036, 0.040, 0.060), (0.026, 0.024, 0.024)), 0.022)  # cheeks
-    d = smooth_min(d, ellipsoid(q, (0, 0.014, 0.070), (0.030, 0.023, 0.0270)), 0.016)  # around the mouth
+    d = smooth_min(d, ellipsoid(q, (0.036, 0.042, 0.064), (0.027, 0.024, 0.024)), 0.024)  # cheeks
+    d = smooth_min(d, ellipsoid(q, (0, 0.014, 0.071), (0.030, 0.024, 0.0290)), 0.018)  # around the mouth
     d = smooth_min(d, ellipsoid(q, (0.026, 0.102, 0.070), (0.030, 0.013, 0.019)), 0.020)  # brows
-    socket = ellipsoid(q, EYE + [0.002, -0.001, 0.020], (0.0250, 0.0185, 0.0150))
+    socket = ellipsoid(q, EYE + [0.002, 0.003, 0.020], (0.0250, 0.0150, 0.0135))
     d = smooth_max(d, -socket, 0.012)
     lids = np.linalg.norm(q - EYE, axis=1) - LID_M
-    d = smooth_min(d, lids, 0.006)
+    d = smooth_min(d, lids, 0.012)
+    # Fills the hollow under the eye, which would look tired.
+    d = smooth_min(d, ellipsoid(q, (0.033, 0.0500, 0.0730), (0.024, 0.0130, 0.0185)), 0.016)
     bridge = round_cone(q, (0, 0.090, 0.083), (0, 0.0500, 0.0985), 0.0075, 0.0095)
     d = smooth_min(d, bridge, 0.014)
     d = smooth_min(d, ellipsoid(q, (0, 0.0475, 0.1010), (0.0108, 0.0098, 0.0100)), 0.006)
