@@ -6,13 +6,13 @@ gestures, best first. A plan is data: what a model gets wrong is mended or left 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visavis.agent.engine import CancelToken
 from visavis.tokenizers.turn_language import ActPlan, ActPrompt, MovePrompt, ReplyPlan, ReplyPrompt
 
 __all__ = ["Cancel", "Cancelled", "Mover", "Planner"]
@@ -22,12 +22,12 @@ class Cancelled(Exception):
     """The turn was cancelled; raised and caught inside the agent only."""
 
 
-class Cancel(threading.Event):
-    """Our own cancel token: an aborted graph would lose what is not yet checkpointed."""
+class Cancel(CancelToken):
+    """The cancel token of a turn: an aborted graph would lose what is not yet checkpointed, so nodes ask it."""
 
     def check(self) -> None:
         """Raise `Cancelled` once the token is set."""
-        if self.is_set():
+        if self.cancelled:
             raise Cancelled
 
 

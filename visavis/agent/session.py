@@ -77,7 +77,7 @@ class Session:
 
     def interrupt(self) -> None:
         """Stop the turn in the making: what is not yet sent is dropped."""
-        self._cancel.set()
+        self._cancel.cancel()
 
     def idle(self, start_s: float, frames: int) -> Motion:
         """The idle body and face, `frames` frames that continue what was last shown.

@@ -1,0 +1,78 @@
+"""Loading what an agent is made of, from names to objects, with one clear error where something is missing."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+from visavis.agent.embedded import EmbeddedEngine
+from visavis.agent.native import NativeMover, NativePlanner
+from visavis.agent.persona import Persona
+from visavis.agent.work import Tools
+from visavis.errors import MissingExtraError
+from visavis.refiner.model import Refiner
+from visavis.retrieval.index import GestureIndex
+from visavis.retrieval.lexicon import load_lexicon
+from visavis.retrieval.posing import Performer
+from visavis.speech import open_voice
+from visavis.speech.types import Voice
+from visavis.tokenizers.codec import MotionCodec
+from visavis.tokenizers.fingerprint import check_models, models_fingerprint
+
+__all__ = ["load_body", "load_tools", "models_folder"]
+
+log = logging.getLogger(__name__)
+
+
+def models_folder() -> Path:
+    """Where the shipped weights are."""
+    return Path(str(files("visavis.models")))
+
+
+@lru_cache(maxsize=2)
+def _engine(folder: Path) -> EmbeddedEngine:
+    return EmbeddedEngine.load(folder)
+
+
+@lru_cache(maxsize=1)
+def _codec() -> MotionCodec:
+    return MotionCodec.load(models_folder() / "codec")
+
+
+@lru_cache(maxsize=1)
+def _refiner() -> Refiner:
+    return Refiner.load(models_folder() / "refiner")
+
+
+def load_body(refine: bool) -> tuple[MotionCodec, Refiner | None]:
+    """The shipped codec, and the refiner if it is wanted."""
+    return _codec(), _refiner() if refine else None
+
+
+def load_tools(persona: Persona, voice: Voice | str | None, model: str | Path | None, gestures: bool) -> Tools:
+    """Everything that a turn is made with.
+
+    Raises:
+        MissingExtraError: a voice was named and its extra is not installed.
+        FingerprintError: the planner was not trained with the shipped codec.
+    """
+    folder = Path(model) if model else models_folder() / "planner"
+    check_models(models_folder(), folder)
+    engine = _engine(folder)
+    degraded: list[str] = []
+    if voice is None:
+        try:
+            spoken = open_voice(persona.voice)
+        except MissingExtraError as error:
+            spoken = open_voice("silent")
+            degraded.append(f"voice: {error}; the voice `silent` stands in")
+            log.warning(degraded[-1])
+    else:
+        spoken = open_voice(voice) if isinstance(voice, str) else voice
+    return Tools(
+        persona=persona, planner=NativePlanner(engine), mover=NativeMover(engine), voice=spoken,
+        index=GestureIndex.default(), lexicon=load_lexicon(), performer=Performer.neutral(), engine="embedded",
+        fingerprint=models_fingerprint(models_folder(), folder), gestures=gestures, degraded=tuple(degraded),
+    )  # fmt: skip

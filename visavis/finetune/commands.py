@@ -1,0 +1,159 @@
+"""`visavis train`: corpora and every shipped model, each by one command, each resumable.
+
+    visavis train corpus    text and motion corpora in OUT/corpora
+    visavis train codec     OUT/codec, from the motion corpus
+    visavis train refiner   OUT/refiner, from the motion corpus and the codec
+    visavis train planner   OUT/planner, from all corpora and the codec
+
+`--smoke` does the same on tiny data in about a minute. `python -m visavis.finetune.ship OUT` moves finished models into
+the package and writes their fingerprint.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from visavis.errors import UsageError
+
+__all__ = ["Sizes", "train"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything."""
+
+    motion_turns: int = 3000
+    motion_dev: int = 200
+    replies: int = 40_000
+    acts: int = 30_000
+    text_dev: int = 1_000
+    codec_steps: int = 5000
+    refiner_steps: int = 3500
+    planner_tokens: int = 14_000_000
+    planner_seconds: float = 3600.0
+
+
+SMOKE = Sizes(16, 8, 200, 200, 40, 60, 20, 60_000, 20.0)
+
+
+def train(what: str, out: Path, smoke: bool = False) -> None:
+    """Run one of corpus, codec, planner, refiner."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    sizes = SMOKE if smoke else Sizes()
+    {"corpus": _corpus, "codec": _codec, "refiner": _refiner, "planner": _planner}[what](out, sizes)
+
+
+def _needs(path: Path, command: str) -> Path:
+    if not path.exists():
+        raise UsageError(f"expected {path}, which is not there: run `visavis train {command}` first")
+    return path
+
+
+def _corpus(out: Path, sizes: Sizes) -> None:
+    from visavis.finetune import acts, motion_corpus, replies
+    from visavis.finetune.text_corpus import write_examples
+
+    folder = out / "corpora"
+    for split, n_reply, n_act in (("train", sizes.replies, sizes.acts), ("dev", sizes.text_dev, sizes.text_dev)):
+        write_examples(folder / f"reply_{split}.jsonl", n_reply, lambda n, s=split: replies.generate(n, 1, s))  # type: ignore
+        write_examples(folder / f"act_{split}.jsonl", n_act, lambda n, s=split: acts.generate(n, 1, s))  # type: ignore
+    motion_corpus.build(folder / "motion", "train", sizes.motion_turns)
+    motion_corpus.build(folder / "motion", "dev", sizes.motion_dev)
+
+
+def _windows(out: Path) -> Callable[[str, int, int, np.random.Generator], NDArray[np.float32]]:
+    """Windows of the motion corpus by network of the codec; `side` takes left and mirrored right arms alike."""
+    from visavis.finetune.motion_corpus import MotionCorpus
+    from visavis.motion.skeleton import ARM_BONES, CORE_BONES
+
+    corpus = MotionCorpus(_needs(out / "corpora" / "motion", "corpus"), "train")
+    core, arm = 6 * len(CORE_BONES), 6 * len(ARM_BONES)
+
+    def sample(network: str, batch: int, frames: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        rows, _ = corpus.windows(batch, frames, rng)
+        if network == "core":
+            return corpus.features[rows, :core].astype(np.float32)
+        # Busy arms are rarer than hanging ones: of two draws keep the one that moves more, most of the time.
+        x = corpus.features[rows].astype(np.float32)
+        left, right = x[..., core : core + arm], x[..., core + arm :]
+        livelier = (right.var(axis=(1, 2)) > left.var(axis=(1, 2))) ^ (rng.random(batch) < 0.25)
+        return np.where(livelier[:, None, None], right, left)
+
+    return sample
+
+
+def _codec(out: Path, sizes: Sizes) -> None:
+    from visavis.finetune.codec import CodecTraining, fit
+
+    torch.set_num_threads(1)
+    fit(_windows(out), out / "codec", settings=CodecTraining(steps=sizes.codec_steps))
+
+
+def _refiner(out: Path, sizes: Sizes) -> None:
+    from visavis.finetune.motion_codes import decoded_features
+    from visavis.finetune.motion_corpus import MotionCorpus
+    from visavis.finetune.refiner import RefinerBatch, RefinerTraining, fit
+    from visavis.tokenizers.codec import MotionCodec
+
+    torch.set_num_threads(1)
+    codec = MotionCodec.load(_needs(out / "codec" / "codec.safetensors", "codec").parent)
+    corpus = MotionCorpus(_needs(out / "corpora" / "motion", "corpus"), "train")
+    decoded = decoded_features(corpus, codec, out / "corpora" / "decoded_train.npy")
+
+    def sample(batch: int, frames: int, rng: np.random.Generator) -> RefinerBatch:
+        rows, turns = corpus.windows(batch, frames, rng)
+        return RefinerBatch(
+            torch.from_numpy(corpus.features[rows].astype(np.float32)),
+            torch.from_numpy(decoded[rows].astype(np.float32)),
+            torch.from_numpy(corpus.prosody[rows].astype(np.float32)),
+            torch.tensor([turn.felt.vector for turn in turns]),
+        )
+
+    fit(sample, out / "refiner", settings=RefinerTraining(steps=sizes.refiner_steps))
+
+
+def _planner(out: Path, sizes: Sizes) -> None:
+    from visavis.finetune.language_model import PlannerTraining, Stage, train
+    from visavis.finetune.text_corpus import act_examples, recall_drill, reply_examples
+    from visavis.finetune.token_corpus import TokenCorpus
+    from visavis.tokenizers.turn_language import Example
+    from visavis.tokenizers.vocabulary import JointVocabulary
+
+    folder = _needs(out / "corpora", "corpus")
+    vocabulary = JointVocabulary.default()
+
+    def corpus(name: str, examples: Callable[[], Iterable[tuple[str, Example]]]) -> TokenCorpus:
+        path = folder / f"{name}.npz"
+        if not path.exists():
+            TokenCorpus.build(examples()).save(path)
+        return TokenCorpus.load(path)
+
+    def moves(split: str) -> Iterator[tuple[str, Example]]:
+        from visavis.finetune.motion_codes import move_token_examples
+
+        return move_token_examples(out, split, vocabulary)
+
+    def talk(split: str) -> Iterator[tuple[str, Example]]:
+        yield from reply_examples(folder / f"reply_{split}.jsonl", vocabulary)
+        yield from act_examples(folder / f"act_{split}.jsonl", vocabulary)
+
+    def everything(split: str) -> Iterator[tuple[str, Example]]:
+        yield from talk(split)
+        yield from moves(split)
+
+    drill = corpus("tokens_drill", lambda: recall_drill(4000, vocabulary))
+    full = corpus("tokens_train", lambda: everything("train"))
+    dev = corpus("tokens_dev", lambda: everything("dev"))
+    train(
+        [Stage("drill", drill, sizes.planner_tokens // 20), Stage("all", full, sizes.planner_tokens)],
+        vocabulary, out / "planner", PlannerTraining(seconds=sizes.planner_seconds), heldout=dev,
+    )  # fmt: skip

@@ -1,0 +1,104 @@
+"""Text corpora on disk (JSON lines) and as token sequences."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visavis.emotion import Emotion
+from visavis.tokenizers.turn_language import (
+    ActPlan,
+    ActPrompt,
+    Candidate,
+    Example,
+    ReplyPlan,
+    ReplyPrompt,
+    Segment,
+    Tag,
+    act_example,
+    reply_example,
+)
+from visavis.tokenizers.vocabulary import JointVocabulary
+
+__all__ = ["act_examples", "read_acts", "read_replies", "recall_drill", "reply_examples", "write_examples"]
+
+
+def write_examples(path: Path, n: int, generate: Callable[[int], Iterable[tuple[Any, Any]]]) -> None:
+    """Write (prompt, plan) pairs, one line each, unless the file is there; it appears when it is whole."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        for prompt, plan in generate(n):
+            file.write(json.dumps({"prompt": asdict(prompt), "plan": asdict(plan)}, ensure_ascii=False) + "\n")
+    os.replace(temporary, path)
+
+
+def _pairs(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            data = json.loads(line)
+            yield data["prompt"], data["plan"]
+
+
+def _emotion(raw: dict[str, Any] | None) -> Emotion | None:
+    return None if raw is None else Emotion(**raw)
+
+
+def read_replies(path: Path) -> Iterator[tuple[ReplyPrompt, ReplyPlan]]:
+    """The REPLY pairs of a file."""
+    for prompt, plan in _pairs(path):
+        cards = tuple(Candidate(**card) for card in prompt.pop("cards"))
+        history = tuple((speaker, text) for speaker, text in prompt.pop("history"))
+        segments = tuple(Segment(**segment) for segment in plan["segments"])
+        yield ReplyPrompt(cards=cards, history=history, **prompt), ReplyPlan(Emotion(**plan["emotion"]), segments)
+
+
+def read_acts(path: Path) -> Iterator[tuple[ActPrompt, ActPlan]]:
+    """The ACT pairs of a file."""
+    for prompt, plan in _pairs(path):
+        candidates = tuple(Candidate(**candidate) for candidate in prompt["candidates"])
+        tags = tuple(Tag(**tag) for tag in plan["tags"])
+        yield (
+            ActPrompt(prompt["text"], _emotion(prompt["emotion"]), candidates),
+            ActPlan(_emotion(plan["emotion"]), plan["text"], tags),
+        )
+
+
+def reply_examples(path: Path, vocabulary: JointVocabulary) -> Iterator[tuple[str, Example]]:
+    """REPLY as token sequences."""
+    for prompt, plan in read_replies(path):
+        yield "reply", reply_example(prompt, plan, vocabulary)
+
+
+def act_examples(path: Path, vocabulary: JointVocabulary) -> Iterator[tuple[str, Example]]:
+    """ACT as token sequences."""
+    for prompt, plan in read_acts(path):
+        yield "act", act_example(prompt, plan, vocabulary)
+
+
+def recall_drill(n: int, vocabulary: JointVocabulary) -> Iterator[tuple[str, Example]]:
+    """Copying, the first lesson: cards of random pieces; the reply quotes the one that shares the line's pieces."""
+    rng = np.random.default_rng(7)
+    c = vocabulary.control
+    low = 300  # past the bytes and the shortest pieces
+    for _ in range(n):
+        cards = [
+            rng.integers(low, vocabulary.text_size, int(rng.integers(4, 14))).tolist()
+            for _ in range(int(rng.integers(1, 4)))
+        ]
+        right = int(rng.integers(len(cards)))
+        start = int(rng.integers(0, max(len(cards[right]) - 2, 1)))
+        prompt = [c("bos"), c("reply"), c("persona")]
+        for card in cards:
+            prompt += [c("card"), c("s5"), *card]
+        prompt += [c("user"), *cards[right][start : start + 2], c("agent")]
+        answer = [c("neutral"), c("i0"), c("quote"), *cards[right], c("/quote"), c("end")]
+        yield "drill", Example(prompt + answer, [False] * len(prompt) + [True] * len(answer))
