@@ -18,7 +18,7 @@ from visavis.motion.avatar_build.field import (
 from visavis.motion.avatar_build.part import Part
 from visavis.motion.skeleton import FINGERS, default_skeleton
 
-__all__ = ["body_parts"]
+__all__ = ["body_field", "body_parts"]
 
 Array = NDArray[np.float32]
 _BONES = default_skeleton()
@@ -43,22 +43,19 @@ def sweater(p: Array) -> Array:
     """A soft crew-neck sweater with long sleeves."""
     q = _sides(p)
     flat = (1, 1, 1.32)
-    chest = round_cone(q, (0.050, 1.262, -0.012), (0.042, 1.07, -0.010), 0.108, 0.097, flat)
-    waist = round_cone(q, (0.042, 1.07, -0.010), (0.050, 0.895, -0.006), 0.097, 0.121, flat)
+    chest = round_cone(q, (0.046, 1.262, -0.012), (0.041, 1.07, -0.010), 0.107, 0.096, flat)
+    waist = round_cone(q, (0.042, 1.07, -0.010), (0.054, 0.895, -0.006), 0.097, 0.122, flat)
     # One more down the middle, or the fold between the halves would show.
     middle = round_cone(p, (0, 1.27, -0.012), (0, 0.895, -0.008), 0.117, 0.126, (1, 1, 1.28))
     torso = smooth_min(smooth_min(chest, waist, 0.06), middle, 0.05)
-    slope = round_cone(q, (0.0, 1.375, -0.016), (0.150, 1.345, -0.022), 0.060, 0.056, (1, 1, 1))
+    slope = round_cone(q, (0.0, 1.375, -0.016), (0.150, 1.345, -0.022), 0.058, 0.051, (1, 1, 1))
     torso = smooth_min(torso, slope, 0.07)
     shoulder, elbow, wrist = _at("leftUpperArm"), _at("leftLowerArm"), _at("leftHand")
-    upper = round_cone(q, shoulder, elbow, 0.059, 0.047)
-    lower = round_cone(q, elbow, wrist, 0.047, 0.036)
+    upper = round_cone(q, shoulder, elbow, 0.0535, 0.0440)
+    lower = round_cone(q, elbow, wrist - [0.02, 0, 0], 0.0440, 0.0335)
     arm = smooth_min(upper, lower, 0.02)
     whole = smooth_min(torso, arm, 0.055)
-    # Ribbed bands: the cloth bulges a little above the cuff and the hem.
-    cuff = round_cone(q, wrist - [0.055, 0, 0], wrist - [0.0, 0, 0], 0.0355, 0.0345)
-    whole = smooth_min(smooth_max(whole, q[:, 0] - (wrist[0] - 0.055), 0.012), cuff, 0.006)
-    whole = smooth_max(whole, q[:, 0] - (wrist[0] - 0.014), 0.008)
+    whole = smooth_max(whole, q[:, 0] - (wrist[0] - 0.030), 0.008)
     # The hem draws in under a soft fold.
     whole = whole + 0.004 * np.exp(-(((q[:, 1] - HEM_Y - 0.032) / 0.010) ** 2)).astype(np.float32)
     whole = smooth_max(whole, HEM_Y - q[:, 1], 0.010)
@@ -74,7 +71,7 @@ def trousers(p: Array) -> Array:
     hip, knee, foot = _at("leftUpperLeg"), _at("leftLowerLeg"), _at("leftFoot")
     pelvis = round_cone(q, (0.040, 0.95, -0.006), (0.050, 0.885, -0.008), 0.086, 0.096, (1, 1, 1.22))
     seat = ellipsoid(q, (0.058, 0.872, -0.036), (0.072, 0.080, 0.066))
-    thigh = round_cone(q, hip + [0.004, -0.04, 0], knee, 0.084, 0.062, (1, 1, 0.96))
+    thigh = round_cone(q, hip + [0.002, -0.075, 0], knee, 0.078, 0.061, (1, 1, 0.96))
     shin = round_cone(q, knee, foot - [0, 0.01, -0.004], 0.062, 0.053, (1, 1, 0.96))
     calf = ellipsoid(q, knee + [0.0, -0.14, -0.014], (0.056, 0.13, 0.058))
     leg = smooth_min(smooth_min(thigh, shin, 0.03), calf, 0.04)
@@ -104,7 +101,7 @@ def shoe(p: Array) -> Array:
 def hand(p: Array) -> Array:
     """The left hand with its wrist; five fingers that do not touch."""
     wrist = _at("leftHand")
-    forearm = round_cone(p, wrist - [0.075, 0, 0], wrist + [0.008, 0, 0], 0.029, 0.0265, (1, 1.22, 1))
+    forearm = round_cone(p, wrist - [0.075, 0, 0], wrist + [0.008, 0, 0], 0.0265, 0.0255, (1, 1.22, 1))
     palm = forearm
     for finger, radius in (("Index", 0.0122), ("Middle", 0.0126), ("Ring", 0.0120), ("Little", 0.0112)):
         knuckle = _at(f"left{finger}Proximal")
@@ -131,6 +128,22 @@ def hand(p: Array) -> Array:
     for a, b, ra, rb in zip(points, points[1:], (0.0165, 0.0122, 0.0108), (0.0122, 0.0108, 0.0090), strict=False):
         thumb = smooth_min(thumb, round_cone(p, a, b, ra, rb), 0.004)
     return smooth_min(smooth_min(palm, thumb, 0.013), fingers, 0.006)
+
+
+def _cuff() -> Mesh:
+    """The left cuff: a ribbed ring about the wrist, turned from its profile (along the arm, radius)."""
+    profile = ((-0.066, 0.030), (-0.064, 0.0372), (-0.060, 0.0392), (-0.040, 0.0388), (-0.018, 0.0380), (-0.014, 0.0365),
+               (-0.014, 0.0335), (-0.020, 0.0300), (-0.030, 0.0200))  # fmt: skip
+    n = 32
+    turn = 2 * np.pi * np.arange(n) / n
+    rib = 1 + 0.012 * (np.arange(n) % 2)
+    wrist = _at("leftHand")
+    rows = [wrist + np.column_stack([np.full(n, x), r * rib * np.cos(turn), r * rib * np.sin(turn)]) for x, r in profile]
+    faces = []
+    for k in range(len(profile) - 1):
+        a, b = k * n + np.arange(n), (k + 1) * n + np.arange(n)
+        faces += [np.stack([a, np.roll(a, -1), np.roll(b, -1)], axis=1), np.stack([a, np.roll(b, -1), b], axis=1)]
+    return Mesh(np.concatenate(rows).astype(np.float32), np.concatenate(faces))
 
 
 def neck(p: Array) -> Array:
@@ -163,11 +176,14 @@ def body_parts() -> list[Part]:
     leg_bones = ("hips", *(s + b for s in sides for b in ("UpperLeg", "LowerLeg")))
     parts.append(Part(legs.vertices, legs.faces, "trousers").bound("trousers", leg_bones, smooth=10))
     left_shoe = extract(shoe, (0.03, -0.01, -0.10), (0.16, 0.16, 0.19), 0.0045, 900)
+    left_cuff = _cuff()
     left_hand = extract(hand, (wrist - 0.09, 1.30, -0.09), (wrist + 0.22, 1.39, 0.11), 0.0016, 2600)
     for side in sides:
         mesh = left_shoe if side == "left" else left_shoe.mirrored()
         part = _cut(mesh, mesh.vertices[:, 1] - 0.0235, "sole", "shoe")
         parts.append(part.bound(f"{side} shoe", (side + "Foot", side + "Toes"), smooth=4))
+        mesh = left_cuff if side == "left" else left_cuff.mirrored()
+        parts.append(Part(mesh.vertices, mesh.faces, "band").bound(f"{side} cuff", (side + "LowerArm",), 0))
         mesh = left_hand if side == "left" else left_hand.mirrored()
         bones = ("LowerArm", "Hand", *(n[4:] for n in _BONES.names if n.startswith("left") and _is_finger(n)))
         part = Part(mesh.vertices, mesh.faces, "skin")
@@ -179,3 +195,9 @@ def body_parts() -> list[Part]:
 
 def _is_finger(name: str) -> bool:
     return any(finger in name for finger in FINGERS)
+
+
+def body_field(p: Array) -> Array:
+    """All of the clothed body: for occlusion."""
+    q = _sides(p)
+    return np.minimum.reduce([sweater(p), trousers(p), shoe(q), hand(q), neck(p)])

@@ -91,7 +91,7 @@ def _eye_rings() -> tuple[list[Array], list[dict[str, Array]]]:
 
 def mouth_line(x: Array) -> Array:
     """Height of the closed mouth at x: the corners lie a little higher, a friendly rest."""
-    return (MOUTH_Y + 0.0030 * (np.abs(x) / MOUTH_HALF_M) ** 2).astype(np.float32)
+    return (MOUTH_Y + 0.0042 * (np.abs(x) / MOUTH_HALF_M) ** 2).astype(np.float32)
 
 
 def _mouth_rings() -> list[Array]:

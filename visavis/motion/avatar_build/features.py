@@ -150,7 +150,7 @@ def hair() -> Part:
         d = smooth_min(cap, nape, 0.03)
         # Soft waves that run from the parting.
         angle = np.arctan2(p[:, 0] + 0.03, p[:, 2] + 0.02)
-        d = d + 0.0018 * np.sin(11 * angle + 26 * p[:, 1]) * np.clip((0.21 - p[:, 1]) * 14, 0, 1)
+        d = d + 0.0026 * np.sin(12 * angle + 30 * p[:, 1]) * np.clip((0.21 - p[:, 1]) * 14, 0, 1)
         face = ellipsoid(q, (0, 0.058, 0.095), (0.0725, 0.0980, 0.0930))
         d = smooth_max(d, -face, 0.010)
         d = smooth_max(d, -ellipsoid(q, (0.083, 0.052, 0.004), (0.03, 0.050, 0.030)), 0.010)  # around the ears
@@ -171,5 +171,5 @@ def hair() -> Part:
         # Only what stands out of the skin is needed.
         return smooth_max(d, -(skull(p) + 0.006), 0.004)
 
-    mesh = extract(shape, (-0.12, -0.03, -0.15), (0.12, 0.24, 0.13), 0.0042, 3000)
+    mesh = extract(shape, (-0.12, -0.03, -0.15), (0.12, 0.24, 0.13), 0.0040, 3600)
     return Part(mesh.vertices, mesh.faces, "hair", name="hair", bones=("head",))
