@@ -1,0 +1,144 @@
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from visavis.agent.constrain import ActConstraint, EmotionConstraint, MoveConstraint, ReplyConstraint
+from visavis.agent.engine import Constraint
+from visavis.tokenizers.turn_language import (
+    ActPlan,
+    Candidate,
+    MovePlan,
+    MoveStep,
+    ReplyPlan,
+    parse_act,
+    parse_move,
+    parse_reply,
+)
+from visavis.tokenizers.vocabulary import JointVocabulary
+
+CARDS = ("The blue whale is thirty metres long.", "The blue shark eats squid, at 1,200 kg.")
+TEXT = "Welcome!  The blue\u200b whale \u200b is 30 metres long, isn't it?"
+GLOSSES = (Candidate("huge size", 0.8), Candidate("stop", 0.5), Candidate("step by step", 0.4))
+PARAMS = {"huge size": {"size_m": None, "hand": ("left", "right", "both")}, "stop": {"count": (1, 2, 12)}}
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> JointVocabulary:
+    return JointVocabulary.default()
+
+
+def write(constraint: Constraint, seed: int, favoured: Sequence[int] = (), limit: int = 2000) -> list[int]:
+    """Ids that a model without any sense would write."""
+    rng = np.random.default_rng(seed)
+    written: list[int] = []
+    while len(written) < limit:
+        ids = constraint.allowed()
+        assert ids is not None
+        if len(ids) == 0:
+            return written
+        assert len(set(ids.tolist())) == len(ids)
+        logits = rng.normal(size=len(ids)).astype(np.float32) + 9 * np.isin(ids, list(favoured)).astype(np.float32)
+        if len(ids) > 1:
+            logits = constraint.weigh(ids, logits)
+        written.append(int(ids[int(np.argmax(logits))]))
+        constraint.accept(written[-1])
+    raise AssertionError("it never ends")
+
+
+def test_any_reply_parses_and_quotes_exactly(vocabulary: JointVocabulary) -> None:
+    quotes, words = [], 0
+    favoured = [vocabulary.control("quote"), vocabulary.control("/quote")]
+    for seed in range(60):
+        ids = write(ReplyConstraint(vocabulary, CARDS, limit=12, min_quote=2), seed, favoured if seed % 2 else ())
+        plan = parse_reply(ids, vocabulary)
+        assert isinstance(plan, ReplyPlan), str(plan)
+        quotes += [segment.text for segment in plan.segments if segment.quoted]
+        words += sum(not segment.quoted for segment in plan.segments)
+        assert "�" not in plan.text
+    assert words > 10
+    assert len(set(quotes)) > 5
+    for quote in quotes:
+        assert len(quote.split()) >= 2 or any(card.endswith(quote) for card in CARDS)
+        assert any(f" {quote} " in f" {card} " for card in CARDS), quote
+
+
+def test_whole_quotes_are_whole_cards(vocabulary: JointVocabulary) -> None:
+    for seed in range(20):
+        ids = write(ReplyConstraint(vocabulary, CARDS, limit=8, whole=True), seed, [vocabulary.control("quote")])
+        plan = parse_reply(ids, vocabulary)
+        assert isinstance(plan, ReplyPlan)
+        assert {segment.text for segment in plan.segments if segment.quoted} <= set(CARDS)
+        assert any(segment.quoted for segment in plan.segments)
+
+
+def test_no_cards_no_quotes(vocabulary: JointVocabulary) -> None:
+    for constraint in (ReplyConstraint(vocabulary, (), limit=8), ReplyConstraint(vocabulary, CARDS, 8, quotes=False)):
+        ids = write(constraint, 1, [vocabulary.control("quote")])
+        assert vocabulary.control("quote") not in ids
+
+
+def test_any_act_keeps_the_words_and_the_rules(vocabulary: JointVocabulary) -> None:
+    tags = 0
+    for seed in range(60):
+        constraint = ActConstraint(vocabulary, TEXT, GLOSSES, PARAMS, unfelt=seed % 2 == 0, bias=1.0 - seed % 3)
+        ids = write(constraint, seed)
+        plan = parse_act(ids, vocabulary, unfelt=seed % 2 == 0)
+        assert isinstance(plan, ActPlan), str(plan)
+        assert [id_ for id_ in vocabulary.encode_text(plan.text)] == vocabulary.encode_text(TEXT)
+        assert constraint.plan.text == TEXT
+        assert constraint.plan.emotion == plan.emotion
+        assert [(tag.gloss, tag.params) for tag in plan.tags] == [(tag.gloss, tag.params) for tag in constraint.tags]
+        assert len(constraint.tags) <= 2
+        places = [tag.word for tag in constraint.tags]
+        assert all(later - earlier > 2 for earlier, later in zip(places, places[1:], strict=False))
+        for tag in constraint.tags:
+            tags += 1
+            assert tag.gloss in {glossed.text for glossed in GLOSSES}
+            assert set(tag.params) <= set(PARAMS.get(tag.gloss, {}))
+            assert tag.params.get("hand", "left") in ("left", "right", "both")
+            assert tag.params.get("count", 1) in (1, 2, 12)
+        assert [choice.word for choice in constraint.choices if choice.tagged] == places
+    assert tags > 30
+
+
+def test_bias_decides_how_many_tags(vocabulary: JointVocabulary) -> None:
+    counts = []
+    for bias in (-100.0, 0.0, 100.0):
+        constraint = ActConstraint(vocabulary, TEXT, GLOSSES, bias=bias, most=99, apart=0)
+        write(constraint, 3)
+        counts.append(len(constraint.tags))
+        assert all(0 < choice.probability < 1 for choice in constraint.choices)
+    assert counts[0] == 0 < counts[1] < counts[2] == len([word for word in TEXT.split() if word != "\u200b"])
+
+
+def test_without_candidates_the_words_are_forced(vocabulary: JointVocabulary) -> None:
+    constraint = ActConstraint(vocabulary, TEXT, (), unfelt=False)
+    assert write(constraint, 0) == [*vocabulary.encode_text(TEXT), vocabulary.control("end")]
+    assert write(ActConstraint(vocabulary, "", GLOSSES, unfelt=False), 0) == [vocabulary.control("end")]
+
+
+def test_any_move_has_its_steps(vocabulary: JointVocabulary) -> None:
+    steps = [
+        MoveStep("Hello there", 1, (0, 0, 0)),
+        MoveStep("", 5, (7, 8, 9), (False, True, True)),
+        MoveStep("", 0, (1, 2, 3), (True, True, True)),
+    ]
+    for seed in range(10):
+        constraint = MoveConstraint(vocabulary, steps)
+        ids = write(constraint, seed)
+        assert len(ids) == constraint.length
+        plan = parse_move(ids, vocabulary)
+        assert isinstance(plan, MovePlan)
+        assert [step.codes for step in plan.steps] == [step.codes for step in constraint.written]
+        assert [(step.words, step.cue) for step in plan.steps] == [(step.words, step.cue) for step in steps]
+        assert plan.steps[1].codes[1:] == (8, 9)
+        assert plan.steps[2].codes == (1, 2, 3)
+
+
+def test_emotion_is_one_and_its_level(vocabulary: JointVocabulary) -> None:
+    name, level = write(EmotionConstraint(vocabulary), 0)
+    assert vocabulary.emotion_of(name) is not None
+    assert vocabulary.level_of(level) is not None
+    name, _ = write(EmotionConstraint(vocabulary, neutral_bias=100), 1)
+    assert vocabulary.emotion_of(name) == "neutral"

@@ -1,0 +1,421 @@
+"""State machines that keep a model inside the turn language: at every step, the ids that may come next.
+
+EmotionConstraint  an emotion and its intensity
+ReplyConstraint    an emotion, then words; inside a quote only pieces of the prompt's cards
+ActConstraint      the words are forced; between words the model may set a tag from the candidates
+MoveConstraint     words, cues and clip codes are forced, every other code is one of its part
+
+So whatever the model, the result parses, repeats the words exactly and has the right number of steps. They only
+restrict: what is likely is the model's. A bias shifts one decision, for calibration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+
+from visavis.agent.engine import Floats, Ids
+from visavis.emotion import Emotion
+from visavis.tokenizers.turn_language import ActPlan, Candidate, MoveStep, Tag, format_params, parse_params
+from visavis.tokenizers.vocabulary import CONTROLS, JointVocabulary
+
+__all__ = ["ActConstraint", "Choice", "EmotionConstraint", "MoveConstraint", "ReplyConstraint", "Trie"]
+
+MOST_DIGITS: Final = 5  # of a number that the model gives
+NOTHING: Ids = np.zeros(0, np.int64)
+
+
+class Trie:
+    """Sequences of ids, walked one id at a time; a node is an int, 0 the root."""
+
+    def __init__(self, sequences: Sequence[Sequence[int]]) -> None:
+        self.children: list[dict[int, int]] = [{}]
+        self.ends: list[bool] = [False]
+        for sequence in sequences:
+            node = 0
+            for id_ in sequence:
+                if id_ not in self.children[node]:
+                    self.children[node][id_] = len(self.children)
+                    self.children.append({})
+                    self.ends.append(False)
+                node = self.children[node][id_]
+            self.ends[node] = True
+
+    def next(self, node: int) -> list[int]:
+        """Ids that go on from here."""
+        return list(self.children[node])
+
+    def step(self, node: int, id_: int) -> int:
+        """The node after `id_`."""
+        return self.children[node][id_]
+
+
+class _Machine:
+    """What all of them share: choices are not biased unless a subclass says so."""
+
+    def weigh(self, ids: Ids, logits: Floats) -> Floats:
+        """The logits as they are."""
+        return logits
+
+
+class EmotionConstraint(_Machine):
+    """An emotion, then an intensity; then the end. `neutral_bias` is added to the logit of neutral."""
+
+    def __init__(self, vocabulary: JointVocabulary, neutral_bias: float = 0.0) -> None:
+        ids = range(vocabulary.text_size, vocabulary.text_size + len(CONTROLS))
+        self._emotions = _array([id_ for id_ in ids if vocabulary.emotion_of(id_) is not None])
+        self._levels = _array([id_ for id_ in ids if vocabulary.level_of(id_) is not None])
+        self._neutral, self._bias = vocabulary.control("neutral"), neutral_bias
+        self._taken = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether both were chosen."""
+        return self._taken >= 2
+
+    def allowed(self) -> Ids:
+        """See `Constraint`."""
+        return (self._emotions, self._levels, NOTHING)[min(2, self._taken)]
+
+    def weigh(self, ids: Ids, logits: Floats) -> Floats:
+        """Bias neutral."""
+        return logits + self._bias * (ids == self._neutral).astype(np.float32) if self._taken == 0 else logits
+
+    def accept(self, id_: int) -> None:
+        """See `Constraint`."""
+        self._taken += 1
+
+
+class ReplyConstraint(_Machine):
+    """An emotion, then text, with quotes of the cards, then `<|end|>`.
+
+    Outside a quote every text piece but bytes may come, `<|quote|>` where a word ended, `<|end|>` once there are words.
+    Inside, only what goes on some card's words from where the quote began, which is the start of a word;
+    `<|/quote|>` where a word of the card ends, if the quote has `min_quote` words or reached the card's end.
+    `whole`: quotes are whole cards. After `limit` pieces of text only endings are allowed.
+    """
+
+    def __init__(
+        self,
+        vocabulary: JointVocabulary,
+        cards: Sequence[Candidate | str],
+        limit: int = 96,
+        whole: bool = False,
+        min_quote: int = 3,
+        quotes: bool = True,
+        quote_bias: float = 0.0,
+        most_quotes: int = 2,
+    ) -> None:
+        self._quotes_left = most_quotes
+        self._vocabulary, self._limit, self._bias = vocabulary, limit, quote_bias
+        self._emotion = EmotionConstraint(vocabulary)
+        self._quote, self._unquote, self._end = (vocabulary.control(name) for name in ("quote", "/quote", "end"))
+        texts = [card.text if isinstance(card, Candidate) else card for card in cards]
+        self._cards = [[ids for *_, ids in vocabulary.encode_words(text) if ids] for text in texts] if quotes else []
+        self._trie = Trie(
+            [_flat(words[start:]) for words in self._cards for start in range(1 if whole else len(words))]
+        )
+        self._min_quote = 10**6 if whole else min_quote
+        self._starts, self._inside = _text_ids(vocabulary)
+        self._pieces = np.concatenate([self._starts, self._inside])
+        self._node: int | None = None  # inside a quote: where
+        self._taken = self._words_quoted = 0
+        self._fresh = True  # nothing said since the last control: the next piece must begin a word
+        self._space = vocabulary.encode_text("1")[0]  # a space alone, as before digits: a word must follow
+        self._blank = False
+        self._done = False
+
+    def allowed(self) -> Ids:
+        """See `Constraint`."""
+        if not self._emotion.done:
+            return self._emotion.allowed()
+        if self._done:
+            return NOTHING
+        if self._node is not None:
+            return self._in_quote(self._node)
+        if self._blank:
+            return self._inside
+        endings = [self._end] if self._taken else []
+        if self._taken >= self._limit:
+            return _array(endings)
+        if any(self._cards) and self._quotes_left:
+            endings = [*endings, self._quote]
+        return np.concatenate([self._starts if self._fresh else self._pieces, _array(endings)])
+
+    def _in_quote(self, node: int) -> Ids:
+        following = self._trie.next(node)
+        border = node != 0 and (self._trie.ends[node] or any(self._vocabulary.starts_word(id_) for id_ in following))
+        if self._trie.ends[node] or (border and self._words_quoted >= self._min_quote):
+            following = [*following, self._unquote]
+        return _array(following)
+
+    def weigh(self, ids: Ids, logits: Floats) -> Floats:
+        """Bias the beginning of a quote."""
+        return logits + self._bias * (ids == self._quote).astype(np.float32) if self._bias else logits
+
+    def accept(self, id_: int) -> None:
+        """See `Constraint`."""
+        if not self._emotion.done:
+            self._emotion.accept(id_)
+        elif id_ == self._end:
+            self._done = True
+        elif id_ == self._quote:
+            self._node, self._words_quoted = 0, 0
+            self._quotes_left -= 1
+        elif id_ == self._unquote:
+            self._node, self._fresh = None, True
+        else:
+            self._taken += 1
+            self._fresh = False
+            self._blank = self._node is None and id_ == self._space
+            if self._node is not None:
+                self._words_quoted += self._vocabulary.starts_word(id_)
+                self._node = self._trie.step(self._node, id_)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A place where a tag could stand: the word after it, the model's probability for a tag, before the bias."""
+
+    word: int
+    probability: float
+    tagged: bool
+
+
+class ActConstraint(_Machine):
+    """The words of the clause, with at most `most` tags set before words, one before each, then `<|end|>`.
+
+    Args:
+        vocabulary: of the model.
+        text: the clause.
+        candidates: glosses that a tag may name (or candidates).
+        params: for each gloss, what its parameters may be: None allows any short number, a sequence
+            one of its values.
+        unfelt: the prompt left the emotion open, so it comes first.
+        most: tags at most.
+        bias: added to the logit of `<|gesture|>`: positive sets more tags.
+        apart: words between two tags at least.
+    """
+
+    def __init__(
+        self,
+        vocabulary: JointVocabulary,
+        text: str,
+        candidates: Sequence[Candidate | str],
+        params: Mapping[str, Mapping[str, Sequence[str | int | float] | None]] | None = None,
+        unfelt: bool = True,
+        most: int = 2,
+        bias: float = 0.0,
+        apart: int = 2,
+    ) -> None:
+        self._vocabulary, self._most, self._bias, self._apart = vocabulary, most, bias, apart
+        self._emotion = EmotionConstraint(vocabulary) if unfelt else None
+        names = ("gesture", "/gesture", "arg", "end")
+        self._gesture, self._ungesture, self._arg, self._end = (vocabulary.control(name) for name in names)
+        self._words = [ids for *_, ids in vocabulary.encode_words(text)]
+        glosses = list(dict.fromkeys(c.text if isinstance(c, Candidate) else c for c in candidates))
+        self._encoded = {tuple(vocabulary.encode_text(gloss)): gloss for gloss in glosses}
+        self._params = params or {}
+        self._word, self._place = 0, 0  # the next piece to force
+        self._set = 0  # tags begun
+        self._last = -(10**6)  # the word of the last tag
+        self._state: Literal["words", "gloss", "arg", "free"] = "words"
+        self._trie, self._node, self._path = Trie([]), 0, list[int]()
+        self._gloss, self._args = "", list[str]()
+        self._values = _values(vocabulary)
+        self._probability = 0.0
+        self._text = text
+        self.choices: list[Choice] = []
+        self.tags: list[Tag] = []
+        self._felt: list[int] = []
+        self._skip()
+
+    @property
+    def plan(self) -> ActPlan:
+        """What was written so far, with the clause's own words and their places in `text.split()`."""
+        emotion = None
+        if len(self._felt) == 2:
+            name, level = self._vocabulary.emotion_of(self._felt[0]), self._vocabulary.level_of(self._felt[1])
+            assert name is not None and level is not None
+            emotion = Emotion(name, level / 10)
+        return ActPlan(emotion, self._text, tuple(self.tags))
+
+    def _skip(self) -> None:
+        """Past words without ids."""
+        while self._word < len(self._words) and self._place >= len(self._words[self._word]):
+            self._word, self._place = self._word + 1, 0
+
+    @property
+    def _may_tag(self) -> bool:
+        return (
+            self._place == 0
+            and self._set < self._most
+            and bool(self._encoded)
+            and self._word < len(self._words)
+            and self._word - self._last > (self._apart if self._set else 0)
+        )
+
+    def allowed(self) -> Ids:
+        """See `Constraint`."""
+        if self._emotion is not None and not self._emotion.done:
+            return self._emotion.allowed()
+        if self._state == "free":
+            digits = self._values if len(self._path) < MOST_DIGITS else NOTHING
+            return np.concatenate([digits, _array(self._closing() if self._path else [])])
+        if self._state != "words":
+            following = self._trie.next(self._node)
+            return _array(following + (self._closing() if self._trie.ends[self._node] else []))
+        if self._word == len(self._words):
+            return NOTHING if self._place else _array([self._end])
+        forced = self._words[self._word][self._place]
+        return _array([self._gesture, forced] if self._may_tag else [forced])
+
+    def _closing(self) -> list[int]:
+        return [self._ungesture, *([self._arg] if self._open_names() else [])]
+
+    def _open_names(self) -> list[str]:
+        """Parameters that the tag could still be given."""
+        gloss = self._gloss or self._encoded[tuple(self._path)]
+        given = {text.split("=")[0] for text in self._args}
+        if self._state == "arg":
+            given.add(self._vocabulary.decode_text(self._path).split("=")[0])
+        return [name for name in self._params.get(gloss, {}) if name not in given]
+
+    def weigh(self, ids: Ids, logits: Floats) -> Floats:
+        """Note how likely a tag is here; bias it."""
+        if self._state != "words" or ids[0] != self._gesture or len(ids) != 2:
+            return logits
+        self._probability = float(1 / (1 + np.exp(np.clip(float(logits[1]) - float(logits[0]), -50, 50))))
+        return logits + np.array([self._bias, 0.0], np.float32)
+
+    def accept(self, id_: int) -> None:
+        """See `Constraint`."""
+        if self._emotion is not None and not self._emotion.done:
+            self._emotion.accept(id_)
+            self._felt.append(id_)
+        elif self._state == "words":
+            self._accept_word(id_)
+        elif id_ in (self._ungesture, self._arg):
+            self._finish_part()
+            if id_ == self._arg:
+                self._begin_arg()
+            else:
+                pairs = [pair for text in self._args if (pair := parse_params(text)) is not None]
+                self.tags.append(Tag(self._gloss, self._last, dict(pairs)))
+                self._state = "words"
+        else:
+            self._path.append(id_)
+            if self._state != "free":
+                self._node = self._trie.step(self._node, id_)
+            if self._state == "arg" and self._trie.ends[self._node]:
+                text = self._vocabulary.decode_text(self._path)
+                if text.endswith("="):
+                    self._state, self._path = "free", []
+                    self._args.append(text)
+
+    def _accept_word(self, id_: int) -> None:
+        if self._may_tag:
+            self.choices.append(Choice(self._word, self._probability, id_ == self._gesture))
+            self._probability = 0.0
+        if id_ == self._gesture:
+            self._state, self._set, self._last = "gloss", self._set + 1, self._word
+            self._trie, self._node, self._path = Trie(list(self._encoded)), 0, []
+            self._gloss, self._args = "", []
+        elif self._word == len(self._words):
+            self._place = 1  # the end was written
+        else:
+            self._place += 1
+            self._skip()
+
+    def _finish_part(self) -> None:
+        """Keep the gloss or the parameter that ends here."""
+        if self._state == "gloss":
+            self._gloss = self._encoded[tuple(self._path)]
+        elif self._state == "arg":
+            self._args.append(self._vocabulary.decode_text(self._path))
+        elif self._state == "free":
+            self._args[-1] += "".join(self._vocabulary.piece(id_) for id_ in self._path)
+
+    def _begin_arg(self) -> None:
+        self._state = "gloss"
+        encode, values = self._vocabulary.encode_text, self._params[self._gloss]
+        texts = []
+        for name in self._open_names():
+            choices = values[name]
+            texts += [f"{name}="] if choices is None else format_params_each(name, choices)
+        self._state, self._trie, self._node, self._path = "arg", Trie([encode(text) for text in texts]), 0, []
+
+
+class MoveConstraint(_Machine):
+    """Every step: words and cue forced, each code forced (a clip's) or one of its part; then `<|end|>`.
+
+    Codes of steps that are not `forced` are ignored.
+    """
+
+    def __init__(self, vocabulary: JointVocabulary, steps: Sequence[MoveStep]) -> None:
+        free = [np.asarray(vocabulary.motion_range(part), dtype=np.int64) for part in vocabulary.parts]
+        self._plan: list[Ids] = []
+        for step in steps:
+            self._plan += [_array([id_]) for id_ in (*vocabulary.encode_text(step.words), vocabulary.cue(step.cue))]
+            for place, part in enumerate(vocabulary.parts):
+                forced = step.forced[place]
+                self._plan.append(_array([vocabulary.motion(part, step.codes[place])]) if forced else free[place])
+        self._plan.append(_array([vocabulary.control("end")]))
+        self._vocabulary, self._steps = vocabulary, steps
+        self._place = 0
+        self._codes: list[int] = []
+
+    @property
+    def length(self) -> int:
+        """Ids from the first to `<|end|>`."""
+        return len(self._plan)
+
+    @property
+    def written(self) -> list[MoveStep]:
+        """The whole steps so far, with the codes that were chosen."""
+        parts = len(self._vocabulary.parts)
+        out = []
+        for number in range(len(self._codes) // parts):
+            core, left, right = self._codes[number * parts : (number + 1) * parts]
+            out.append(replace(self._steps[number], codes=(core, left, right)))
+        return out
+
+    def allowed(self) -> Ids:
+        """See `Constraint`."""
+        return self._plan[self._place] if self._place < len(self._plan) else NOTHING
+
+    def accept(self, id_: int) -> None:
+        """See `Constraint`."""
+        self._place += 1
+        found = self._vocabulary.motion_of(id_)
+        if found is not None:
+            self._codes.append(found[1])
+
+
+def format_params_each(name: str, values: Sequence[str | int | float]) -> list[str]:
+    """`name=value` for every value."""
+    return [text for value in values for text in format_params({name: value})]
+
+
+def _values(vocabulary: JointVocabulary) -> Ids:
+    """Pieces of a free value: digits, a point, a minus."""
+    shown = {*"0123456789", ".", "-"}
+    return _array([id_ for id_ in range(1, vocabulary.text_size) if vocabulary.piece(id_) in shown])
+
+
+def _text_ids(vocabulary: JointVocabulary) -> tuple[Ids, Ids]:
+    """Pieces that begin a word, and those that go on one; without bytes and the unknown piece."""
+    pieces = [id_ for id_ in range(1, vocabulary.text_size) if not vocabulary.is_byte(id_)]
+    starts = [id_ for id_ in pieces if vocabulary.starts_word(id_)]
+    return _array(starts), _array([id_ for id_ in pieces if not vocabulary.starts_word(id_)])
+
+
+def _array(ids: Sequence[int]) -> Ids:
+    return np.asarray(ids, dtype=np.int64)
+
+
+def _flat(parts: Sequence[Sequence[int]]) -> list[int]:
+    return [id_ for part in parts for id_ in part]
