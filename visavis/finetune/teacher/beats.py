@@ -130,7 +130,12 @@ def plan_beats(
     step = 0.0
     for word in words:
         kind = word_class(word.text)
-        if word.stress < 0.6 or rng.random() > rate * (1.35 if kind else 0.85):
+        # Pronouns and negations are often unstressed and yet gestured on.
+        if word.stress < (0.3 if kind == "negation" else 0.6) and not (
+            kind in ("self", "partner") and rng.random() < 0.25
+        ):
+            continue
+        if rng.random() > rate * (1.35 if kind else 0.85):
             continue
         both = rng.random() < (0.6 if kind in _BOTH_HANDS else 0.12)
         sides = [dominant, other] if both else [dominant if rng.random() < 0.85 else other]
@@ -139,6 +144,10 @@ def plan_beats(
         for side in sides:
             rng.bit_generator.state = state  # both hands do the same
             beat = _beat(word, rng, size, tempo, step)
+            if beat[0].time_s < 0:  # hands begin at home
+                beat[0] = Key(0.0, beat[0].place_m, beat[0].palm)
+                if beat[1].time_s < 0.2:
+                    continue
             start, end = beat[0].time_s, beat[-1].time_s
             taken = any(a - 0.15 < end and start < b + 0.15 and which == side for a, b, which in busy)
             if taken or start < last_end[side] - 0.2:

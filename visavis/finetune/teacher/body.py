@@ -102,11 +102,13 @@ def speaker_tracks(
     head = _drift(frames, rng, 1.6 * liveliness, 0.55)
     spine = _drift(frames, rng, 0.8 * liveliness, 1.1)
     for word in words:
-        if word.stress < 0.5 or any(a < word.stress_s < b for a, b in quiet):
-            continue
         kind, at = word_class(word.text), word.stress_s
+        if any(a < at < b for a, b in quiet):
+            continue
+        if word.stress < 0.5 and kind not in ("negation", "partner", "uncertain", "whole"):
+            continue
         beat = bump(frames, at, rng.uniform(0.15, 0.25), rng.uniform(0.25, 0.45))
-        strength = liveliness * rng.uniform(0.5, 1.4) * word.stress
+        strength = liveliness * rng.uniform(0.5, 1.4) * max(word.stress, 0.6)
         if kind == "negation":
             head += shake(frames, at - 0.2, rng, liveliness)
         elif kind == "uncertain":
