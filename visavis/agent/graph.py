@@ -24,6 +24,7 @@ from visavis.agent.events import (
     TextDelta,
 )
 from visavis.agent.grid import STEP_S, cues, step_count, words_by_step
+from visavis.agent.native import sane_params
 from visavis.agent.recall import rank_cards
 from visavis.agent.records import gesture_record, viseme_records, word_records
 from visavis.agent.work import SpokenClause, Work
@@ -113,7 +114,16 @@ def _act(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     shown = tuple((c.text, c.score) for c in found)
     scores = dict(shown)
     choices = [
-        asdict(Choice(tag.gloss, tag.word, scores.get(tag.gloss, 0.0), "model", shown, dict(tag.params)))
+        asdict(
+            Choice(
+                tag.gloss,
+                tag.word,
+                scores.get(tag.gloss, 0.0),
+                "model",
+                shown,
+                sane_params(tools.lexicon[tag.gloss], tag.params),
+            )
+        )
         for tag in plan.tags
     ]
     work.send(ResponseEmotion(emotion=emotion.name, intensity=emotion.intensity))

@@ -71,8 +71,9 @@ def load_tools(persona: Persona, voice: Voice | str | None, model: str | Path | 
             log.warning(degraded[-1])
     else:
         spoken = open_voice(voice) if isinstance(voice, str) else voice
+    lexicon = load_lexicon()
     return Tools(
-        persona=persona, planner=NativePlanner(engine), mover=NativeMover(engine), voice=spoken,
-        index=GestureIndex.default(), lexicon=load_lexicon(), performer=Performer.neutral(), engine="embedded",
+        persona=persona, planner=NativePlanner(engine, lexicon), mover=NativeMover(engine), voice=spoken,
+        index=GestureIndex.default(), lexicon=lexicon, performer=Performer.neutral(), engine="embedded",
         fingerprint=models_fingerprint(models_folder(), folder), gestures=gestures, degraded=tuple(degraded),
     )  # fmt: skip

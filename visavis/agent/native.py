@@ -1,0 +1,170 @@
+"""The native planner and mover: the fine-tuned model with motion tokens in its vocabulary does REPLY, ACT and MOVE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visavis.agent.constrain import ActConstraint, MoveConstraint, ReplyConstraint
+from visavis.agent.engine import Engine, Sampling
+from visavis.agent.planner import Cancel
+from visavis.retrieval.lexicon import Gesture, Lexicon
+from visavis.tokenizers.turn_language import (
+    ActPlan,
+    ActPrompt,
+    MovePrompt,
+    MoveStep,
+    ReplyPlan,
+    ReplyPrompt,
+    Violation,
+    parse_reply,
+)
+
+__all__ = ["NativeMover", "NativePlanner", "param_values", "sane_params"]
+
+MOVE_TEMPERATURE = 0.8
+MOVE_TOP_K = 24
+LONGEST_REPLY = 160
+
+
+def param_values(gesture: Gesture) -> dict[str, Sequence[str | int | float] | None]:
+    """What each parameter of a gesture may be: a list of values, or None for a number."""
+    return {name: (list(param.choices) or None) for name, param in gesture.params.items()}
+
+
+def sane_params(gesture: Gesture, params: Mapping[str, object]) -> dict[str, float | int | str]:
+    """A model's parameters brought into the gesture's ranges; unknown ones are left out."""
+    out: dict[str, float | int | str] = {}
+    for name, value in params.items():
+        param = gesture.params.get(name)
+        if param is None:
+            continue
+        if param.choices:
+            if value in param.choices:
+                out[name] = str(value)
+            continue
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            continue
+        if np.isfinite(number):
+            low = param.low if param.low is not None else -np.inf
+            high = param.high if param.high is not None else np.inf
+            number = float(np.clip(number, low, high))
+            out[name] = int(round(number)) if param.acts in ("repeats", "fingers") else number
+    return out
+
+
+class NativePlanner:
+    """REPLY and ACT by the shipped model or any other of the same vocabulary.
+
+    Args:
+        engine: runs the model.
+        lexicon: tells which parameters a gesture takes.
+        quotes: whether facts are quoted under the constraint (off only to measure what it is worth).
+        quote_bias: added to the log-odds of beginning a quote.
+        gesture_bias: added to the log-odds of every gesture tag, so that the density is the one of the corpus.
+    """
+
+    name = "native"
+
+    def __init__(
+        self,
+        engine: Engine,
+        lexicon: Lexicon,
+        *,
+        quotes: bool = True,
+        quote_bias: float = 0.0,
+        gesture_bias: float = 0.0,
+    ) -> None:
+        self.engine, self.lexicon = engine, lexicon
+        self.quotes, self.quote_bias, self.gesture_bias = quotes, quote_bias, gesture_bias
+
+    def reply(self, prompt: ReplyPrompt, *, seed: int, cancel: Cancel) -> ReplyPlan:
+        """See `Planner`; greedy, so the same prompt has the same answer."""
+        vocabulary = self.engine.vocabulary
+        constraint = (
+            ReplyConstraint(vocabulary, prompt.cards, limit=LONGEST_REPLY, whole=True, quote_bias=self.quote_bias)
+            if self.quotes
+            else None
+        )
+        end = vocabulary.control("end")
+        ids = list(
+            self.engine.generate(
+                prompt.ids(vocabulary), constraint, stop=(end,), limit=LONGEST_REPLY + 40, cancel=cancel
+            )
+        )
+        cancel.check()
+        if not ids or ids[-1] != end:
+            ids.append(end)
+        plan = parse_reply(ids, vocabulary)
+        if isinstance(plan, Violation):
+            # Only without the constraint: what was written in text still counts.
+            from visavis.emotion import Emotion
+            from visavis.tokenizers.turn_language import Segment
+
+            text = vocabulary.decode_text([id_ for id_ in ids if vocabulary.is_text(id_)]) or "Hm."
+            plan = ReplyPlan(Emotion(), (Segment(text),))
+        return plan
+
+    def act(
+        self, prompt: ActPrompt, *, params: Mapping[str, Sequence[str]], seed: int, cancel: Cancel, bias: float = 0.0
+    ) -> ActPlan:
+        """See `Planner`; greedy."""
+        vocabulary = self.engine.vocabulary
+        allowed = {c.text: param_values(self.lexicon[c.text]) for c in prompt.candidates if c.text in params}
+        constraint = ActConstraint(
+            vocabulary, prompt.text, prompt.candidates, allowed, unfelt=prompt.emotion is None,
+            bias=self.gesture_bias + bias,
+        )  # fmt: skip
+        end = vocabulary.control("end")
+        for _ in self.engine.generate(prompt.ids(vocabulary), constraint, stop=(end,), limit=1000, cancel=cancel):
+            pass
+        cancel.check()
+        return constraint.plan
+
+
+class NativeMover:
+    """MOVE by the same model, sampled with a low temperature."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def move(
+        self,
+        prompt: MovePrompt,
+        words: Sequence[str],
+        cues: Sequence[int],
+        clip: NDArray[np.int64],
+        forced: NDArray[np.bool_],
+        *,
+        seed: int,
+        cancel: Cancel,
+    ) -> NDArray[np.int64]:
+        """See `Mover`."""
+        steps = [
+            MoveStep(text, int(cue), tuple(int(c) for c in row), tuple(bool(f) for f in given))  # type: ignore[arg-type]
+            for text, cue, row, given in zip(words, cues, clip, forced, strict=True)
+        ]
+        out: list[MoveStep] = []
+        begin = prompt.ids(self.engine.vocabulary)
+        room = self.engine.context - 8
+        while steps:
+            # What does not fit the context goes on from the last steps, as a new clause would.
+            count = len(steps)
+            while len(begin) + MoveConstraint(self.engine.vocabulary, steps[:count]).length > room:
+                count = count * 3 // 4
+            constraint = MoveConstraint(self.engine.vocabulary, steps[:count])
+            sampling = Sampling(MOVE_TEMPERATURE, MOVE_TOP_K, seed + len(out))
+            end = self.engine.vocabulary.control("end")
+            for _ in self.engine.generate(
+                begin, constraint, sampling=sampling, stop=(end,), limit=constraint.length, cancel=cancel
+            ):
+                pass
+            cancel.check()
+            out += constraint.written
+            steps = steps[count:]
+            begin = MovePrompt(prompt.mode, prompt.emotion, tuple(out)).ids(self.engine.vocabulary)
+        return np.array([step.codes for step in out], dtype=np.int64).reshape(-1, 3)
