@@ -120,6 +120,7 @@ class EspeakVoice:
         if not NAME.fullmatch(name):
             raise UsageError(f"expected a voice such as 'en-us' or 'en-us+f3', got {name!r}")
         self.name = name
+        self._version = importlib.metadata.version("espeakng-loader")
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
         self._count = 0
@@ -169,7 +170,7 @@ class EspeakVoice:
 
     def key(self, emotion: Emotion) -> str:
         """What besides the text decides the sound, for the cache."""
-        return f"espeak-ng {importlib.metadata.version('espeakng-loader')} {self.name} {self.settings(emotion)}"
+        return f"espeak-ng {self._version} {self.name} {self.settings(emotion)}"
 
     def _ask(self, text: str, settings: dict[str, int]) -> tuple[dict[str, Any], bytes]:
         with self._lock:

@@ -113,6 +113,9 @@ def _stressed(word: str, sounds: list[str]) -> list[tuple[str, int]]:
     chosen = 0
     if len(vowels) > 1:
         data = _data()
+        if (known := _stress_words().get(word)) is not None:
+            chosen = min(known, len(vowels)) - 1
+            return [(s, 2 if i == vowels[chosen] else 0) for i, s in enumerate(sounds)]
         back = 0
         for place, suffixes in data["stress_suffixes"].items():
             if any(word.endswith(s) and len(word) > len(s) + 1 for s in suffixes):
@@ -133,7 +136,14 @@ def _stressed(word: str, sounds: list[str]) -> list[tuple[str, int]]:
 def _weak_start(word: str, sounds: list[str], vowels: list[int]) -> bool:
     """A prefix is weak when a full vowel follows it."""
     second = sounds[vowels[1]]
+    if word.endswith(("ing", "ed")) and len(vowels) == 2:
+        return False
     return len(word) > 4 and second not in ("ə", "ɚ", "əl", "i") and not word.endswith(("er", "y", "or"))
+
+
+@cache
+def _stress_words() -> dict[str, int]:
+    return {word: int(place) for place, words in _data()["stress_words"].items() for word in words.split()}
 
 
 @lru_cache(maxsize=8192)
@@ -154,7 +164,10 @@ def pronounce(word: str) -> tuple[tuple[str, int], ...]:
             found += _marked(data["words"][part].split())
         elif re.fullmatch(r"[^aeiouy']{2,}", part) or len(part) == 1:
             spelled = [s for letter in part if letter in data["letters"] for s in data["letters"][letter].split()]
-            found += _stressed(part, spelled)
+            found += [(s, 0) for s in spelled]
+            last = max((i for i, (s, _) in enumerate(found) if _VOWEL.match(s)), default=-1)
+            if last >= 0:
+                found[last] = (found[last][0], 2)  # initials are stressed on the last
         else:
             found += _regular(part)
     return tuple(found)

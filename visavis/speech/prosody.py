@@ -17,7 +17,7 @@ __all__ = ["FPS", "PROSODY_CHANNELS", "prosody", "stress_curve"]
 FPS = 30.0
 PROSODY_CHANNELS = ("log_f0", "voicing", "energy", "onset", "stress")
 
-_F0_MIN_HZ, _F0_MAX_HZ = 70.0, 420.0
+_F0_MIN_HZ, _F0_MAX_HZ = 70.0, 500.0
 _PITCH_RATE_HZ = 8_000.0
 _WINDOW_S = 0.045
 _VOICED = 0.45  # height of the autocorrelation peak
@@ -89,17 +89,17 @@ def _pitch(audio: NDArray[np.float32], rate_hz: int, frames: int) -> tuple[NDArr
     correlation /= np.maximum(correlation[:, :1], 1e-9) * (shape / shape[0])
     shortest, longest = int(rate / _F0_MAX_HZ), min(int(rate / _F0_MIN_HZ), int(width * 0.75))
     lags = np.arange(shortest, longest)
+    left, mid, right = (correlation[:, lags[1:-1] + d] for d in (-1, 0, 1))
+    bend = np.minimum(left - 2 * mid + right, -1e-9)
+    inner = (mid >= left) & (mid > right)
+    # the top of the parabola through three samples, so that short periods are not missed between two samples
+    tops = np.where(inner, mid - (left - right) ** 2 / (8 * bend), -1.0)
     # an octave too low fits as well as the true period: a small cost for long lags decides
-    scores = correlation[:, lags] - 0.02 * np.log2(lags / shortest)
-    inner = (scores[:, 1:-1] >= scores[:, :-2]) & (scores[:, 1:-1] >= scores[:, 2:])
-    peaks = np.where(inner, scores[:, 1:-1], -1.0)
-    best = peaks.argmax(axis=1) + 1
+    best = (tops - 0.03 * np.log2(lags[1:-1] / shortest)).argmax(axis=1)
     rows = np.arange(frames)
-    left, mid, right = (correlation[rows, lags[best] + d] for d in (-1, 0, 1))
-    bend = left - 2 * mid + right
-    shift = np.where(np.abs(bend) > 1e-9, 0.5 * (left - right) / np.where(np.abs(bend) > 1e-9, bend, 1.0), 0.0)
-    f0 = rate / (lags[best] + np.clip(shift, -0.5, 0.5))
-    height = np.where(inner.any(axis=1), np.clip(mid, 0.0, 1.0), 0.0)
+    shift = 0.5 * ((left - right) / bend)[rows, best]
+    f0 = rate / (lags[best + 1] + np.clip(shift, -0.5, 0.5))
+    height = np.clip(tops[rows, best], 0.0, 1.0)
     level = np.sqrt((pieces**2).mean(axis=1))
     height *= level > 0.03 * max(float(level.max()), 1e-6)
     voiced = height > _VOICED
