@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from visavis.motion import rotations as rot
 from visavis.motion.skeleton import Skeleton
 
-__all__ = ["FOREARM_SHARE", "clavicle", "solve_arm", "solve_leg", "split_pronation"]
+__all__ = ["FOREARM_SHARE", "clavicle", "move_arm", "solve_arm", "solve_leg", "split_pronation"]
 
 Array = NDArray[np.float32]
 
@@ -207,6 +207,93 @@ def solve_arm(
         raise ValueError(f"side must be 'left' or 'right'; got {side!r}")
     turned = None if turned is None else rot.mirror(turned)
     return rot.mirror(_left_arm(skeleton, wrist * np.array([-1, 1, 1], np.float32), turned, swung))
+
+
+def _swivel(pole: Array, middle: Array, axis: Array) -> Array:
+    """(T,) angle about `axis` from the direction `pole` to the direction `middle`, radians in (-π, π]."""
+    d = rot.normalize(axis)
+    a, b = (v - np.sum(v * d, axis=-1, keepdims=True) * d for v in (pole, middle))
+    return np.arctan2(np.sum(np.cross(a, b) * d, axis=-1), np.sum(a * b, axis=-1))
+
+
+def _wrapped(angle: Array) -> Array:
+    return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
+def _pronation(relative: Array) -> Array:
+    _, twist = rot.swing_twist(relative, _X)
+    return 2.0 * np.arctan2(twist[..., 0], twist[..., 3])
+
+
+def _move_left(skeleton: Skeleton, arm: Array, wrist: Array, hand: Array | None) -> Array:
+    offsets = [
+        skeleton.offsets_m[skeleton.index(f"left{bone}")] for bone in ("Shoulder", "UpperArm", "LowerArm", "Hand")
+    ]
+    shoulder, upper, lower, end = offsets
+    l1, l2 = float(np.linalg.norm(lower)), float(np.linalg.norm(end))
+    ball = rot.multiply(arm[:, 0], arm[:, 1])
+    forearm = rot.multiply(ball, arm[:, 2])
+    turned = rot.multiply(forearm, arm[:, 3])
+    u, f = rot.rotate(ball, lower) / l1, rot.rotate(forearm, end) / l2
+    old = shoulder + rot.rotate(arm[:, 0], upper) + l1 * u + l2 * f
+    lifted = rot.multiply(rot.multiply(clavicle(skeleton, wrist), rot.conjugate(clavicle(skeleton, old))), arm[:, 0])
+    reach = wrist - shoulder - rot.rotate(lifted, upper)
+    # The elbow opens or closes in the plane in which it is bent already; a straight arm takes its hinge's plane.
+    p = f - np.sum(f * u, axis=-1, keepdims=True) * u
+    hinge = rot.rotate(ball, _Z)
+    p = rot.normalize(p + hinge * np.maximum(0.05 - np.linalg.norm(p, axis=-1, keepdims=True), 0.0))
+    shortest = float(np.sqrt(l1**2 + l2**2 + 2 * l1 * l2 * np.cos(_MAX_ELBOW)))
+    was = np.linalg.norm(l1 * u + l2 * f, axis=-1)
+    # A pose that is already beyond the soft limits is not pulled back for it: no change means no change.
+    distance = np.linalg.norm(reach, axis=-1)
+    inside = np.maximum(_clamp_reach(distance, shortest, l1 + l2), np.minimum(distance, was))
+    cosine = np.clip((inside**2 - l1**2 - l2**2) / (2 * l1 * l2), -1.0, 1.0)[:, None]
+    bent = cosine * u + np.sqrt(1.0 - cosine**2) * p
+    forearm = rot.multiply(rot.rotation_between(f, bent), forearm)
+    swing = rot.rotation_between(l1 * u + l2 * bent, reach)
+    # The elbow keeps its angle to its natural place, which depends on where the wrist is.
+    joint = shoulder + upper
+    kept = _swivel(_natural_pole(old - joint, l1 + l2), u, l1 * u + l2 * f)
+    there = _swivel(_natural_pole(wrist - joint, l1 + l2), rot.rotate(swing, u), reach)
+    swing = rot.multiply(rot.from_axis_angle(reach, _wrapped(kept - there)), swing)
+    before = arm[:, 3]
+    ball, forearm = rot.multiply(swing, ball), rot.multiply(swing, forearm)
+    turned = turned if hand is None else hand
+    after = rot.multiply(rot.conjugate(forearm), turned)
+    more = _wrapped(_pronation(after) - _pronation(before))
+    forearm = rot.multiply(forearm, rot.from_axis_angle(_X, FOREARM_SHARE * more))
+    return np.stack(
+        [
+            lifted,
+            rot.multiply(rot.conjugate(lifted), ball),
+            rot.multiply(rot.conjugate(ball), forearm),
+            rot.multiply(rot.conjugate(forearm), turned),
+        ],
+        axis=1,
+    )
+
+
+def move_arm(skeleton: Skeleton, side: str, arm: ArrayLike, wrist_m: ArrayLike, hand: ArrayLike | None = None) -> Array:
+    """Change an arm as little as needed to bring its wrist somewhere: its style stays, no change gives the same arm.
+
+    Args:
+        skeleton: the body.
+        side: "left" or "right".
+        arm: (T, 4, 4) local rotations of Shoulder, UpperArm, LowerArm and Hand.
+        wrist_m: (T, 3) wanted wrist in the chest frame; out of reach is clamped softly.
+        hand: (T, 4) wanted orientation of the hand in the chest frame, met exactly; None keeps it.
+
+    Returns:
+        (T, 4, 4) as `arm`.
+    """
+    arm, wrist = np.asarray(arm, np.float32), np.asarray(wrist_m, np.float32)
+    turned = None if hand is None else np.asarray(hand, np.float32)
+    if side == "left":
+        return _move_left(skeleton, arm, wrist, turned)
+    if side != "right":
+        raise ValueError(f"side must be 'left' or 'right'; got {side!r}")
+    turned = None if turned is None else rot.mirror(turned)
+    return rot.mirror(_move_left(skeleton, rot.mirror(arm), wrist * np.array([-1, 1, 1], np.float32), turned))
 
 
 def solve_leg(
