@@ -1,0 +1,60 @@
+"""Bootstrap intervals: every figure comes with how far it could have fallen otherwise (Efron 1979, percentile form)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Estimate", "bootstrap", "paired_difference"]
+
+Statistic = Callable[[NDArray[np.float64]], float]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval and the number of samples behind it; NaN with n = 0 for no samples."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n = {self.n})"
+
+
+def _mean(x: NDArray[np.float64]) -> float:
+    return float(np.mean(x))
+
+
+def bootstrap(
+    samples: Sequence[float] | NDArray[np.float64], statistic: Statistic = _mean, rounds: int = 1000, seed: int = 0
+) -> Estimate:
+    """A statistic of independent samples with its 95 % percentile interval."""
+    x = np.asarray(samples, dtype=np.float64)
+    if len(x) == 0:
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    rng = np.random.default_rng(seed)
+    values = [statistic(x[rng.integers(0, len(x), len(x))]) for _ in range(rounds)]
+    low, high = np.percentile(values, [2.5, 97.5])
+    return Estimate(statistic(x), float(low), float(high), len(x))
+
+
+def paired_difference(
+    a: Sequence[float], b: Sequence[float], statistic: Statistic = _mean, rounds: int = 1000, seed: int = 0
+) -> Estimate:
+    """statistic(a) - statistic(b) over the same items, resampled together."""
+    x = np.stack([np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)], axis=1)
+    if len(x) == 0:
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    rng = np.random.default_rng(seed)
+
+    def difference(rows: NDArray[np.float64]) -> float:
+        return statistic(rows[:, 0]) - statistic(rows[:, 1])
+
+    values = [difference(x[rng.integers(0, len(x), len(x))]) for _ in range(rounds)]
+    low, high = np.percentile(values, [2.5, 97.5])
+    return Estimate(difference(x), float(low), float(high), len(x))
