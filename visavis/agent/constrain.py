@@ -141,8 +141,8 @@ class ReplyConstraint(_Machine):
         endings = [self._end] if self._taken else []
         if self._taken >= self._limit:
             return _array(endings)
-        if any(self._cards) and self._quotes_left:
-            endings = [*endings, self._quote]
+        if self._cards and self._quotes_left:
+            endings.append(self._quote)
         return np.concatenate([self._starts if self._fresh else self._pieces, _array(endings)])
 
     def _in_quote(self, node: int) -> Ids:

@@ -26,6 +26,8 @@ __all__ = ["EmbeddedEngine"]
 
 # Products of so many tokens or more run in bf16, which has matrix units on current CPUs; fewer are bound by memory.
 MANY: Final = 24
+# Gathering more rows of the embedding than this costs more than the logits of all.
+FEW: Final = 1024
 
 
 class EmbeddedEngine:
@@ -195,6 +197,8 @@ class _Decoder:
         """(D,) state → (n,) logits of `ids`, or of all."""
         if ids is None:
             rows = self.embedding
+        elif len(ids) > FEW:
+            return cast(Floats, (self.embedding @ state).numpy()[ids])
         elif ids[-1] - ids[0] == len(ids) - 1 and np.all(np.diff(ids) == 1):
             rows = self.embedding[int(ids[0]) : int(ids[-1]) + 1]
         else:
