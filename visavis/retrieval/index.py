@@ -1,4 +1,4 @@
-"""Find the gestures that fit a clause by what it means: frozen MiniLM under a small learned head, with a calibrated "none".
+"""Find the gestures that fit a clause by what it means: frozen MiniLM, a small learned head, a calibrated "none".
 
 The head is a linear map from four layers' mean vectors to one logit per gloss and one for "no gesture", trained on the
 authored utterances (`python -m visavis.finetune.acts.train_recall`). Because features are means over word pieces, a
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from visavis.errors import FileFormatError
@@ -49,7 +50,7 @@ class RecallHead:
 
     def save(self, path: Path) -> None:
         """Write it, weights as float16."""
-        arrays = {
+        arrays: dict[str, np.ndarray] = {
             "weights": self.weights.astype(np.float16),
             "bias": self.bias.astype(np.float32),
             "anchor": self.anchor.astype(np.float16),
@@ -70,7 +71,7 @@ class RecallHead:
             glosses = tuple(json.loads(arrays["glosses"].tobytes()))
             weights = arrays["weights"].astype(np.float32)
             anchor = arrays["anchor"].astype(np.float32)
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, SafetensorError) as error:
             raise FileFormatError(
                 f"expected the recall head in {path.name}, could not read it ({error}): "
                 "run `python -m visavis.finetune.acts.train_recall`"
@@ -158,7 +159,6 @@ def combine(probabilities: np.ndarray) -> np.ndarray:
     scores = np.maximum(whole, PART_TRUST * parts.max(axis=0))
     scores[-1] = np.minimum(whole[-1], 1 - PART_TRUST * (1 - parts[:, -1].min()))
     return scores.astype(np.float32)
-
 
 
 def word_features(reading: Reading, text: str) -> np.ndarray:

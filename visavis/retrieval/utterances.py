@@ -53,9 +53,7 @@ def parse_stars(line: str) -> tuple[str, tuple[int, ...]]:
                 starts.append(place - removed)
             inside, removed = not inside, removed + 1
     words = [(match.start(), match.end()) for match in re.finditer(r"\S+", text)]
-    anchors = tuple(
-        index for index, (start, end) in enumerate(words) if any(start <= place < end for place in starts)
-    )
+    anchors = tuple(index for index, (start, end) in enumerate(words) if any(start <= place < end for place in starts))
     return text, anchors
 
 

@@ -1,4 +1,4 @@
-"""Train the recall head of the gesture index on the authored utterances: `python -m visavis.finetune.acts.train_recall`.
+"""Train the recall head of the gesture index: `python -m visavis.finetune.acts.train_recall`.
 
 Multinomial logistic regression with an L2 penalty by L-BFGS over frozen MiniLM features (`retrieval/layers.py`); the
 penalty is the one whose held-out probabilities are calibrated. `--check` also reports held-out recall, beside plain
@@ -107,7 +107,9 @@ def cross_fit(data: Lesson, folds: np.ndarray) -> list[RecallHead]:
     return [fit_head(data, folds != fold) for fold in range(int(folds.max()) + 1)]
 
 
-def fit_anchor(data: Lesson, folds: np.ndarray, heads: Sequence[RecallHead], keep: np.ndarray) -> tuple[np.ndarray, float]:
+def fit_anchor(
+    data: Lesson, folds: np.ndarray, heads: Sequence[RecallHead], keep: np.ndarray
+) -> tuple[np.ndarray, float]:
     """The common vector (WIDTH,) and the weight of a gloss' own share, from the utterances where `keep` is true."""
     words, own, owner, right = [], [], [], []
     count = 0
@@ -181,7 +183,12 @@ def report(data: Lesson, folds: np.ndarray, heads: Sequence[RecallHead]) -> str:
         f"{len(data.utterances)} utterances, {count} glosses, {int(folds.max()) + 1} folds, held out by utterance",
         _row("learned head, whole and parts", both[:, :-1], both[:, -1], data.labels),
         _row("learned head, whole clause", whole[:, :-1], whole[:, -1], data.labels),
-        _row("plain MiniLM, nearest utterance", prototypes[:, :-1], prototypes[:, -1] - prototypes[:, :-1].max(1), data.labels),
+        _row(
+            "plain MiniLM, nearest utterance",
+            prototypes[:, :-1],
+            prototypes[:, -1] - prototypes[:, :-1].max(1),
+            data.labels,
+        ),
         _row("random", chance[:, :-1], chance[:, -1], data.labels),
         f"log loss {nll:.3f} (uniform {np.log(count + 1):.3f})",
         "reliability of the best gloss (said, true, n):",

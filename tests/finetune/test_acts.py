@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visavis.emotion import Emotion
+from visavis.finetune.acts import compose
+from visavis.finetune.acts.compose import generate, read_corpus, write_corpus
+from visavis.finetune.acts.params import params_of
+from visavis.finetune.acts.train_recall import FOLDS, auc, folds_of
+from visavis.finetune.acts.vary import Sentence, join, lower_first, part_of, sentence_of, vary
+from visavis.retrieval.index import GestureIndex
+from visavis.retrieval.utterances import NONE, load_utterances
+from visavis.tokenizers.turn_language import ActPlan, ActPrompt
+
+
+@pytest.fixture(scope="module")
+def examples() -> list[tuple[ActPrompt, ActPlan]]:
+    """A small corpus; one head stands for those of all folds, which take half a minute to train."""
+    utterances = load_utterances()
+    labels = np.unique([one.gloss for one in utterances], return_inverse=True)[1]
+    by_fold: list[dict] = [{} for _ in range(FOLDS)]
+    for one, fold in zip(utterances, folds_of(labels), strict=True):
+        by_fold[fold].setdefault(one.gloss, []).append(one)
+    felt = [Sentence(("What", "a", "day!"), (), Emotion("joy", 0.7))]
+    known = compose.Material(tuple(by_fold), (GestureIndex.default().head,) * FOLDS, {"train": felt, "dev": felt})
+    original, batch = compose.material, compose.BATCH
+    compose.material, compose.BATCH = lambda: known, 100  # type: ignore[assignment]
+    try:
+        return list(generate(160, seed=3))
+    finally:
+        compose.material, compose.BATCH = original, batch  # type: ignore[assignment]
+
+
+def test_examples_are_in_the_language(examples: list[tuple[ActPrompt, ActPlan]]) -> None:
+    assert len(examples) == 160
+    for prompt, plan in examples:
+        assert prompt.text == plan.text == " ".join(plan.text.split())
+        assert (prompt.emotion is None) == (plan.emotion is not None)
+        shown = [one.text for one in prompt.candidates]
+        assert len(shown) == len(set(shown)) == 5
+        for tag in plan.tags:
+            assert tag.gloss in shown
+            assert 0 <= tag.word < len(plan.text.split())
+        words = [tag.word for tag in plan.tags]
+        assert words == sorted(words)
+
+
+def test_half_is_felt_by_the_model_and_some_have_no_gesture(examples: list[tuple[ActPrompt, ActPlan]]) -> None:
+    assert sum(prompt.emotion is None for prompt, _ in examples) == 80
+    free = sum(not plan.tags for _, plan in examples) / len(examples)
+    assert 0.15 < free < 0.6
+    assert any(len(plan.tags) == 2 for _, plan in examples)
+
+
+def test_a_corpus_survives_the_disk(examples: list[tuple[ActPrompt, ActPlan]], tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "act.jsonl"
+    assert write_corpus(examples, path) == len(examples)
+    assert list(read_corpus(path)) == examples
+
+
+def test_variation_keeps_gestures_on_real_words() -> None:
+    rng = random.Random(0)
+    for utterance in load_utterances():
+        plain = sentence_of(utterance)
+        assert plain.text == utterance.text
+        for change in (vary, part_of):
+            varied = change(plain, rng)
+            for gloss, word in varied.gestures:
+                assert gloss == utterance.gloss
+                assert any(letter.isalnum() for letter in varied.words[word])
+
+
+def test_variation_that_changes_nothing_else_keeps_the_anchor() -> None:
+    told = Sentence(("I'm", "here,", "and", "it", "was", "vast!"), (("huge size", 5),), Emotion("joy", 0.5))
+    for seed in range(60):
+        varied = vary(told, random.Random(seed))
+        ((_, place),) = varied.gestures
+        assert varied.words[place].strip(".,!").startswith("vast")
+
+
+def test_join_shifts_and_lowering_spares_names() -> None:
+    hello = Sentence(("Hello!",), (("greeting wave", 0),), Emotion())
+    both = join([hello, hello], Emotion("joy", 0.3))
+    assert both.gestures == (("greeting wave", 0), ("greeting wave", 1))
+    assert lower_first(Sentence(("We", "go"), (), Emotion())).text == "we go"
+    assert lower_first(Sentence(("I'm", "off"), (), Emotion())).text == "I'm off"
+    assert lower_first(Sentence(("Marta", "sings"), (), Emotion())).text == "Marta sings"
+
+
+def test_parameters_come_from_the_text() -> None:
+    assert params_of("huge size", "It is ninety-nine feet or one metre wide!", 6) == {"size_m": 1.0}
+    assert params_of("huge size", "It is 80 cm long.", 2) == {"size_m": 0.8}
+    assert params_of("huge size", "The whale is thirty metres long.", 3) == {"size_m": 1.25}
+    assert params_of("huge size", "It was vast!", 2) == {}
+    assert params_of("tiny size", "The screws are two centimetres long.", 3) == {"size_m": 0.02}
+    assert params_of("counting", "There are three reasons.", 2) == {"count": 3}
+    assert params_of("counting", "Second, it rains.", 0) == {"count": 2}
+    assert params_of("counting", "It has eight legs.", 2) == {}
+    assert params_of("point away", "Turn left at the church.", 1) == {"direction": "left"}
+    assert params_of("point away", "He left, over there.", 3) == {}
+    assert params_of("shrug", "Two left, three metres up.", 0) == {}
+
+
+def test_folds_spread_each_class() -> None:
+    labels = np.repeat(np.arange(3), 16)
+    folds = folds_of(labels)
+    for label in range(3):
+        assert (np.bincount(folds[labels == label], minlength=FOLDS) == 2).all()
+    np.testing.assert_array_equal(folds, folds_of(labels))
+
+
+def test_area_under_the_curve() -> None:
+    score = np.array([0.1, 0.2, 0.8, 0.9])
+    assert auc(score, score > 0.5) == 1
+    assert auc(-score, score > 0.5) == 0
+    assert np.isnan(auc(score, score > 2))
+
+
+def test_nothing_is_said_of_none() -> None:
+    assert all(not sentence_of(one).gestures for one in load_utterances() if one.gloss == NONE)

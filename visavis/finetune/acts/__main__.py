@@ -1,0 +1,31 @@
+"""Write the corpus of ACT: `python -m visavis.finetune.acts --n 30000 --out .cache/corpora/act_{train,dev}.jsonl`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from visavis.finetune.acts.compose import Split, generate, write_corpus
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write train and dev; see `--help`."""
+    parser = argparse.ArgumentParser(description="Write the corpus of ACT.")
+    parser.add_argument("--n", type=int, default=30000, help="examples to train on; a tenth of it for dev")
+    parser.add_argument(
+        "--out",
+        nargs="+",
+        type=Path,
+        default=[Path(".cache/corpora/act_train.jsonl"), Path(".cache/corpora/act_dev.jsonl")],
+        help="files for train and dev",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    sizes: list[tuple[Split, int]] = [("dev", options.n // 10), ("train", options.n)]
+    for (split, n), path in zip(sizes, reversed(options.out), strict=True):
+        print(f"{path}: {write_corpus(generate(n, options.seed, split), path)} examples")
+
+
+if __name__ == "__main__":
+    main()
