@@ -28,7 +28,7 @@ __all__ = ["FEATURES", "features", "rank_cards", "recall_model", "stems"]
 
 FEATURES = (
     "fact", "topic", "both", "covered", "topic_words", "kind_fits", "kind_misses", "lead", "best", "rank", "question",
-    "leans", "words",
+    "leans", "words", "rest", "rest_lead", "rest_best", "fits_rest",
 )  # fmt: skip
 LEAST_CARDS = 2  # so many are given even if none fits: a reply may offer what is known
 FLOOR = 0.03
@@ -171,6 +171,59 @@ def variants(line: str, last: str | None) -> list[str]:
     return found
 
 
+@functools.lru_cache(maxsize=50_000)
+def without_topic(text: str, topic: str) -> str:
+    """The text with "it" for the words of its topic: what is said or asked, apart from what about."""
+    named = stems(topic)
+    kept: list[str] = []
+    for word in text.split():
+        bare = re.sub(r"[^a-z0-9']", "", word.lower())
+        if bare not in STOPWORDS and _stem(bare) in named:
+            while kept and kept[-1].lower() in ("the", "a", "an", "your", "our"):
+                kept.pop()
+            if not kept or kept[-1] != "it":
+                kept.append("it")
+            if word[-1] in ".?!,;":
+                kept[-1] = "it" + word[-1]
+        else:
+            kept.append(word)
+    return " ".join(kept)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What must be embedded to rank the facts of cards for a line; W ways of asking, N facts."""
+
+    asked: tuple[str, ...]  # (W,)
+    plain: int  # so many of them hold the line alone, without the message before it
+    facts: tuple[str, ...]  # (N,)
+    topics: tuple[str, ...]  # (N,)
+    rests: tuple[str, ...]  # (N,) facts without their topic
+    asked_rests: tuple[tuple[str, ...], ...]  # (plain, N) the line without the topic of that fact
+
+    @property
+    def texts(self) -> set[str]:
+        """All of it."""
+        asked = {text for row in self.asked_rests for text in row}
+        return {*self.asked, *self.facts, *self.topics, *self.rests, *asked}
+
+
+def look_up(line: str, history: Sequence[tuple[str, str]], cards: Sequence[Card]) -> Lookup:
+    """Prepare a line; `history` is (speaker, text), oldest first."""
+    pairs = [(card.topic, fact) for card in cards for fact in card.facts]
+    last = next((text for speaker, text in reversed(history) if speaker == "user"), None)
+    asked = variants(line, last)
+    alone = variants(line, None)
+    return Lookup(
+        tuple(asked),
+        len(alone),
+        tuple(fact for _, fact in pairs),
+        tuple(topic for topic, _ in pairs),
+        tuple(without_topic(fact, topic) for topic, fact in pairs),
+        tuple(tuple(without_topic(way, topic) for topic, _ in pairs) for way in alone),
+    )
+
+
 def features(
     line: str,
     history: Sequence[tuple[str, str]],
@@ -190,23 +243,28 @@ def features(
         the N facts in the order of the cards, and (N, F) features in the order of `FEATURES`.
 
     """
-    facts = [(card.topic, fact) for card in cards for fact in card.facts]
-    if not facts:
+    found = look_up(line, history, cards)
+    asked, n = found.asked, len(found.facts)
+    if not n:
         return [], np.zeros((0, len(FEATURES)))
-    last = next((text for speaker, text in reversed(history) if speaker == "user"), None)
-    asked = variants(line, last)
     idf = (model or recall_model()).idf
     rare = (model or recall_model()).idf_unknown
-    topics = [topic for topic, _ in facts]
-    vectors = encode([*asked, *(fact for _, fact in facts), *topics])
-    ways, n = len(asked), len(facts)
-    question, fact, topic = vectors[:ways], vectors[ways : ways + n], vectors[ways + n :]
-    by_fact, by_topic = question @ fact.T, question @ topic.T  # (W, N)
+    texts = sorted(found.texts)
+    row = {text: place for place, text in enumerate(texts)}
+    vectors = encode(texts)
+
+    def pick(some: Sequence[str]) -> np.ndarray:
+        return vectors[[row[text] for text in some]]
+
+    question = pick(asked)
+    by_fact, by_topic = question @ pick(found.facts).T, question @ pick(found.topics).T  # (W, N)
     fact_cosine, topic_cosine = by_fact.max(0), by_topic.max(0)
     both = (by_fact + by_topic).max(0) / 2
+    rests = pick(found.rests)
+    rest = np.max([(pick(way) * rests).sum(1) for way in found.asked_rests], 0)  # (N,)
     words = [stems(way) for way in asked]
     covered, topic_words = np.zeros(n), np.zeros(n)
-    for i, (name, text) in enumerate(facts):
+    for i, (name, text) in enumerate(zip(found.topics, found.facts, strict=True)):
         known, named = stems(text) | stems(name), stems(name)
         for mine in words:
             total = sum(idf.get(w, rare) for w in mine)
@@ -214,8 +272,10 @@ def features(
         total = sum(idf.get(w, rare) for w in named)
         hit = max(sum(idf.get(w, rare) for w in mine & named) for mine in words)
         topic_words[i] = hit / total if total else 0.0
-    fits, misses = _kinds(asked[1] if len(asked) > 1 and asked[1] in line else line, [text for _, text in facts])
-    mixed = both + 0.3 * covered + 0.1 * fits - 0.1 * misses
+    fits, misses = _kinds(asked[found.plain - 1], found.facts)
+    siblings = np.array([[a == b for b in found.topics] for a in found.topics]) & ~np.eye(n, dtype=bool)  # (N, N)
+    rest_others = np.where(siblings, rest[None, :] + 0.2 * fits[None, :], 0.0).max(1)
+    mixed = both + 0.3 * covered + 0.3 * rest + 0.1 * fits - 0.1 * misses
     order = np.sort(mixed)[::-1]
     others = np.where(mixed >= order[0] - 1e-12, order[1] if n > 1 else 0.0, order[0])
     rank = np.empty(n)
@@ -235,8 +295,12 @@ def features(
         "question": same * float(bool(_ASKS.search(line))),
         "leans": same * float(any(way not in line for way in asked[1:])),
         "words": same * math.log1p(len(stems(line))),
+        "rest": rest,
+        "rest_lead": rest + 0.2 * fits - rest_others,
+        "rest_best": same * rest.max(),
+        "fits_rest": fits * rest,
     }
-    return [text for _, text in facts], np.stack([columns[name] for name in FEATURES], 1)
+    return list(found.facts), np.stack([columns[name] for name in FEATURES], 1)
 
 
 def _kinds(question: str, facts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

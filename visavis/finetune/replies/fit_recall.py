@@ -110,21 +110,24 @@ def measure(seed: int, split: Split = "dev") -> dict[str, float]:
 
     recall_model.cache_clear()
     model = recall_model()
-    asked, declined, near = [], [], []
+    asked: list[float] = []
+    declined: list[float] = []
+    near: list[float] = []
     first = fifth = 0
-    scores, truth = [], []
+    scores: list[float] = []
+    truth: list[float] = []
     for act, rows, right in _lines(MEASURE_PERSONAS, seed + 1000, split, model):
         p = model.probability(rows)
         order = np.argsort(-p, kind="stable")
         if act in ASKING and right.any():
             first += bool(right[order[0]])
             fifth += bool(right[order[:5]].any())
-            asked.append(p.max())
+            asked.append(float(p.max()))
         elif act in DECLINED:
-            (near if act == "near" else declined).append(p.max())
+            (near if act == "near" else declined).append(float(p.max()))
         if act in (*ASKING, *DECLINED):
-            scores.append(p[order[0]])
-            truth.append(right[order[0]])
+            scores.append(float(p[order[0]]))
+            truth.append(float(right[order[0]]))
     top, hit = np.array(scores), np.array(truth)
     bins = np.minimum((top * 10).astype(int), 9)
     error = sum(abs(top[bins == b].mean() - hit[bins == b].mean()) * (bins == b).mean() for b in set(bins))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -18,9 +18,9 @@ import numpy as np
 import yaml
 
 from visavis.agent.persona import Persona
-from visavis.agent.recall import rank_cards, variants
+from visavis.agent.recall import look_up, rank_cards
 from visavis.emotion import Emotion
-from visavis.finetune.replies.fillers import fill, words
+from visavis.finetune.replies.fillers import fill
 from visavis.finetune.replies.worlds import Known, Split, World, draw_world, of_split, settings
 from visavis.retrieval.embedder import Embedder
 from visavis.tokenizers.turn_language import Candidate, ReplyPlan, ReplyPrompt, Segment
@@ -208,7 +208,7 @@ class _Vectors:
         self.embedder = Embedder(capacity=1)
         self.known: dict[str, np.ndarray] = {}
 
-    def load(self, texts: Sequence[str]) -> None:
+    def load(self, texts: Iterable[str]) -> None:
         new = sorted({text for text in texts if text not in self.known})
         self.known.update(zip(new, self.embedder.encode(new), strict=True))
 
@@ -226,14 +226,13 @@ def talks_of_split(seed: int, split: Split) -> Iterator[tuple[World, list[list[T
         for _ in range(WORLDS_AT_ONCE):
             world = draw_world(rng.choice(mine), split, rng)
             batch.append((world, conversations(world, split, rng)))
-        texts: list[str] = []
+        texts: set[str] = set()
         for world, talks in batch:
-            texts += [*world.persona.facts, *(card.topic for card in world.persona.cards)]
             for talk in talks:
-                last = None
+                history: list[tuple[str, str]] = []
                 for turn in talk:
-                    texts += variants(turn.user, last)
-                    last = turn.user
+                    texts |= look_up(turn.user, history, world.persona.cards).texts
+                    history = [("user", turn.user)]
         vectors.load(texts)
         for world, talks in batch:
             yield world, talks, vectors
