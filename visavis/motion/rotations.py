@@ -38,6 +38,17 @@ def _f32(x: ArrayLike) -> Array:
     return np.asarray(x, dtype=np.float32)
 
 
+def _cross(a: Array, b: Array) -> Array:
+    """The vector product (..., 3); several times faster than np.cross on the short arrays that poses are made of."""
+    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
+    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
+    out = np.empty((*np.broadcast_shapes(ax.shape, bx.shape), 3), dtype=np.float32)
+    out[..., 0] = ay * bz - az * by
+    out[..., 1] = az * bx - ax * bz
+    out[..., 2] = ax * by - ay * bx
+    return out
+
+
 def normalize(q: ArrayLike) -> Array:
     """Scale vectors or quaternions (..., D) to length 1; zero stays zero."""
     q = _f32(q)
@@ -54,16 +65,18 @@ def multiply(a: ArrayLike, b: ArrayLike) -> Array:
     a, b = _f32(a), _f32(b)
     av, aw = a[..., :3], a[..., 3:]
     bv, bw = b[..., :3], b[..., 3:]
-    vector = aw * bv + bw * av + np.cross(av, bv)
-    scalar = aw * bw - np.sum(av * bv, axis=-1, keepdims=True)
-    return np.concatenate([vector, scalar], axis=-1).astype(np.float32)
+    vector = aw * bv + bw * av + _cross(av, bv)
+    out = np.empty((*vector.shape[:-1], 4), dtype=np.float32)
+    out[..., :3] = vector
+    out[..., 3] = aw[..., 0] * bw[..., 0] - np.sum(av * bv, axis=-1)
+    return out
 
 
 def rotate(q: ArrayLike, v: ArrayLike) -> Array:
     """Turn vectors (..., 3) by q (..., 4)."""
     q, v = _f32(q), _f32(v)
-    t = 2.0 * np.cross(q[..., :3], v)
-    return (v + q[..., 3:] * t + np.cross(q[..., :3], t)).astype(np.float32)
+    t = 2.0 * _cross(q[..., :3], v)
+    return (v + q[..., 3:] * t + _cross(q[..., :3], t)).astype(np.float32)
 
 
 def from_axis_angle(axis: ArrayLike, angle: ArrayLike) -> Array:
