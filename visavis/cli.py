@@ -258,6 +258,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ServiceError as error:
         print(f"visavis: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader of our output is gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return 130
 

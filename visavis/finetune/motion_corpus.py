@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ from visavis.motion.phases import Phases
 from visavis.refiner.sampler import motion_features
 from visavis.retrieval.lexicon import load_lexicon
 from visavis.retrieval.posing import Performer
-from visavis.speech import open_voice, prosody
+from visavis.speech import open_voice
+from visavis.speech.prosody import prosody
 from visavis.speech.types import Word
 from visavis.tokenizers.codec import PARTS
 from visavis.tokenizers.turn_language import CUES, MAX_CONTEXT_STEPS, MovePlan, MovePrompt, MoveStep
@@ -98,17 +100,20 @@ def build(folder: Path, split: str, turns: int, seed: int = 0, listeners: float 
     folder.mkdir(parents=True, exist_ok=True)
     lexicon = load_lexicon()
     voices = {name: open_voice(name) for name in VOICES}
-    plans = [plan for _, plan in generate(turns, seed=seed, split=split)]
+    # The corpus of ACT gives every text twice, its emotion given and to be found: once is enough here.
+    pairs = list(islice(generate(2 * turns, seed=seed, split=split), 0, None, 2))  # type: ignore[arg-type]
     try:
         for number, first in enumerate(range(0, turns, SHARD)):
             name = f"{split}_{number:04d}"
             if (folder / f"{name}.jsonl").exists():
                 continue
             features, sounds, lines, at = [], [], [], 0
-            for i, plan in enumerate(plans[first : first + SHARD]):
+            for i, (prompt, plan) in enumerate(pairs[first : first + SHARD]):
                 rng = np.random.default_rng([seed, first + i, 0 if split == "train" else 1])
                 performer_id, performer = _performer(split, rng)
-                emotion = plan.emotion or _some_emotion(rng)
+                emotion = plan.emotion or prompt.emotion or Emotion()
+                if rng.random() < 0.35:  # so that every emotion is seen often
+                    emotion = _some_emotion(rng)
                 speech = voices[VOICES[int(rng.integers(len(VOICES)))]].speak(plan.text, emotion)
                 mode = "listen" if rng.random() < listeners else "speak"
                 taught: Taught
