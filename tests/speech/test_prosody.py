@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from visavis.emotion import Emotion
-from visavis.speech.prosody import prosody, stress_curve
+from visavis.speech.prosody import prosody, stress_curve, stresses
 from visavis.speech.types import Speech
 
 RATE = 22050
@@ -61,3 +63,19 @@ def test_stress_peaks_at_the_stressed_vowels(voice):
         if word.stress == 1.0:
             assert curve[round(word.stress_s * 30)] > 0.9
     assert not stress_curve(voice.speak("...", Emotion()), 30).any()
+
+
+def test_stress_is_heard_without_words(espeak):
+    """Far better than chance: about 60 spots in 100 ms windows would meet a third of the stresses."""
+    texts = ("That is absolutely fantastic news!", "He walked from here to there in about ten minutes.",
+             "Look over there, behind the big red door.", "The blue whale is thirty metres long.")  # fmt: skip
+    met = []
+    for text in texts:
+        speech = espeak.speak(text, Emotion())
+        said = stresses(speech)
+        assert len(said) == sum(w.stress > 0 for w in speech.words)
+        heard = stresses(replace(speech, words=()))[:, 0]
+        assert (np.diff(heard) > 0).all() and len(heard) < 3 * speech.duration_s
+        met += [np.abs(heard - t).min() < 0.1 for t, s in said if s > 0.75]
+    assert np.mean(met) > 0.5
+    assert stresses(Speech("", np.zeros(16000, np.int16), 16000)).shape == (0, 2)

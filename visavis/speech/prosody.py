@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from visavis.speech.types import Speech
 from visavis.speech.words import is_vowel
 
-__all__ = ["FPS", "PROSODY_CHANNELS", "prosody", "stress_curve"]
+__all__ = ["FPS", "PROSODY_CHANNELS", "prosody", "stress_curve", "stresses"]
 
 FPS = 30.0
 PROSODY_CHANNELS = ("log_f0", "voicing", "energy", "onset", "stress")
@@ -24,6 +24,8 @@ _VOICED = 0.45  # height of the autocorrelation peak
 _FLOOR_DB = 45.0  # below the loud parts counts as silence
 _FLUX_FPS = 120.0
 _STRESS_SIGMA_S = 0.06
+_NUCLEI_FPS = 100.0
+_NUCLEUS_LAG_S = 0.03  # from the rise of loudness to the onset of the vowel, against phoneme times
 
 
 def prosody(speech: Speech, frames: int | None = None) -> NDArray[np.float32]:
@@ -66,6 +68,53 @@ def stress_curve(speech: Speech, frames: int) -> NDArray[np.float32]:
         if word.stress > 0:
             curve = np.maximum(curve, word.stress * np.exp(-0.5 * ((times - word.stress_s) / _STRESS_SIGMA_S) ** 2))
     return curve.astype(np.float32)
+
+
+def stresses(speech: Speech) -> NDArray[np.float32]:
+    """When syllables are stressed: by the words, or by ear where the speech has no words (a recording alone).
+
+    By ear, a syllable is a peak of loudness in a voiced stretch; its stress grows with loudness, pitch and the rise
+    before it, relative to the syllables around (Streefkerk 2002). Its onset is where loudness rises fastest.
+
+    Returns:
+        (N, 2) float32, in order of time: onset of the stressed vowel in seconds, strength in (0, 1].
+    """
+    from scipy.signal import find_peaks
+
+    if speech.words:
+        found = [(w.stress_s, w.stress) for w in speech.words if w.stress > 0]
+        return np.array(found, np.float32).reshape(-1, 2)
+    if not np.any(speech.samples):
+        return np.zeros((0, 2), np.float32)
+    level = _vowel_level(speech)
+    peaks, shape = find_peaks(level, prominence=2.5, width=3, rel_height=0.6)
+    loud = level[peaks] > level.max() - 22
+    peaks, width, left = peaks[loud], shape["widths"][loud], shape["left_ips"][loud]
+    log_f0 = prosody(speech)[:, 0]
+    pitch = np.array([log_f0[max(0, round(k * FPS / _NUCLEI_FPS) - 2) :][:5].max() for k in peaks])
+    score = level[peaks] / 6 + width / 10 + 1.0 * pitch
+    chosen: list[tuple[float, float]] = []
+    for i, k in enumerate(peaks):
+        rank = float((score[np.abs(peaks - k) < 0.8 * _NUCLEI_FPS] < score[i]).mean())
+        if rank >= 0.45:
+            # a low peak on the shoulder of a high one begins after the valley between them
+            before = int(peaks[i - 1]) if i else 0
+            begin = max(float(left[i]), before + int(level[before : k + 1].argmin()))
+            chosen.append((begin / _NUCLEI_FPS + _NUCLEUS_LAG_S, rank))
+    return np.array(chosen, np.float32).reshape(-1, 2)
+
+
+def _vowel_level(speech: Speech) -> NDArray[np.float64]:
+    """(T,) decibels at 100 frames a second between 300 and 2,500 Hz, where vowels are loud; smoothed over 50 ms."""
+    frames = max(1, int(np.ceil(speech.duration_s * _NUCLEI_FPS)))
+    audio = speech.samples.astype(np.float32) / np.float32(32768)
+    rate_hz = speech.sample_rate_hz
+    pieces = _windows(audio, rate_hz, int(0.025 * rate_hz), _NUCLEI_FPS, frames)
+    power = np.abs(np.fft.rfft(pieces * np.hanning(pieces.shape[1]).astype(np.float32), axis=1)) ** 2
+    frequencies = np.fft.rfftfreq(pieces.shape[1], 1 / rate_hz)
+    band = power[:, (frequencies > 300) & (frequencies < 2500)].mean(axis=1)
+    decibels = np.maximum(10 * np.log10(band + 1e-9), 10 * np.log10(band.max() + 1e-9) - 35)
+    return np.convolve(np.pad(decibels, 2, mode="edge"), np.ones(5) / 5, mode="valid")
 
 
 def _windows(audio: NDArray[np.float32], rate_hz: float, width: int, fps: float, frames: int) -> NDArray[np.float32]:
