@@ -60,14 +60,17 @@ def _needs(path: Path, command: str) -> Path:
 
 def _corpus(out: Path, sizes: Sizes) -> None:
     from visavis.finetune import acts, motion_corpus, replies
-    from visavis.finetune.text_corpus import write_examples
+    from visavis.finetune.text_corpus import corpus_texts, write_examples
+    from visavis.finetune.text_vocabulary import train_text_vocabulary
 
     folder = out / "corpora"
     for split, n_reply, n_act in (("train", sizes.replies, sizes.acts), ("dev", sizes.text_dev, sizes.text_dev)):
         write_examples(folder / f"reply_{split}.jsonl", n_reply, lambda n, s=split: replies.generate(n, 1, s))  # type: ignore
         write_examples(folder / f"act_{split}.jsonl", n_act, lambda n, s=split: acts.generate(n, 1, s))  # type: ignore
-    motion_corpus.build(folder / "motion", "train", sizes.motion_turns)
-    motion_corpus.build(folder / "motion", "dev", sizes.motion_dev)
+    if not (out / "vocabulary").exists():
+        train_text_vocabulary(corpus_texts(folder), out / "vocabulary")
+    motion_corpus.build(folder / "act_train.jsonl", folder / "motion", "train", sizes.motion_turns)
+    motion_corpus.build(folder / "act_dev.jsonl", folder / "motion", "dev", sizes.motion_dev)
 
 
 def _windows(out: Path) -> Callable[[str, int, int, np.random.Generator], NDArray[np.float32]]:
@@ -129,7 +132,7 @@ def _planner(out: Path, sizes: Sizes) -> None:
     from visavis.tokenizers.vocabulary import JointVocabulary
 
     folder = _needs(out / "corpora", "corpus")
-    vocabulary = JointVocabulary.default()
+    vocabulary = JointVocabulary.load(_needs(out / "vocabulary", "corpus"))
 
     def corpus(name: str, examples: Callable[[], Iterable[tuple[str, Example]]]) -> TokenCorpus:
         path = folder / f"{name}.npz"

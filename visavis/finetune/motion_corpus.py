@@ -23,6 +23,7 @@ from visavis.agent.clauses import split_clauses
 from visavis.agent.grid import STEP_S, cues, forced_steps, step_count, words_by_step
 from visavis.emotion import EMOTIONS, Emotion
 from visavis.finetune.teacher import Taught, listening, speaking
+from visavis.finetune.text_corpus import read_acts
 from visavis.motion.phases import Phases
 from visavis.refiner.sampler import motion_features
 from visavis.retrieval.lexicon import load_lexicon
@@ -85,25 +86,24 @@ def _performer(split: str, rng: np.random.Generator) -> tuple[int, Performer]:
     return number, Performer.random(np.random.default_rng(10_000 + number))
 
 
-def build(folder: Path, split: str, turns: int, seed: int = 0, listeners: float = 0.2) -> None:
+def build(acts: Path, folder: Path, split: str, turns: int, seed: int = 0, listeners: float = 0.2) -> None:
     """Make the shards of a split that are not there yet.
 
     Args:
+        acts: the corpus of ACT of this split, whose texts are spoken.
         folder: of the corpus.
         split: train or dev.
         turns: how many.
         seed: of sentences, performers and voices.
         listeners: share of the turns that somebody hears instead of says.
     """
-    from visavis.finetune.acts import generate
-
     folder.mkdir(parents=True, exist_ok=True)
     lexicon = load_lexicon()
     voices = {name: open_voice(name) for name in VOICES}
     # The corpus of ACT gives every text twice, its emotion given and to be found: once is enough here.
-    pairs = list(islice(generate(2 * turns, seed=seed, split=split), 0, None, 2))  # type: ignore[arg-type]
+    pairs = list(islice(read_acts(acts), 0, 2 * turns, 2))
     try:
-        for number, first in enumerate(range(0, turns, SHARD)):
+        for number, first in enumerate(range(0, len(pairs), SHARD)):
             name = f"{split}_{number:04d}"
             if (folder / f"{name}.jsonl").exists():
                 continue

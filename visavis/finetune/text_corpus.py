@@ -26,7 +26,15 @@ from visavis.tokenizers.turn_language import (
 )
 from visavis.tokenizers.vocabulary import JointVocabulary
 
-__all__ = ["act_examples", "read_acts", "read_replies", "recall_drill", "reply_examples", "write_examples"]
+__all__ = [
+    "act_examples",
+    "corpus_texts",
+    "read_acts",
+    "read_replies",
+    "recall_drill",
+    "reply_examples",
+    "write_examples",
+]
 
 
 def write_examples(path: Path, n: int, generate: Callable[[int], Iterable[tuple[Any, Any]]]) -> None:
@@ -82,6 +90,19 @@ def act_examples(path: Path, vocabulary: JointVocabulary) -> Iterator[tuple[str,
     """ACT as token sequences."""
     for prompt, plan in read_acts(path):
         yield "act", act_example(prompt, plan, vocabulary)
+
+
+def corpus_texts(folder: Path) -> Iterator[str]:
+    """Every text of the training corpora in a folder, for the text pieces."""
+    for prompt, plan in read_replies(folder / "reply_train.jsonl"):
+        yield f"{prompt.name}, {prompt.role}."
+        yield prompt.user
+        yield plan.text
+        yield from (card.text for card in prompt.cards)
+        yield from (text for _, text in prompt.history)
+    for act, act_plan in read_acts(folder / "act_train.jsonl"):
+        yield act_plan.text
+        yield from (candidate.text for candidate in act.candidates)
 
 
 def recall_drill(n: int, vocabulary: JointVocabulary) -> Iterator[tuple[str, Example]]:
