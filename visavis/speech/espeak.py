@@ -104,6 +104,9 @@ class _Worker:
         return answer if answer is not None and answer[0].get("id") == request["id"] else None
 
 
+_inherited: list[_Worker] = []
+
+
 class EspeakVoice:
     """espeak-ng's formant voice `name`: a language with an optional variant, `en-us`, `en-us+f3`, `en+m3`."""
 
@@ -175,8 +178,11 @@ class EspeakVoice:
     def _ask(self, text: str, settings: dict[str, int]) -> tuple[dict[str, Any], bytes]:
         with self._lock:
             for _ in range(2):
-                started = self._worker is None or self._worker.pid != os.getpid()
-                if started or self._worker is None:
+                if self._worker is not None and self._worker.pid != os.getpid():
+                    _inherited.append(self._worker)  # the parent's: not ours to end or to close
+                    self._worker = None
+                started = self._worker is None
+                if self._worker is None:
                     self._worker = _Worker()
                 self._count += 1
                 request = {"id": self._count, "text": text, "voice": self.name, **settings}
