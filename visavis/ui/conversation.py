@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Final, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 from visavis.agent.events import (
     ErrorEvent,
     Event,
+    InputPlayback,
     InputText,
     ResponseCancel,
+    ResponseCreated,
     ResponseDone,
     ResponseInterrupted,
     SessionState,
+    SpeechDelta,
+    TextDelta,
 )
 from visavis.errors import UsageError, VisavisError
 from visavis.motion.motion import Motion
@@ -40,19 +44,47 @@ FORGET_S: Final = 600.0  # a conversation that nobody watches for so long is clo
 
 
 class ChatSession(Protocol):
-    """What the page needs of an agent's session (`visavis.agent.Agent.session()`)."""
+    """What the page needs of an agent's session (`visavis.agent.Session`).
+
+    A session may also have `receive(event)`, for events of the client that concern it (typing, scene, microphone), and
+    `heard(turn_id, text, played_s)`, which is told what the user heard of a turn that was stopped.
+    """
 
     def respond(self, text: str) -> AsyncIterator[Event]:
         """Answer a line; the stream ends with `response.done` or `response.interrupted`."""
         ...
 
-    def idle(self, start_s: float, frames: int) -> Motion:
-        """Idle motion from `start_s` of an axis that never ends; neighbouring pieces join."""
+    def interrupt(self) -> None:
+        """Stop the turn in the making; returns at once."""
         ...
 
-    def receive(self, event: Event) -> None:
-        """Take an event of the client: playback, typing, scene, cancel, settings. Returns at once."""
+    def idle(self, start_s: float, frames: int) -> Motion:
+        """The next `frames` frames of idle motion, which continue what was last made."""
         ...
+
+
+@dataclass(eq=False)
+class _Playing:
+    """The latest turn, as far as the client has it."""
+
+    turn_id: str
+    message: dict[str, str]
+    words: list[dict[str, Any]] = field(default_factory=list)
+    played_s: float | None = None  # None: no client has reported
+    duration_s: float | None = None  # None: not yet complete
+    over: bool = False
+
+    @property
+    def unheard(self) -> bool:
+        """All of it was sent, and a client is still playing it."""
+        sent = self.duration_s is not None and self.played_s is not None
+        return sent and not self.over and self.played_s < self.duration_s - 0.1  # type: ignore[operator]
+
+    @property
+    def heard(self) -> str:
+        """The words that had ended."""
+        played_s = self.played_s or 0.0
+        return " ".join(str(word["text"]) for word in self.words if float(word["end_s"]) <= played_s)
 
 
 class Conversation:
@@ -65,12 +97,18 @@ class Conversation:
         self.unwatched_since = time.monotonic()
         self._watchers: set[asyncio.Queue[Event | None]] = set()
         self._turn: asyncio.Task[None] | None = None
+        self._playing: _Playing | None = None
         self._state = "idle"
 
     @property
     def busy(self) -> bool:
         """A turn is being made."""
         return self._turn is not None and not self._turn.done()
+
+    @property
+    def watched(self) -> bool:
+        """Somebody is looking."""
+        return bool(self._watchers)
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[asyncio.Queue[Event | None]]:
@@ -84,10 +122,13 @@ class Conversation:
             self._watchers.discard(queue)
             self.unwatched_since = time.monotonic()
 
-    @property
-    def watched(self) -> bool:
-        """Somebody is looking."""
-        return bool(self._watchers)
+    async def begin(self, session: ChatSession, greeting: str | None = None) -> None:
+        """Start anew, with another session."""
+        await self.cancel()
+        if session is not self.session:
+            _close(self.session)
+        self.session = session
+        self.messages = [{"role": "assistant", "content": greeting}] if greeting else []
 
     async def say(self, text: str) -> None:
         """The user said a line: a turn under way is interrupted, and a new one begins.
@@ -100,19 +141,25 @@ class Conversation:
             raise UsageError(f"a line must have 1 to {MAX_LINE_CHARACTERS:,} characters; got {len(text):,}")
         await self.cancel()
         self.messages.append({"role": "user", "content": text})
-        self._turn = asyncio.create_task(self._respond(text))
+        message = {"role": "assistant", "content": ""}
+        self.messages.append(message)
+        self._turn = asyncio.create_task(self._respond(text, message))
 
     async def cancel(self) -> None:
-        """Stop the turn under way; returns when it has ended."""
-        self.session.receive(ResponseCancel())
+        """Stop the turn that is made or played; returns when it has ended."""
         turn = self._turn
-        if turn is None or turn.done():
-            return
-        done, _ = await asyncio.wait({turn}, timeout=CANCEL_WAIT_S)
-        if not done:
-            log.warning("the turn did not end within %.0f s of its cancellation", CANCEL_WAIT_S)
-            turn.cancel()
-            await asyncio.wait({turn}, timeout=CANCEL_WAIT_S)
+        if turn is not None and not turn.done():
+            self.session.interrupt()
+            done, _ = await asyncio.wait({turn}, timeout=CANCEL_WAIT_S)
+            if not done:
+                log.warning("the turn did not end within %.0f s of its cancellation", CANCEL_WAIT_S)
+                turn.cancel()
+                await asyncio.wait({turn}, timeout=CANCEL_WAIT_S)
+        elif self._playing is not None and self._playing.unheard:
+            heard_s = self._playing.played_s or 0.0
+            turn_id = self._playing.turn_id
+            self._publish(ResponseInterrupted(turn_id=turn_id, heard=self._playing.heard, heard_s=heard_s))
+            self._publish(SessionState(turn_id=turn_id, state="listening"))
 
     async def receive(self, event: Event) -> None:
         """Take any event of a client."""
@@ -120,8 +167,11 @@ class Conversation:
             await self.say(event.text)
         elif isinstance(event, ResponseCancel):
             await self.cancel()
-        else:
-            self.session.receive(event)
+        elif isinstance(event, InputPlayback):
+            if self._playing is not None and event.turn_id == self._playing.turn_id:
+                self._playing.played_s = max(event.played_s, self._playing.played_s or 0.0)
+        elif (take := getattr(self.session, "receive", None)) is not None:
+            take(event)
 
     async def idle(self, request: IdleRequest) -> IdleDelta:
         """Idle motion, made beside the event loop.
@@ -150,30 +200,57 @@ class Conversation:
         for queue in list(self._watchers):
             self._end(queue)
 
-    async def _respond(self, text: str) -> None:
+    async def _respond(self, text: str, message: dict[str, str]) -> None:
+        turn_id = ""
         ended = False
         try:
             async for event in self.session.respond(text):
+                if isinstance(event, ResponseCreated):
+                    turn_id = event.turn_id
+                    self._playing = _Playing(turn_id, message)
                 ended = ended or isinstance(event, ResponseDone | ResponseInterrupted)
                 self._publish(event)
         except VisavisError as error:
-            self._publish(ErrorEvent(message=str(error)))
+            message["content"] = str(error)
+            self._publish(ErrorEvent(turn_id=turn_id, message=str(error)))
         except Exception:
             log.exception("the turn failed")
-            self._publish(ErrorEvent(message="the answer failed inside visavis: the server's log has the details"))
+            message["content"] = "The answer failed inside visavis: the server's log has the details."
+            self._publish(ErrorEvent(turn_id=turn_id, message=message["content"]))
         finally:
             if not ended:
-                self._publish(ResponseInterrupted(heard="", heard_s=0.0))
-            self._publish(SessionState(state="idle"))
+                self._publish(ResponseInterrupted(turn_id=turn_id, heard="", heard_s=0.0))
+                self._publish(SessionState(turn_id=turn_id, state="idle"))
 
     def _publish(self, event: Event) -> None:
-        if isinstance(event, SessionState):
-            self._state = event.state
+        self._record(event)
         for queue in list(self._watchers):
             try:
                 queue.put_nowait(event)
             except asyncio.QueueFull:
                 self._end(queue)
+
+    def _record(self, event: Event) -> None:
+        """Keep the chat, and what is known of the playing, up to date."""
+        playing = self._playing
+        if isinstance(event, SessionState):
+            self._state = event.state
+        if playing is None or event.turn_id != playing.turn_id:
+            return
+        message = playing.message
+        if isinstance(event, TextDelta):
+            message["content"] = f"{message['content']} {event.text.strip()}".strip()
+        elif isinstance(event, SpeechDelta):
+            playing.words.extend(event.words)
+        elif isinstance(event, ResponseDone):
+            playing.duration_s = float(event.turn.get("duration_s", 0.0))
+        elif isinstance(event, ResponseInterrupted) and not playing.over:
+            playing.over = True
+            if playing.played_s is not None:  # what was heard is what the client played, not what was sent
+                event.heard, event.heard_s = playing.heard, playing.played_s
+            message["content"] = f"{event.heard} …".strip()
+            if (tell := getattr(self.session, "heard", None)) is not None:
+                tell(playing.turn_id, event.heard, event.heard_s)
 
     def _end(self, queue: asyncio.Queue[Event | None]) -> None:
         self._watchers.discard(queue)
@@ -206,6 +283,10 @@ class Conversations:
         """End a conversation; unknown ids are none of our concern."""
         if conversation := self._all.pop(id_, None):
             conversation.close()
-            closing = getattr(conversation.session, "close", None)
-            if closing is not None and not inspect.iscoroutinefunction(closing):
-                closing()
+            _close(conversation.session)
+
+
+def _close(session: ChatSession) -> None:
+    """Sessions that hold something have `close`."""
+    if (close := getattr(session, "close", None)) is not None:
+        close()

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import threading
 import webbrowser
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Protocol
 
-from visavis.agent.events import (
-    Degraded,
-    ErrorEvent,
-    ResponseDone,
-    ResponseInterrupted,
-    SessionUpdate,
-    TextDelta,
-)
-from visavis.agent.persona import load_persona, presets
+from visavis.agent.events import ErrorEvent, ResponseDone, ResponseInterrupted, TextDelta
+from visavis.agent.persona import Persona, load_persona, presets
 from visavis.errors import MissingExtraError, UsageError
 from visavis.motion.face import ARKIT_NAMES
 from visavis.motion.skeleton import default_skeleton
@@ -29,26 +24,46 @@ if TYPE_CHECKING:
 
 __all__ = ["build_page", "launch"]
 
+Messages = list[dict[str, str]]
+
 EXAMPLES = ("Hello! How big is the blue whale?", "Show me something tiny.", "Do I have to go this way or that way?")
 
 
 class Agent(Protocol):
-    """What the page needs of an agent."""
+    """What the page needs of an agent (`visavis.agent.Agent`)."""
+
+    @property
+    def persona(self) -> Persona:
+        """Who it is."""
+        ...
 
     def session(self) -> ChatSession:
         """A new conversation."""
         ...
 
 
-def launch(agent: Agent, host: str = "127.0.0.1", port: int = 7860, open_browser: bool = False) -> None:
+def launch(
+    agent: Agent,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    open_browser: bool = False,
+    open_agent: Callable[[str], Agent] | None = None,
+) -> None:
     """Serve the page until interrupted (`visavis ui`).
+
+    Args:
+        agent: who speaks first.
+        host: where to listen; this machine alone by default.
+        port: where to listen; 0 takes a free one.
+        open_browser: whether to show the page at once.
+        open_agent: makes the agent of another preset when the user chooses it; without, there is no choice.
 
     Raises:
         UsageError: the address cannot be used.
         MissingExtraError: Gradio is not installed.
     """
     listener = listen(host, port)
-    app = build_page(agent)
+    app = build_page(agent, open_agent)
     bound = listener.getsockname()
     url = f"http://{bound[0]}:{bound[1]}/"
 
@@ -57,14 +72,14 @@ def launch(agent: Agent, host: str = "127.0.0.1", port: int = 7860, open_browser
         if open_browser:
             webbrowser.open(url)
 
-    run(app, listener, ready)
+    try:
+        run(app, listener, ready)
+    finally:
+        app.state.cast.close()
 
 
-def build_page(agent: Agent, personas: Sequence[str] | None = None, persona: str | None = None) -> FastAPI:
-    """The application: our socket and files, and the Gradio page at the root.
-
-    `personas` are the names to choose from (the presets), `persona` the one the agent begins with.
-    """
+def build_page(agent: Agent, open_agent: Callable[[str], Agent] | None = None) -> FastAPI:
+    """The application: our socket and files, and the Gradio page at the root. Arguments as in `launch`."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
@@ -73,9 +88,8 @@ def build_page(agent: Agent, personas: Sequence[str] | None = None, persona: str
         raise MissingExtraError("the web page", "ui") from error
 
     app = build_app(agent.session)
-    names = tuple(personas if personas is not None else presets())
-    start = persona or getattr(agent, "preset", None) or ("guide" if "guide" in names else names[0])
-    blocks = _blocks(gr, app.state.conversations, names, start)
+    app.state.cast = _Cast(agent, open_agent)
+    blocks = _blocks(gr, app.state.conversations, app.state.cast)
     sans, mono = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
     return gr.mount_gradio_app(
         app,
@@ -90,6 +104,38 @@ def build_page(agent: Agent, personas: Sequence[str] | None = None, persona: str
     )
 
 
+class _Cast:
+    """The agents that can be spoken to; those beside the first are made when they are first chosen."""
+
+    def __init__(self, agent: Agent, open_agent: Callable[[str], Agent] | None) -> None:
+        self._open_agent = open_agent
+        self._agents = {"": agent}
+        self._lock = threading.Lock()
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """(label, name) of everybody; the first agent's name is empty."""
+        first = self._agents[""].persona
+        others = [] if self._open_agent is None else [(name, load_persona(name)) for name in presets()]
+        labelled = [("", first), *((name, persona) for name, persona in others if persona != first)]
+        return [(f"{persona.name}, {persona.role}", name) for name, persona in labelled]
+
+    def agent(self, name: str) -> Agent:
+        """The agent of a name from `choices`; may take a while."""
+        with self._lock:
+            if name not in self._agents:
+                if self._open_agent is None or name not in presets():
+                    raise UsageError(f"expected one of {', '.join(presets())}; got {name!r}")
+                self._agents[name] = self._open_agent(name)
+            return self._agents[name]
+
+    def close(self) -> None:
+        """Close the agents that were made here; the first belongs to the caller."""
+        for name, agent in self._agents.items():
+            if name and (close := getattr(agent, "close", None)) is not None:
+                close()
+
+
 def _asset(name: str) -> str:
     return (files("visavis.ui") / "assets" / name).read_text("utf-8")
 
@@ -100,19 +146,10 @@ def _avatar_script() -> str:
     return _asset("avatar.js").replace("__KNOWN__", json.dumps(known))
 
 
-def _greeting(name: str) -> list[dict[str, str]]:
-    greeting = load_persona(name).greeting
-    return [{"role": "assistant", "content": greeting}] if greeting else []
-
-
-def _label(name: str) -> str:
-    persona = load_persona(name)
-    return f"{persona.name}, {persona.role}"
-
-
-def _blocks(gr: Any, conversations: Conversations, names: Sequence[str], start: str) -> Any:
+def _blocks(gr: Any, conversations: Conversations, cast: _Cast) -> Any:
     """The layout and its wiring."""
-    handlers = _Handlers(conversations)
+    handlers = _Handlers(conversations, cast)
+    choices = cast.choices
     with gr.Blocks(title="visavis", analytics_enabled=False, fill_width=True) as blocks:
         session_id = gr.State("", delete_callback=conversations.close)
         with gr.Row(elem_id="vv-page", equal_height=False):
@@ -127,12 +164,12 @@ def _blocks(gr: Any, conversations: Conversations, names: Sequence[str], start: 
             with gr.Column(scale=5, min_width=300, elem_id="vv-right"):
                 with gr.Row(elem_id="vv-bar"):
                     persona = gr.Dropdown(
-                        [(_label(name), name) for name in names], value=start, label="Who", container=False, scale=4,
-                        filterable=False, elem_id="vv-persona",
+                        choices, value="", label="Who", container=False, scale=4, filterable=False,
+                        interactive=len(choices) > 1, elem_id="vv-persona",
                     )  # fmt: skip
                     voice = gr.Checkbox(True, label="Voice", container=False, scale=1, min_width=80, elem_id="vv-voice")
                 chat = gr.Chatbot(
-                    _greeting(start), show_label=False, elem_id="vv-chat", height="100%", buttons=[],
+                    show_label=False, elem_id="vv-chat", height="100%", buttons=[],
                     feedback_options=None, group_consecutive_messages=False, render_markdown=False,
                 )  # fmt: skip
                 with gr.Row(elem_id="vv-say-row"):
@@ -149,7 +186,7 @@ def _blocks(gr: Any, conversations: Conversations, names: Sequence[str], start: 
             [say.submit, send.click], handlers.respond, [say, session_id], [say, chat],
             trigger_mode="multiple", concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
-        stop.click(handlers.stop, [session_id], None, js=_CALL.format("stop()"), show_progress="hidden")
+        stop.click(handlers.stop, [session_id], [chat], js=_CALL.format("stop()"), show_progress="hidden")
         voice.change(None, [voice], None, js=_CALL.format("mute(!on)"))
         persona.change(handlers.change, [persona, session_id], [chat], show_progress="hidden")
     blocks.queue(default_concurrency_limit=None)
@@ -163,56 +200,48 @@ _CALL = "(on) => {{ document.querySelector('#vv-avatar .vv-host')?.visavis?.{}; 
 class _Handlers:
     """What happens on the page's events, on the server's loop."""
 
-    def __init__(self, conversations: Conversations) -> None:
+    def __init__(self, conversations: Conversations, cast: _Cast) -> None:
         self._conversations = conversations
+        self._cast = cast
 
-    async def open(self, persona: str, id_: str) -> tuple[str, dict[str, str], list[dict[str, str]]]:
+    async def open(self, persona: str, id_: str) -> tuple[str, dict[str, str], Messages]:
+        """The page was loaded: a conversation of its own."""
         conversation = self._conversations.get(id_) or self._conversations.open()
-        conversation.messages[:] = _greeting(persona)
-        conversation.session.receive(SessionUpdate(settings={"persona": persona}))
-        return conversation.id, {"session": conversation.id}, conversation.messages
+        return conversation.id, {"session": conversation.id}, await self._begin(conversation, persona)
 
-    async def respond(self, text: str, id_: str) -> AsyncIterator[tuple[str, list[dict[str, str]]]]:
+    async def respond(self, text: str, id_: str) -> AsyncIterator[tuple[str, Messages]]:
         """Stream the words of the answer into the chat."""
         conversation = self._find(id_)
         if not text.strip():
-            yield text, conversation.messages
+            yield "", conversation.messages
             return
         try:
             await conversation.say(text)
         except UsageError as error:
             yield text, [*conversation.messages, {"role": "assistant", "content": str(error)}]
             return
-        answer = {"role": "assistant", "content": ""}
         with conversation.watch() as queue:
-            conversation.messages.append(answer)
             yield "", conversation.messages
             while (event := await queue.get()) is not None:
-                if isinstance(event, TextDelta):
-                    answer["content"] = f"{answer['content']} {event.text.strip()}".strip()
-                elif isinstance(event, ErrorEvent):
-                    answer["content"] = event.message
-                elif isinstance(event, Degraded):
-                    continue
-                elif isinstance(event, ResponseDone):
+                if isinstance(event, TextDelta | ErrorEvent):
+                    yield "", conversation.messages
+                elif isinstance(event, ResponseDone | ResponseInterrupted):
                     break
-                elif isinstance(event, ResponseInterrupted):
-                    answer["content"] = f"{event.heard.strip()} …" if event.heard else answer["content"] or "…"
-                    break
-                else:
-                    continue
-                yield "", conversation.messages
         yield "", conversation.messages
 
-    async def stop(self, id_: str) -> None:
-        await self._find(id_).cancel()
-
-    async def change(self, persona: str, id_: str) -> list[dict[str, str]]:
-        """Another persona: the conversation begins anew."""
+    async def stop(self, id_: str) -> Messages:
+        """Stop what is being said."""
         conversation = self._find(id_)
         await conversation.cancel()
-        conversation.session.receive(SessionUpdate(settings={"persona": persona}))
-        conversation.messages[:] = _greeting(persona)
+        return conversation.messages
+
+    async def change(self, persona: str, id_: str) -> Messages:
+        """Another persona: the conversation begins anew."""
+        return await self._begin(self._find(id_), persona)
+
+    async def _begin(self, conversation: Conversation, persona: str) -> Messages:
+        agent = await asyncio.to_thread(self._cast.agent, persona)
+        await conversation.begin(agent.session(), agent.persona.greeting)
         return conversation.messages
 
     def _find(self, id_: str) -> Conversation:

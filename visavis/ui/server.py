@@ -93,12 +93,16 @@ async def _serve_socket(websocket: WebSocket, conversations: Conversations) -> N
                 asyncio.create_task(_send_all(websocket, queue)),
                 asyncio.create_task(_receive_all(websocket, conversation, queue)),
             ]
-            _, others = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
-            for job in others:
-                job.cancel()
-            for result in await asyncio.gather(*jobs, return_exceptions=True):
-                if isinstance(result, Exception) and not _is_disconnect(result):
-                    log.error("the socket failed", exc_info=result)
+            try:
+                await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for job in jobs:
+                    job.cancel()
+            await asyncio.wait(jobs)
+            for job in jobs:
+                error = None if job.cancelled() else job.exception()
+                if isinstance(error, Exception) and not _is_disconnect(error):
+                    log.error("the socket failed", exc_info=error)
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # closed by the other side already
             await websocket.close()
     finally:
@@ -125,20 +129,32 @@ async def _send_all(websocket: WebSocket, queue: asyncio.Queue[Event | None]) ->
 
 async def _receive_all(websocket: WebSocket, conversation: Conversation, queue: asyncio.Queue[Event | None]) -> None:
     """Answers that concern this client alone (idle motion, its mistakes) go through its own queue."""
-    while True:
-        message = await websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        try:
-            event = unpack(message["text"] if message.get("text") is not None else message["bytes"])
-            if event.type not in FROM_CLIENT:
-                raise WireError(f"{event.type} is not for clients to send; these are: {', '.join(sorted(FROM_CLIENT))}")
-            if isinstance(event, IdleRequest):
-                await queue.put(await conversation.idle(event))
-            else:
-                await conversation.receive(event)
-        except VisavisError as error:
-            await queue.put(ErrorEvent(message=str(error)))
+    idling: asyncio.Task[None] | None = None
+    try:
+        while (message := await websocket.receive())["type"] != "websocket.disconnect":
+            try:
+                event = unpack(message["text"] if message.get("text") is not None else message["bytes"])
+                if event.type not in FROM_CLIENT:
+                    may = ", ".join(sorted(FROM_CLIENT))
+                    raise WireError(f"{event.type} is not for clients to send; these are: {may}")
+                if not isinstance(event, IdleRequest):
+                    await conversation.receive(event)
+                elif idling is None or idling.done():  # one at a time; a client that gets none asks again
+                    idling = asyncio.create_task(_idle(conversation, event, queue))
+            except VisavisError as error:
+                await queue.put(ErrorEvent(message=str(error)))
+    finally:
+        if idling is not None:
+            idling.cancel()
+
+
+async def _idle(conversation: Conversation, request: IdleRequest, queue: asyncio.Queue[Event | None]) -> None:
+    try:
+        await queue.put(await conversation.idle(request))
+    except VisavisError as error:
+        await queue.put(ErrorEvent(message=str(error)))
+    except Exception:
+        log.exception("idle motion failed")
 
 
 def _same_site(origin: str | None, host: str) -> bool:

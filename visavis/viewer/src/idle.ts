@@ -13,6 +13,7 @@ export class Idle {
   private readonly root = new Track(3, false);
   private readonly face = new Track(FACE, false);
   private direction = 1;
+  private stale = false;
   private askedS = -Infinity; // when
   private headS = 0;
   chunks = 0;
@@ -23,10 +24,16 @@ export class Idle {
 
   /** Ask for more, if it is time, by `ask(start_s, frames)`. */
   refill(nowS: number, ask: (startS: number, frames: number) => void): void {
-    const nextS = this.empty ? 0 : this.rotations.endS + 1 / this.rotations.fps;
+    const nextS = this.empty ? 0 : this.stale ? this.headS : this.rotations.endS + 1 / this.rotations.fps;
     if (nextS - this.headS > AHEAD_S || nowS - this.askedS < ASK_AGAIN_S) return;
     this.askedS = nowS;
     ask(nextS, ASK_S * this.rotations.fps);
+  }
+
+  /** What was made ahead no longer fits what was shown (a turn has been played): ask for what follows that. */
+  renew(): void {
+    this.stale = true;
+    this.askedS = -Infinity;
   }
 
   insert(startS: number, rotations: Float32Array, root: Float32Array, face: Float32Array | null): void {
@@ -35,7 +42,11 @@ export class Idle {
     if (face) this.face.insert(startS, face);
     this.askedS = -Infinity;
     this.chunks++;
-    for (const track of [this.rotations, this.root, this.face]) track.forget(this.headS - KEEP_S);
+    // After a renewal the frames before are of another life: never walk back into them.
+    const fromS = this.stale ? Math.min(this.headS, startS) : this.headS - KEEP_S;
+    for (const track of [this.rotations, this.root, this.face]) track.forget(fromS);
+    if (this.stale) this.direction = 1;
+    this.stale = false;
   }
 
   /** Move on by `dt`; true if the direction turned, so that the blend can smooth it. */

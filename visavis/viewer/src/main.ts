@@ -48,6 +48,8 @@ export interface Viewer {
   stop(): void;
   /** The user is typing: the body attends. */
   typing(active: boolean): void;
+  /** Take a new connection, as after a loss. */
+  reconnect(): void;
   dispose(): void;
 }
 
@@ -103,7 +105,8 @@ export function mount(host: HTMLElement, options: Options): Viewer {
     if (debug.connection !== "open") overlay.showState(debug.connection);
     else if (player.turn && player.turn.zeroS !== null) overlay.showState("speaking");
     else if (attentive && debug.state !== "thinking") overlay.showState("listening");
-    else overlay.showState(debug.state === "speaking" ? "thinking" : debug.state);
+    else if (debug.state === "speaking") overlay.showState(player.turn ? "thinking" : "idle");
+    else overlay.showState(debug.state);
   }
 
   try {
@@ -139,7 +142,7 @@ export function mount(host: HTMLElement, options: Options): Viewer {
     overlay.follow(turn && turn.zeroS !== null ? player.heardS : -1, player.words);
     overlay.showSound(player.sound.blocked && turn !== null);
     showState();
-    const wanted = attentive || debug.state === "listening" ? 1 : debug.state === "thinking" && !turn ? 0.4 : 0;
+    const wanted = attentive ? 1 : !turn && (debug.state === "listening" || debug.state === "thinking") ? 0.4 : 0;
     attention += (wanted - attention) * (1 - Math.exp(-Math.min(dt, MOST_DT_S) / 0.25));
     if (alive && avatar && placed) {
       avatar.pose(player.body);
@@ -211,6 +214,7 @@ export function mount(host: HTMLElement, options: Options): Viewer {
       attentive = active;
       socket.send({ type: "input.event", name: active ? "typing_started" : "typing_stopped" });
     },
+    reconnect: () => socket.renew(),
     dispose: () => {
       if (disposed) return;
       disposed = true;

@@ -24,6 +24,7 @@ const STYLE = `
 .vv-chips .vv-chip.vv-now{opacity:1;background:#2d5f7c;color:#fff}
 .vv-emotion::before{content:"";display:inline-block;width:9px;height:9px;margin-right:6px;border-radius:50%;
  background:var(--feeling,#9aa5af);vertical-align:0}
+.vv-chips.vv-over{opacity:0;transition:opacity 1.5s 4s}
 .vv-words{max-width:92%;padding:6px 14px;border-radius:12px;background:rgba(28,38,48,.72);color:#cfd8df;
  font-size:16px;text-align:center;transition:opacity .3s}
 .vv-words:empty{opacity:0;padding:0}
@@ -121,6 +122,7 @@ export class Overlay {
 
   /** Light up what happens now: the line of the current word, and the gestures under way. */
   follow(timeS: number, words: Word[]): void {
+    this.chips.classList.toggle("vv-over", timeS < 0);
     for (const { gesture, chip } of this.gestures)
       chip.classList.toggle("vv-now", timeS >= gesture.start_s && timeS <= gesture.end_s);
     let current = -1;

@@ -60,12 +60,14 @@ export class Player {
       case "idle.delta":
         this.idle.insert(message.start_s as number, message.rotations as Float32Array, message.root_m as Float32Array,
           (message.weights as Float32Array | undefined) ?? null);
+        if (this.bodySource === "idle") this.joinBody(null); // it may have been renewed
         return;
       case "response.created":
         this.begin(id);
         return;
       case "response.interrupted":
         this.cut(id);
+        this.idle.renew();
         return;
     }
     if (!message.type.startsWith("response.") || this.stopped.has(id)) return;
@@ -102,6 +104,7 @@ export class Player {
         break;
       case "response.done":
         turn.done = true;
+        this.idle.renew();
         break;
     }
     this.pump();
@@ -122,7 +125,10 @@ export class Player {
     const turn = this.turn;
     const playing = turn !== null && turn.zeroS !== null;
     const heardS = this.heardS;
-    if (playing) this.sound.listen(heardS, dt);
+    if (playing) {
+      this.sound.listen(turn.listenedS, heardS);
+      turn.listenedS = Math.max(turn.listenedS, heardS);
+    }
 
     const bodySource = playing && !turn.rotations.empty && heardS <= turn.rotations.endS ? turn.id : "idle";
     const idleTurned = bodySource === "idle" && this.idle.advance(dt);

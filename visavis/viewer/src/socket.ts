@@ -30,6 +30,11 @@ export class Socket {
     return true;
   }
 
+  /** Drop the connection and take a new one, as after a loss. */
+  renew(): void {
+    this.socket?.close();
+  }
+
   close(): void {
     this.closed = true;
     clearTimeout(this.timer);

@@ -78,10 +78,11 @@ export class Sound {
     return this.smoothS;
   }
 
-  /** Count what is heard: `positionS` on the turn's axis, `dt` seconds since the last call. */
-  listen(positionS: number, dt: number): void {
+  /** Count what is heard: the turn went on from `fromS` to `toS` (on its axis). */
+  listen(fromS: number, toS: number): void {
     if (!this.running || !this.meter) return;
-    if (this.pieces.some((piece) => piece.startS <= positionS && positionS < piece.endS)) this.playedS += dt;
+    for (const piece of this.pieces)
+      this.playedS += Math.max(0, Math.min(toS, piece.endS) - Math.max(fromS, piece.startS));
     this.meter.getFloatTimeDomainData(this.samples);
     for (const value of this.samples) this.peak = Math.max(this.peak, Math.abs(value));
   }

@@ -1,7 +1,7 @@
 /** The room: light, ground, and a camera that keeps the upper body in view at every size of the page. */
 
 import {
-  ACESFilmicToneMapping,
+  NeutralToneMapping,
   CanvasTexture,
   CircleGeometry,
   DirectionalLight,
@@ -11,17 +11,16 @@ import {
   PCFShadowMap,
   PerspectiveCamera,
   Scene,
-  ShadowMaterial,
   SRGBColorSpace,
-  Vector3,
   WebGLRenderer,
 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 
 // What must be seen, in metres: from the hips to above the head, and the room that gestures take.
-const CENTRE = new Vector3(0, 1.24, 0);
+const TOP_M = 1.84;
 const HEIGHT_M = 1.1;
 const WIDTH_M = 1.25;
+const LOWEST_CENTRE_M = 0.9;
 const FIELD_OF_VIEW = 26;
 const SLOW_FRAME_S = 1 / 24;
 
@@ -32,15 +31,15 @@ export class Stage {
   private readonly controls: OrbitControls;
   private readonly key: DirectionalLight;
   private readonly observer: ResizeObserver;
-  private slowFrames = 0;
+  private slow = 0;
   private economy = 0;
 
   /** Throws where there is no WebGL. */
   constructor(private readonly host: HTMLElement) {
     this.renderer = new WebGLRenderer({ antialias: true, alpha: true, powerPreference: "low-power" });
     this.renderer.outputColorSpace = SRGBColorSpace;
-    this.renderer.toneMapping = ACESFilmicToneMapping;
-    this.renderer.toneMappingExposure = 1.15;
+    this.renderer.toneMapping = NeutralToneMapping;
+    this.renderer.toneMappingExposure = 1.12;
     this.renderer.shadowMap.enabled = true;
     this.renderer.shadowMap.type = PCFShadowMap;
     this.renderer.setPixelRatio(Math.min(window.devicePixelRatio, 2));
@@ -50,7 +49,7 @@ export class Stage {
     this.scene.add(new HemisphereLight(0xf4f7ff, 0xb7a99a, 1.7));
     this.key = new DirectionalLight(0xfff1e0, 2.1);
     this.key.position.set(1.4, 3.1, 2.6);
-    this.key.target.position.copy(CENTRE);
+    this.key.target.position.set(0, 1.1, 0);
     this.key.castShadow = true;
     this.key.shadow.mapSize.set(1024, 1024);
     this.key.shadow.radius = 6;
@@ -69,21 +68,22 @@ export class Stage {
     this.controls.maxPolarAngle = 1.68; // never below the floor
     this.controls.minAzimuthAngle = -1.2;
     this.controls.maxAzimuthAngle = 1.2;
-    this.controls.target.copy(CENTRE);
     this.resize();
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(host);
   }
 
-  /** Draw one frame; where drawing is slow, first the pixels and then the shadows are given up. */
+  /** Draw one frame; where drawing is slow, pixels and shadows are given up, step by step. */
   draw(dt: number): void {
     this.controls.update();
     this.renderer.render(this.scene, this.camera);
-    this.slowFrames = dt > SLOW_FRAME_S ? this.slowFrames + 1 : Math.max(0, this.slowFrames - 1);
-    if (this.slowFrames < 40 || this.economy === 2) return;
-    this.slowFrames = 0;
-    if (++this.economy === 1) this.renderer.setPixelRatio(1);
-    else this.key.castShadow = false;
+    this.slow = dt > SLOW_FRAME_S ? this.slow + Math.min(dt / SLOW_FRAME_S, 10) : Math.max(0, this.slow - 1);
+    if (this.slow < 60 || this.economy === 3) return;
+    this.slow = 0;
+    this.economy++;
+    if (this.economy === 1) this.renderer.setPixelRatio(1);
+    else if (this.economy === 2) this.key.castShadow = false;
+    else this.renderer.setPixelRatio(0.6);
     this.resize();
   }
 
@@ -107,7 +107,9 @@ export class Stage {
     const tangent = Math.tan((FIELD_OF_VIEW * Math.PI) / 360);
     const distance = Math.max(HEIGHT_M / 2 / tangent, WIDTH_M / 2 / (tangent * this.camera.aspect));
     const direction = this.camera.position.clone().sub(this.controls.target);
-    if (direction.lengthSq() < 1e-6) direction.set(0, 0.02, 1);
+    // The head stays near the top of the picture, whatever its shape.
+    this.controls.target.set(0, Math.max(LOWEST_CENTRE_M, TOP_M - distance * tangent), 0);
+    if (direction.lengthSq() < 1e-6) direction.set(0, 0.02, 1); // the first time
     this.camera.position.copy(this.controls.target).add(direction.setLength(distance));
     this.controls.minDistance = distance * 0.55;
     this.controls.maxDistance = distance * 2.2;
@@ -115,26 +117,28 @@ export class Stage {
   }
 }
 
-/** A floor that fades into the page, and a shadow on it. */
+/** A floor that fades into the page, and a soft shadow where the feet stand. */
 function ground(): Mesh[] {
+  return [disc(1.9, "255,255,255", 0.85, 0), disc(0.5, "40,55,70", 0.42, 0.002)];
+}
+
+function disc(radius: number, colour: string, opacity: number, height: number): Mesh {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 256;
   const pen = canvas.getContext("2d");
   if (pen) {
-    const fade = pen.createRadialGradient(128, 128, 8, 128, 128, 128);
-    fade.addColorStop(0, "rgba(255,255,255,0.85)");
-    fade.addColorStop(0.55, "rgba(255,255,255,0.35)");
-    fade.addColorStop(1, "rgba(255,255,255,0)");
+    const fade = pen.createRadialGradient(128, 128, 4, 128, 128, 128);
+    fade.addColorStop(0, `rgba(${colour},${opacity})`);
+    fade.addColorStop(0.55, `rgba(${colour},${opacity * 0.4})`);
+    fade.addColorStop(1, `rgba(${colour},0)`);
     pen.fillStyle = fade;
     pen.fillRect(0, 0, 256, 256);
   }
   const texture = new CanvasTexture(canvas);
   texture.colorSpace = SRGBColorSpace;
-  const light = new MeshBasicMaterial({ map: texture, transparent: true, depthWrite: false });
-  const disc = new Mesh(new CircleGeometry(1.9, 64), light);
-  const shadow = new Mesh(new CircleGeometry(1.9, 64), new ShadowMaterial({ opacity: 0.28, transparent: true }));
-  shadow.receiveShadow = true;
-  for (const mesh of [disc, shadow]) mesh.rotation.x = -Math.PI / 2;
-  shadow.position.y = 0.002;
-  return [disc, shadow];
+  const material = new MeshBasicMaterial({ map: texture, transparent: true, depthWrite: false, toneMapped: false });
+  const mesh = new Mesh(new CircleGeometry(radius, 48), material);
+  mesh.rotation.x = -Math.PI / 2;
+  mesh.position.y = height;
+  return mesh;
 }

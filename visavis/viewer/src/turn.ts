@@ -20,13 +20,14 @@ export class Turn {
   readonly root = new Track(3, false);
   readonly face = new Track(FACE, false);
   readonly words: Word[] = [];
-  readonly sinceS = performance.now() / 1000;
   speechEndS = 0;
   done = false;
   /** Position of the turn's second 0 on the viewer's clock while it plays, else null. */
   zeroS: number | null = null;
   /** Where it stands while it does not play. */
   heldS = 0;
+  /** Up to where it was heard. */
+  listenedS = 0;
 
   constructor(readonly id: string) {}
 
