@@ -7,24 +7,25 @@ at the origin; "you" is the partner's chest. Sizes are distances between palms, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visavis.errors import LexiconError
+from visavis.motion import rotations as rot
 from visavis.motion.constraints import Constraint
 from visavis.motion.kinematics import forward
 from visavis.motion.motion import Motion
 from visavis.motion.phases import Phases
-from visavis.motion.skeleton import default_skeleton
+from visavis.retrieval.arm import arm_length_m, landmark
 from visavis.retrieval.hand_shapes import effector
 from visavis.retrieval.lexicon import Gesture, Key, Param
 
 __all__ = ["Aim", "aim_constraints", "resolve"]
 
-DIRECTIONS: Final = {
+DIRECTIONS: Final[dict[str, tuple[float, float, float]]] = {
     "left": (1, 0, 0), "right": (-1, 0, 0), "up": (0, 1, 0), "down": (0, -1, 0), "forward": (0, 0, 1),
     "back": (-0.35, 0.15, -1), "behind": (-0.35, 0.15, -1), "away": (-0.75, 0.12, 0.65), "here": (0, -0.7, 0.7),
     "there": (-0.6, 0.0, 0.8), "ahead": (0, 0, 1),
@@ -37,7 +38,7 @@ _CHEST_M: Final = np.array([0.0, 1.235, -0.012])
 
 @dataclass(frozen=True, eq=False)
 class Aim:
-    """A gesture's parameters, resolved for one performance; `look` is added to head and torso (see the posing engine)."""
+    """A gesture's parameters, resolved for one performance; `look` is added to head and torso."""
 
     side: str
     repeats: int
@@ -62,6 +63,14 @@ class Aim:
         out = [(self.side, gesture.arms.main, False)] if gesture.arms.main else []
         return [*out, (other, gesture.arms.other, alternate)] if gesture.arms.other else out
 
+    def seen_from(self, origin_m: NDArray[np.floating], chest: NDArray[np.floating]) -> Aim:
+        """The same with the direction to its target taken from a chest that has moved (origin (3,), turn (4,))."""
+        if self.target_m is None:
+            return self
+        target = rot.rotate(rot.conjugate(chest), self.target_m - origin_m)
+        shoulder = arm_length_m() * _SHOULDER * (1 if self.side == "left" else -1, 1, 1)
+        return replace(self, direction=_unit(target - shoulder))
+
     def exact(self, key: Key) -> bool:
         """Whether a parameter fixes this key, so that amplitude and noise leave it alone."""
         aimed = self.palm_distance_m is not None or self.direction is not None
@@ -75,6 +84,10 @@ class Aim:
         palm = np.array([-0.35, -0.9, 0.1]) if abs(d[1]) < 0.8 else np.array([-0.8, 0.0, 0.4])
         wrist = _SHOULDER + _POINT_REACH * d
         return key.model_copy(update={"wrist": tuple(wrist), "touch": None, "palm": tuple(palm), "fingers": tuple(d)})
+
+
+def _unit(vector: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.asarray(vector, np.float64) / max(float(np.linalg.norm(vector)), 1e-6)
 
 
 def _number(name: str, value: Any, spec: Param) -> float:
@@ -159,8 +172,7 @@ def resolve(gesture: Gesture, params: Mapping[str, Any], hand: str | None, hande
             direction = direction_of(name, given[name], side == "left")
             used[name] = given[name]
     if target is not None:
-        shoulder = _CHEST_M + 0.51 * _SHOULDER * (1 if target[0] > 0 else -1, 1, 1)
-        direction = (target - shoulder) / max(float(np.linalg.norm(target - shoulder)), 1e-6)
+        direction = _unit(target - _CHEST_M)
     look = (0.0,) * 7
     if direction is not None:
         if hand not in ("left", "right") and abs(direction[0]) > 0.3:
@@ -168,37 +180,61 @@ def resolve(gesture: Gesture, params: Mapping[str, Any], hand: str | None, hande
         away = np.degrees(np.arctan2(direction[0] * (1 if side == "left" else -1), max(direction[2], 0.05)))
         up = np.degrees(np.arcsin(np.clip(direction[1], -1, 1)))
         if gesture.core == ():
-            look = (float(np.clip(-0.35 * up, -25, 20)), float(np.clip(0.45 * away, -40, 40)), 0, 0, float(np.clip(0.1 * away, -8, 8)), 0, 0)
-        if target is not None:
-            shoulder = _CHEST_M + 0.51 * _SHOULDER * (1 if side == "left" else -1, 1, 1)
-            direction = (target - shoulder) / max(float(np.linalg.norm(target - shoulder)), 1e-6)
+            look = (
+                float(np.clip(-0.35 * up, -25, 20)),
+                float(np.clip(0.45 * away, -40, 40)),
+                0,
+                0,
+                float(np.clip(0.1 * away, -8, 8)),
+                0,
+                0,
+            )
     return Aim(side, repeats, used, palm, pinch_gap, direction, target, look)
 
 
 def aim_constraints(gesture: Gesture, aim: Aim, motion: Motion, phases: Phases) -> list[Constraint]:
-    """What must hold exactly from the stroke to its end, read off the motion where it is already exact."""
+    """What must hold exactly from the stroke to its end: distances, directions, and hands that touch the body."""
     window = (phases.stroke_s, phases.stroke_end_s)
     source = gesture.gloss
-    out: list[Constraint] = []
     if aim.palm_distance_m is not None:
-        skeleton = default_skeleton()
-        frame = int(round(phases.stroke_end_s * motion.fps))
-        one = motion.slice(frame, frame + 1)
-        from visavis.motion import rotations as rot
-
-        places, turned = forward(one.rotations, one.root_m, skeleton)
-        chest = skeleton.index("upperChest")
-        for side, sign in (("left", 1.0), ("right", -1.0)):
-            i = skeleton.index(f"{side}Hand")
-            palm = effector("palm", "flat") * (sign, 1, 1)
-            world = places[0, i] + rot.rotate(turned[0, i], palm)
-            local = rot.rotate(rot.conjugate(turned[0, chest]), world - places[0, chest])
-            at = (sign * aim.palm_distance_m / 2, float(local[1]), float(local[2]))
-            out.append(Constraint(f"{side}Hand", "chest", at, None, *window, source, "palm"))
+        at = _palms(motion, phases.stroke_end_s)
+        half = aim.palm_distance_m / 2
+        return [
+            Constraint(f"{side}Hand", "chest", (sign * half, at[1], at[2]), None, *window, source, "palm")
+            for side, sign in (("left", 1.0), ("right", -1.0))
+        ]
+    hand = f"{aim.side}Hand"
     if aim.target_m is not None:
-        d = None
-        out.append(Constraint(f"{aim.side}Hand", "world", tuple(map(float, aim.target_m)), d, *window, source, "point"))
-    elif aim.direction is not None:
-        d = tuple(map(float, aim.direction))
-        out.append(Constraint(f"{aim.side}Hand", "chest", None, d, *window, source, "index_tip"))
+        return [Constraint(hand, "world", _tuple(aim.target_m), None, *window, source, "point")]
+    if aim.direction is not None:
+        return [Constraint(hand, "chest", None, _tuple(aim.direction), *window, source, "index_tip")]
+    out = []
+    for side, keys, _ in aim.arms(gesture):
+        touches = {key.at: key.touch for key in keys}
+        touch = touches.get("stroke")
+        # A hand that goes back between strokes touches only for moments: nothing to hold.
+        if touch is None or touches.get("stroke_end", touch) != touch or (aim.repeats > 1 and "back" in touches):
+            continue
+        bone, at = landmark(touch.landmark)
+        at = (at + np.array(touch.offset_m)) * (1 if side == "left" else -1, 1, 1)
+        out.append(Constraint(f"{side}Hand", bone, _tuple(at), None, *window, source, touch.effector))
     return out
+
+
+def _tuple(vector: NDArray[np.floating]) -> tuple[float, float, float]:
+    x, y, z = (float(v) for v in vector)
+    return x, y, z
+
+
+def _palms(motion: Motion, at_s: float) -> NDArray[np.floating]:
+    """(3,) the middle between the palms in the chest frame at a time."""
+    frame = round(at_s * motion.fps)
+    one = motion.slice(frame, frame + 1)
+    skeleton = motion.skeleton
+    places, turned = forward(one.rotations, one.root_m, skeleton)
+    palms = [
+        places[0, i] + rot.rotate(turned[0, i], effector("palm", "flat") * (sign, 1, 1))
+        for i, sign in ((skeleton.index("leftHand"), 1), (skeleton.index("rightHand"), -1))
+    ]
+    chest = skeleton.index("upperChest")
+    return rot.rotate(rot.conjugate(turned[0, chest]), np.mean(palms, axis=0) - places[0, chest])

@@ -24,7 +24,18 @@ __all__ = ["EFFECTORS", "effector", "finger_tips", "hand_shape", "pinch", "pinch
 
 Array = NDArray[np.float32]
 
-EFFECTORS: Final = ("wrist", "palm", "back", "index_tip", "middle_tip", "thumb_tip", "little_tip", "fingers", "edge", "heel")
+EFFECTORS: Final = (
+    "wrist",
+    "palm",
+    "back",
+    "index_tip",
+    "middle_tip",
+    "thumb_tip",
+    "little_tip",
+    "fingers",
+    "edge",
+    "heel",
+)
 _BONES: Final = ARM_BONES[4:]
 # Flesh between the bones and the surface of palm and back of the hand, metres.
 _PALM_M: Final = 0.018
@@ -84,7 +95,7 @@ def _cached(name: str) -> Array:
 
 
 def hand_shape(name: str) -> Array:
-    """(15, 3) rotation vectors of the left hand's finger bones in the order of the skeleton; LexiconError if unknown."""
+    """(15, 3) rotation vectors of the left hand's finger bones in the skeleton's order; LexiconError if unknown."""
     return _cached(name)
 
 

@@ -5,7 +5,8 @@ are at its sync points. How a body performs it is `visavis.retrieval.posing`; no
 
 Places are (out, up, forward) from the upperChest bone in arm lengths: *out* is away from the middle of the body on the
 hand's own side, so the same numbers serve a left and a right hand. Angles of head and torso are in degrees, positive
-`turn`, `tilt`, `twist`, `sway` towards the side of the main hand. Kinds follow McNeill (1992) and Ekman and Friesen (1969).
+`turn`, `tilt`, `twist`, `sway` towards the side of the main hand. Kinds follow
+McNeill (1992) and Ekman and Friesen (1969).
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ class Gesture(_Strict):
     phases: Phases
     arms: Arms = Arms()
     core: tuple[CoreKey, ...] = ()
-    strokes: Strokes = Strokes()
+    strokes: Strokes = Field(default_factory=lambda: Strokes.model_validate({}))
     params: dict[str, Param] = {}
     face: dict[str, float] = {}
 

@@ -11,42 +11,31 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from visavis.motion import rotations as rot
 from visavis.motion.constraints import Constraint
-from visavis.motion.idle import relaxed_pose
-from visavis.motion.ik import FOREARM_SHARE, solve_arm, split_pronation
-from visavis.motion.kinematics import forward
+from visavis.motion.ik import solve_arm
 from visavis.motion.motion import FPS, Motion
 from visavis.motion.phases import Phases
 from visavis.motion.skeleton import ARM_BONES, CORE_BONES, default_skeleton
 from visavis.retrieval.aiming import Aim, aim_constraints, resolve
-from visavis.retrieval.hand_shapes import effector, hand_shape, pinch
-from visavis.retrieval.lexicon import CoreKey, Gesture, Key
+from visavis.retrieval.arm import arm_length_m, home, twisted
+from visavis.retrieval.lexicon import CoreKey, Gesture
+from visavis.retrieval.stops import Arm, arms_at_stops
 from visavis.retrieval.trajectory import APEX_AT, PEAK_SPEED, curve, path, pink, track
 
 __all__ = ["Performance", "Performer", "perform", "retime"]
 
 Array = NDArray[np.float32]
+Way = list[NDArray[np.float64] | None]
 
-# A gesture's reach when it is made larger or smaller grows from here (arm lengths).
-_PIVOT: Final = np.array([0.35, -0.25, 0.40])
 _MAX_WRIST_M_S: Final = 3.4
 _FINGER_LAG_S: Final = 0.05
-_SWIVELS: Final = np.radians([0.0, -15.0, -30.0, 15.0, 30.0, 45.0, 60.0]).astype(np.float32)
-_DIRECTIONS: Final = {
-    "out": (1.0, 0.0, 0.0), "in": (-1.0, 0.0, 0.0), "up": (0.0, 1.0, 0.0),
-    "down": (0.0, -1.0, 0.0), "forward": (0.0, 0.0, 1.0), "backward": (0.0, 0.0, -1.0),
-}  # fmt: skip
-_FLIP: Final = np.array([-1, 1, 1], np.float32)
 
 
 @dataclass(frozen=True)
@@ -84,7 +73,7 @@ class Performer:
             amplitude=float(np.exp(rng.normal(0.0, 0.16)).clip(0.65, 1.4)),
             tempo=float(np.exp(rng.normal(0.0, 0.12)).clip(0.75, 1.3)),
             handedness="left" if rng.random() < 0.1 else "right",
-            openness=float(rng.normal(0.0, 0.4).clip(-1.0, 1.0)),
+            openness=float(np.clip(rng.normal(0.0, 0.4), -1.0, 1.0)),
             curvature=float(np.exp(rng.normal(0.0, 0.35)).clip(0.4, 2.0)),
             head_style=float(rng.uniform(0.3, 1.8)),
         )
@@ -113,246 +102,6 @@ class Performance:
     hand: str
     params: dict[str, Any]
     face: dict[str, float]
-
-
-@dataclass(frozen=True)
-class _Pose:
-    """One stop of one arm, as a left arm: a key, how often the stroke was shifted, and the shape of the hand."""
-
-    key: Key
-    shift: int
-    shape: str
-
-
-@dataclass(frozen=True, eq=False)
-class _Home:
-    """HOME: the whole pose, and each arm as a left arm in the terms of the inverse kinematics."""
-
-    pose: Array  # (J, 4)
-    arms: dict[str, Array]  # side → (19, 4), as a left arm
-    wrist: dict[str, Array]  # side → (3,)
-    twist: dict[str, Array]  # side → (4,) pronation and bend of the hand
-    rest: dict[str, Array]  # side → (4, 4) rotation vectors? residual of the solver at HOME
-    head: tuple[Array, Array]  # of the head bone in the chest frame
-
-
-@lru_cache(maxsize=1)
-def _home() -> _Home:
-    skeleton = default_skeleton()
-    pose = np.asarray(relaxed_pose(skeleton), np.float32)
-    places, turned = forward(pose[None], skeleton.offsets_m[:1], skeleton)
-    chest = skeleton.index("upperChest")
-    to_chest = rot.conjugate(turned[0, chest])
-    arms, wrists, twists, rest = {}, {}, {}, {}
-    for side in ("left", "right"):
-        local = pose[skeleton.part(side)]
-        i = skeleton.index(f"{side}Hand")
-        wrist = rot.rotate(to_chest, places[0, i] - places[0, chest])
-        hand = rot.multiply(to_chest, turned[0, i])
-        if side == "right":
-            local, wrist, hand = rot.mirror(local), wrist * _FLIP, rot.mirror(hand)
-        solved = solve_arm(skeleton, "left", wrist[None], None, np.zeros(1, np.float32))
-        angle, bend = _split(_chain(solved), hand[None])
-        solved = _twisted(solved, angle, bend)[0]
-        arms[side], wrists[side] = local, wrist
-        twists[side] = np.concatenate([angle, bend[0]]).astype(np.float32)
-        rest[side] = rot.to_rotation_vector(rot.multiply(rot.conjugate(solved), local[:4]))
-    head = skeleton.index("head")
-    place = rot.rotate(to_chest, places[0, head] - places[0, chest])
-    return _Home(pose, arms, wrists, twists, rest, (place, rot.multiply(to_chest, turned[0, head])))
-
-
-@lru_cache(maxsize=1)
-def _landmarks() -> dict[str, tuple[str, Array]]:
-    data = yaml.safe_load((files("visavis.retrieval") / "data" / "landmarks.yaml").read_text())
-    return {name: (entry["bone"], np.array(entry["at"], np.float32)) for name, entry in data.items()}
-
-
-def _chain(local: Array) -> Array:
-    """(T, 4, 4) Shoulder, UpperArm, LowerArm, Hand → (T, 4) orientation of the forearm in the chest frame."""
-    return rot.multiply(rot.multiply(local[:, 0], local[:, 1]), local[:, 2])
-
-
-def _split(forearm: Array, hand: Array) -> tuple[Array, Array]:
-    """Pronation (T,) and bend (T, 3) of a wrist inside its range, for a hand turned so in the chest frame."""
-    _, local, angle = split_pronation(rot.multiply(rot.conjugate(forearm), hand))
-    angle = np.clip(angle, -np.radians(95.0), np.radians(95.0)).astype(np.float32)
-    untwist = rot.from_axis_angle([1, 0, 0], -(1.0 - FOREARM_SHARE) * angle)
-    return angle, rot.to_rotation_vector(rot.multiply(untwist, local))
-
-
-def _twisted(local: Array, angle: Array, bend: Array) -> Array:
-    """Arms (T, 4, 4) with their hands turned by pronation (T,) and bend (T, 3)."""
-    out = local.copy()
-    out[:, 2] = rot.multiply(local[:, 2], rot.from_axis_angle([1, 0, 0], FOREARM_SHARE * angle))
-    out[:, 3] = rot.multiply(
-        rot.from_axis_angle([1, 0, 0], (1.0 - FOREARM_SHARE) * angle), rot.from_rotation_vector(bend)
-    )
-    return out
-
-
-def _vector(direction: Any) -> Array:
-    return rot.normalize(_DIRECTIONS[direction] if isinstance(direction, str) else direction)
-
-
-def _orientation(palm: Any, fingers: Any) -> Array:
-    """(4,) of a left hand whose fingers point and palm faces so (the palm gives way where they are not square)."""
-    x, y = _vector(fingers), -_vector(palm)
-    y = rot.normalize(y - (x @ y) * x)
-    return rot.from_matrix(np.stack([x, y, np.cross(x, y)], axis=-1))
-
-
-# --- what an arm does at its stops ---------------------------------------------------------------------------------
-
-
-def _inherit(keys: tuple[Key, ...]) -> dict[str, Key]:
-    """Keys by sync point, what is left out taken from the key before."""
-    out: dict[str, Key] = {}
-    last: Key | None = None
-    for key in keys:
-        if last is not None:
-            update: dict[str, Any] = {
-                name: getattr(last, name)
-                for name in ("palm", "fingers", "shape", "swivel", "lift")
-                if getattr(key, name) is None
-            }
-            if key.wrist is None and key.touch is None:
-                update |= {"wrist": last.wrist, "touch": last.touch}
-            key = key.model_copy(update=update)
-        out[key.at] = last = key
-    return out
-
-
-def _stops(gesture: Gesture, keys: tuple[Key, ...], aim: Aim, alternate: bool) -> list[_Pose]:
-    """The poses of one arm in order: ready, stroke start, then stroke (back, stroke)*, stroke end."""
-    named = _inherit(keys)
-    ready = named["ready"]
-    start = named.get("stroke_start", ready)
-    stroke = named.get("stroke", start)
-    back = named.get("back", start)
-    end = named.get("stroke_end")
-    if alternate:
-        stroke, back = back, stroke
-    shapes = gesture.strokes.shapes
-
-    def pose(key: Key, shift: int, stroke_number: int | None = None) -> _Pose:
-        shape = key.shape or "relaxed"
-        if shapes and stroke_number is not None:
-            shape = shapes[min(stroke_number, len(shapes) - 1)]
-        return _Pose(key, shift, shape)
-
-    out = [pose(ready, 0), pose(start, 0), pose(stroke, 0, 0)]
-    for n in range(1, aim.repeats):
-        out += [pose(back, n, n - 1 if shapes else None), pose(stroke, n, n)]
-    out.append(pose(end, aim.repeats - 1) if end else out[-1])
-    return out
-
-
-def _fingers(pose: _Pose, aim: Aim, gesture: Gesture) -> Array:
-    if aim.pinch_gap_m is not None and pose.shape.startswith("pinch"):
-        return pinch(aim.pinch_gap_m + (0.045 if pose.shape == "pinch_open" else 0.0))
-    return hand_shape(pose.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class _Arm:
-    """One arm at its S stops, as a left arm; columns of `values`: pronation, bend (3), swivel, lift, fingers (45)."""
-
-    side: str
-    wrist: NDArray[np.float64]  # (S, 3) metres in the chest frame
-    values: Array  # (S, 51)
-    still: list[bool]  # whether the wrist keeps its place towards this stop
-    exact: NDArray[np.bool_]  # (S,) no noise here
-    poses: list[_Pose]
-
-
-def _solve_stops(
-    gesture: Gesture, poses: list[_Pose], side: str, aim: Aim, performer: Performer, head: tuple[Array, Array],
-    jitter: Array,
-) -> _Arm:  # fmt: skip
-    """Turn keys into wrists and hand turns that the arm can do.
-
-    Args:
-        head: place (S, 3) and orientation (S, 4) of the head in the chest frame at the stops, as of a left arm.
-        jitter: (3,) the asymmetry of this arm, arm lengths.
-    """
-    skeleton = default_skeleton()
-    unit = float(skeleton.offsets_m[skeleton.index("leftLowerArm")][0] + skeleton.offsets_m[skeleton.index("leftHand")][0])
-    size = len(poses)
-    wrist, hand = np.zeros((size, 3), np.float32), np.zeros((size, 4), np.float32)
-    goal, offset = np.zeros((size, 3), np.float32), np.zeros((size, 3), np.float32)
-    touching, free = np.zeros(size, bool), np.zeros(size, bool)
-    home_head = _home().head
-    for s, pose in enumerate(poses):
-        key = aim.aimed(pose.key, side)
-        free[s] = key.palm is None or key.fingers is None
-        hand[s] = rot.IDENTITY if free[s] else _orientation(key.palm, key.fingers)
-        if key.touch is not None:
-            bone, at = _landmarks()[key.touch.landmark]
-            at = at + np.array(key.touch.offset_m, np.float32)
-            if bone == "head":
-                turn = rot.multiply(head[1][s], rot.conjugate(home_head[1]))
-                hand[s] = rot.multiply(turn, hand[s])
-                at = head[0][s] + rot.rotate(head[1][s], at)
-            goal[s], offset[s], touching[s] = at, effector(key.touch.effector, pose.shape), True
-        else:
-            place = np.array(key.wrist) + pose.shift * np.array(gesture.strokes.shift)
-            if not aim.exact(key):
-                place = _PIVOT + performer.amplitude * (place - _PIVOT) + jitter
-                place[0] += 0.07 * performer.openness
-            wrist[s] = place * unit
-    reach = wrist.copy()
-    palm = effector("palm", "flat")
-    swivel = np.zeros(size, np.float32)
-    given = np.array([np.nan if p.key.swivel is None else np.radians(p.key.swivel) for p in poses], np.float32)
-    for attempt in range(3):
-        if attempt == 0:
-            reach = np.where(touching[:, None], goal - rot.rotate(hand, offset), reach)
-        choices = _SWIVELS if attempt == 0 else np.zeros(1, np.float32)
-        tried = (swivel[None] + choices[:, None]) if attempt == 0 else swivel[None]
-        tried = np.where(np.isnan(given), tried, given).astype(np.float32)  # (C, S)
-        local = solve_arm(skeleton, "left", np.tile(reach, (len(tried), 1)), None, tried.ravel())
-        forearm = _chain(local)
-        wanted = np.tile(hand, (len(tried), 1))
-        angle, bend = _split(forearm, wanted)
-        loose = np.tile(free, len(tried))
-        angle, bend = np.where(loose, 0.0, angle).astype(np.float32), np.where(loose[:, None], 0.0, bend)
-        got = _chain(_twisted(local, angle, bend))
-        got = rot.multiply(got, _twisted(local, angle, bend)[:, 3])
-        if attempt == 0:
-            error = np.where(loose, 0.0, rot.angle_between(got, wanted))
-            cost = 3 * error + 0.5 * np.abs(angle) + 0.3 * np.linalg.norm(bend, axis=1) + 0.25 * np.abs(tried.ravel())
-            cost = (cost + 4 * _elbow_inside(local)).reshape(len(tried), size)
-            best = np.argmin(cost, axis=0)
-            swivel = tried[best, np.arange(size)]
-            pick = best * size + np.arange(size)
-            angle, bend, got = angle[pick], bend[pick], got[pick]
-        reach = np.where(touching[:, None], goal - rot.rotate(got, offset), reach)
-        if aim.palm_distance_m is not None:
-            exact = np.array([aim.exact(p.key) for p in poses])
-            out = 0.5 * aim.palm_distance_m - rot.rotate(got, palm)[:, 0]
-            reach[:, 0] = np.where(exact, out, reach[:, 0])
-    swivel = swivel + np.float32(np.radians(12.0) * performer.openness) * ~touching
-    lift = np.radians([p.key.lift or 0.0 for p in poses]).astype(np.float32)
-    fingers = np.stack([_fingers(p, aim, gesture).ravel() for p in poses])
-    values = np.concatenate([angle[:, None], bend, swivel[:, None], lift[:, None], fingers], axis=1).astype(np.float32)
-    still = [False] + [bool(np.allclose(reach[s], reach[s - 1], atol=1e-4)) for s in range(1, size)]
-    fixed = touching | np.array([aim.exact(p.key) for p in poses])
-    return _Arm(side, reach.astype(np.float64), values, still, fixed, poses)
-
-
-def _elbow_inside(local: Array) -> Array:
-    """(T,) how deep (0 to 1) elbow and mid-forearm of left arms lie in the chest, an elliptic cylinder."""
-    skeleton = default_skeleton()
-    offset = [skeleton.offsets_m[skeleton.index(f"left{b}")] for b in ("Shoulder", "UpperArm", "LowerArm", "Hand")]
-    upper = rot.multiply(local[:, 0], local[:, 1])
-    elbow = offset[0] + rot.rotate(local[:, 0], offset[1]) + rot.rotate(upper, offset[2])
-    middle = elbow + 0.5 * rot.rotate(rot.multiply(upper, local[:, 2]), offset[3])
-    out = np.zeros(len(local), np.float32)
-    for point, radius in ((elbow, 1.25), (middle, 1.2)):
-        r = np.hypot(point[:, 0] / (0.155 * radius), (point[:, 2] - 0.01) / (0.11 * radius))
-        out += np.where(point[:, 1] < 0.12, np.maximum(1.0 - r, 0.0), 0.0)
-    return out
 
 
 # --- time ----------------------------------------------------------------------------------------------------------
@@ -389,12 +138,11 @@ def _schedule(gesture: Gesture, repeats: int, tempo: float, least: NDArray[np.fl
     return _Schedule(np.array(times), Phases(0.0, ready, start, apex, end, relax, home))
 
 
-def _curves(arm: _Arm, performer: Performer) -> list[NDArray[np.float64] | None]:
+def _curves(arm: Arm, performer: Performer) -> Way:
     """The way of the wrist between stops: from HOME, through the poses, and back."""
-    home = _home().wrist[arm.side].astype(np.float64)
-    unit = 0.51
-    stops = [home, *arm.wrist, arm.wrist[-1], home]
-    out: list[NDArray[np.float64] | None] = []
+    hanging = home().wrist[arm.side].astype(np.float64)
+    stops = [hanging, *arm.wrist, arm.wrist[-1], hanging]
+    out: Way = []
     for k in range(1, len(stops)):
         a, b = stops[k - 1], stops[k]
         pose = arm.poses[k - 1] if k <= len(arm.poses) else None
@@ -402,7 +150,7 @@ def _curves(arm: _Arm, performer: Performer) -> list[NDArray[np.float64] | None]
         if chord < 1e-3:
             out.append(None)
             continue
-        via = [np.array(v) * unit for v in pose.key.via] if pose else []
+        via = [np.array(v) * arm_length_m() for v in pose.key.via] if pose else []
         if via and k > 1 and pose is not None and pose.shift:
             via = []
         if not via:
@@ -419,12 +167,14 @@ def _curves(arm: _Arm, performer: Performer) -> list[NDArray[np.float64] | None]
     return out
 
 
-def _least(curves: list[list[NDArray[np.float64] | None]]) -> NDArray[np.float64]:
+def _least(curves: list[Way]) -> NDArray[np.float64]:
     """The shortest durations that keep every wrist under the speed limit; see `_schedule`."""
     least = np.zeros(6)
     for lines in curves:
         seconds = [
-            0.0 if line is None else PEAK_SPEED * float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum()) / _MAX_WRIST_M_S
+            0.0
+            if line is None
+            else PEAK_SPEED * float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum()) / _MAX_WRIST_M_S
             for line in lines
         ]
         repeats = seconds[3:-3]
@@ -482,18 +232,32 @@ def _core_rotations(degrees: Array) -> dict[str, Array]:
 
 def _head_in_chest(core: dict[str, Array]) -> tuple[Array, Array]:
     """Place (T, 3) and orientation (T, 4) of the head in the chest frame."""
-    skeleton, pose = default_skeleton(), _home().pose
+    skeleton, pose = default_skeleton(), home().pose
     i, j = skeleton.index("neck"), skeleton.index("head")
     neck = rot.multiply(pose[i], core["neck"])
     place = skeleton.offsets_m[i] + rot.rotate(neck, skeleton.offsets_m[j])
     return place, rot.multiply(neck, rot.multiply(pose[j], core["head"]))
 
 
+def _chest_in_world(core: dict[str, Array]) -> tuple[Array, Array]:
+    """Place (3,) and orientation (4,) of the chest frame in the world at the first of the given poses."""
+    skeleton = default_skeleton()
+    place, turned = np.zeros(3, np.float32), rot.IDENTITY
+    for name in CORE_BONES[:4]:
+        i = skeleton.index(name)
+        place = place + rot.rotate(turned, skeleton.offsets_m[i])
+        turned = rot.multiply(turned, rot.multiply(home().pose[i], core[name][0]))
+    return place, turned
+
+
 # --- the whole -----------------------------------------------------------------------------------------------------
 
 
 def perform(
-    gesture: Gesture, performer: Performer | None = None, params: Mapping[str, Any] | None = None, hand: str | None = None
+    gesture: Gesture,
+    performer: Performer | None = None,
+    params: Mapping[str, Any] | None = None,
+    hand: str | None = None,
 ) -> Performance:
     """Make a gesture.
 
@@ -512,41 +276,33 @@ def perform(
     performer = performer or Performer.neutral()
     aim = resolve(gesture, params or {}, hand, performer.handedness)
     rng = np.random.default_rng([performer.seed, zlib.crc32(gesture.gloss.encode())])
-    skeleton, home = default_skeleton(), _home()
-    mirrored = aim.side == "right"
-    sign = np.array([1, -1, -1, 1, -1, -1, 1], np.float32) if mirrored else np.ones(7, np.float32)
-
-    rows = _core_stops(gesture, aim, performer)
-    arms = []
-    for side, keys, alternate in aim.arms(gesture):
-        as_left = sign if side == aim.side else sign  # the head in the world; mirrored below for a right arm
-        place, turned = _head_in_chest(_core_rotations(rows[1:-2] * as_left))
-        if side == "right":
-            place, turned = place * _FLIP, rot.mirror(turned)
-        jitter = np.zeros(3) if aim.symmetric else rng.normal(0.0, 0.012, 3)
-        poses = _stops(gesture, keys, aim, alternate)
-        arms.append(_solve_stops(gesture, poses, side, aim, performer, (place, turned), jitter))
+    skeleton = default_skeleton()
+    sign = np.array([1, -1, -1, 1, -1, -1, 1] if aim.side == "right" else [1] * 7, np.float32)
+    rows = _core_stops(gesture, aim, performer) * sign
+    aim = aim.seen_from(*_chest_in_world(_core_rotations(rows[3:4])))
+    head = _head_in_chest(_core_rotations(rows[1:-2]))
+    arms = arms_at_stops(gesture, aim, head, performer.amplitude, performer.openness, rng)
     ways = [_curves(arm, performer) for arm in arms]
     plan = _schedule(gesture, aim.repeats, performer.tempo, _least(ways))
     end_s = plan.phases.end_s
     t = np.arange(int(np.ceil(end_s * FPS - 1e-6)) + 1) / FPS
     calm = np.minimum(np.clip(t / 0.3, 0, 1), np.clip((end_s - t) / 0.3, 0, 1))[:, None]
 
-    out = np.tile(home.pose, (len(t), 1, 1))
+    out = np.tile(home().pose, (len(t), 1, 1))
     wobble = pink(rng, t, 6) * calm * np.array([0.5, 0.5, 0.35, 0.25, 0.25, 0.2]) * performer.head_style
     degrees = track(plan.times_s, rows, t)
     degrees[:, :6] += wobble
-    core = _core_rotations(degrees * sign)
+    core = _core_rotations(degrees)
     for name, local in core.items():
         i = skeleton.index(name)
-        out[:, i] = rot.multiply(home.pose[i], local)
+        out[:, i] = rot.multiply(out[:, i], local)
     if np.any(rows[:, 6]):
         for name in ("leftUpperLeg", "rightUpperLeg"):  # the legs stay upright under bending hips
             i = skeleton.index(name)
             out[:, i] = rot.multiply(rot.conjugate(core["hips"]), out[:, i])
-    for arm, way in zip(arms, ways, strict=True):
-        late = 0.0 if aim.symmetric or arm.side == aim.side else float(rng.uniform(0.0, 0.02))
-        out[:, skeleton.part(arm.side)] = _animate(arm, way, plan, t, late, rng, calm)
+    if arms:
+        for arm, turned in zip(arms, _animate(arms, ways, plan, t, calm, aim, rng), strict=True):
+            out[:, skeleton.part(arm.side)] = turned
     motion = Motion(out, np.tile(skeleton.offsets_m[0], (len(t), 1)), None, skeleton)
     bones = tuple(f"{arm.side}{bone}" for arm in arms for bone in ARM_BONES)
     if gesture.core or np.any(aim.look):
@@ -557,32 +313,41 @@ def perform(
 
 
 def _animate(
-    arm: _Arm, way: list[NDArray[np.float64] | None], plan: _Schedule, t: NDArray[np.float64], late: float,
-    rng: np.random.Generator, calm: NDArray[np.float64],
-) -> Array:  # fmt: skip
-    """(T, 19, 4) local rotations of one arm with its hand, on its own side."""
-    skeleton, home = default_skeleton(), _home()
-    at = np.maximum(t - late * calm[:, 0], 0.0)
-    times = plan.times_s
-    wrist = path(times, way, home.wrist[arm.side], at)
-    loose = np.concatenate([[1.0], 1.0 - arm.exact, [1.0 - arm.exact[-1], 1.0]])[:, None]
-    wrist += pink(rng, t, 3) * 0.0025 * calm * track(times, loose, at)
-    wrist = _clear(wrist, track(times, loose, at)[:, 0])
-    home_hand = rot.to_rotation_vector(home.arms[arm.side][4:]).ravel()
-    ends = np.concatenate([home.twist[arm.side], [0.0, 0.0], home_hand]).astype(np.float32)
-    values = np.concatenate([ends[None], arm.values, arm.values[-1:], ends[None]])
-    body = track(times, values[:, :6], at)
-    lagged = np.maximum(at - _FINGER_LAG_S * np.minimum(1.0, calm[:, 0] * 1.5), 0.0)
-    fingers = track(times, values[:, 6:], lagged)
-    local = solve_arm(skeleton, "left", wrist, None, body[:, 4])
-    local = _twisted(local, body[:, 0], body[:, 1:4])
+    arms: list[Arm],
+    ways: list[Way],
+    plan: _Schedule,
+    t: NDArray[np.float64],
+    calm: NDArray[np.float64],
+    aim: Aim,
+    rng: np.random.Generator,
+) -> list[Array]:
+    """(T, 19, 4) local rotations of each arm with its hand, on its own side; `calm` (T, 1) is 0 at both ends."""
+    times, frames = plan.times_s, len(t)
+    lag = _FINGER_LAG_S * np.minimum(1.0, calm[:, 0] * 1.5)
+    wrists, bodies, hands, homely, rests = [], [], [], [], []
+    for arm, way in zip(arms, ways, strict=True):
+        late = 0.0 if aim.symmetric or arm.side == aim.side or arm.exact.any() else float(rng.uniform(0.0, 0.015))
+        at = np.maximum(t - late * calm[:, 0], 0.0)
+        free = track(times, np.concatenate([[1.0], 1.0 - arm.exact, [1.0 - arm.exact[-1], 1.0]])[:, None], at)
+        wrist = path(times, way, home().wrist[arm.side], at) + pink(rng, t, 3) * 0.0025 * calm * free
+        wrists.append(_clear(wrist, free[:, 0]))
+        hanging = rot.to_rotation_vector(home().arms[arm.side][4:]).ravel()
+        ends = np.concatenate([home().hand[arm.side], [0.0, 0.0], hanging]).astype(np.float32)
+        values = np.concatenate([ends[None], arm.values, arm.values[-1:], ends[None]])
+        bodies.append(track(times, values[:, :6], at))
+        hands.append(track(times, values[:, 6:], np.maximum(at - lag, 0.0)))
+        homely.append(track(times, np.array([[1.0], *[[0.0]] * (len(times) - 2), [1.0]]), at))
+        rests.append(np.broadcast_to(home().rest[arm.side], (frames, 4, 3)))
+    body, hand = np.concatenate(bodies), np.concatenate(hands)
+    local = solve_arm(default_skeleton(), "left", np.concatenate(wrists), None, body[:, 4])
+    local = twisted(local, body[:, 0], body[:, 1:4])
     # At HOME the arm hangs exactly as HOME says, wherever the solver would put its elbow.
-    homely = track(times, np.array([[1.0], *[[0.0]] * (len(times) - 2), [1.0]]), at)
-    local = rot.multiply(local, rot.from_rotation_vector(homely[:, :, None] * home.rest[arm.side]))
+    rest = np.concatenate(homely)[:, :, None] * np.concatenate(rests)
+    local = rot.multiply(local, rot.from_rotation_vector(rest))
     local[:, 0] = rot.multiply(rot.from_axis_angle([0, 0, 1], body[:, 5]), local[:, 0])
-    hand = rot.from_rotation_vector(fingers.reshape(len(t), 15, 3))
-    both = np.concatenate([local, hand], axis=1)
-    return both if arm.side == "left" else rot.mirror(both)
+    fingers = rot.from_rotation_vector(hand.reshape(len(hand), 15, 3))
+    both = np.concatenate([local, fingers], axis=1).reshape(len(arms), frames, 19, 4)
+    return [turned if arm.side == "left" else rot.mirror(turned) for arm, turned in zip(arms, both, strict=True)]
 
 
 def _clear(wrist: NDArray[np.float64], free: Array) -> NDArray[np.float64]:

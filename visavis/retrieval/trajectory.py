@@ -55,7 +55,9 @@ def curve(points: NDArray[np.floating], samples: int = 25) -> NDArray[np.float64
 
 
 def path(
-    times_s: NDArray[np.floating], curves: list[NDArray[np.float64] | None], first: NDArray[np.floating],
+    times_s: NDArray[np.floating],
+    curves: list[NDArray[np.float64] | None],
+    first: NDArray[np.floating],
     at_s: NDArray[np.floating],
 ) -> NDArray[np.float64]:
     """Positions (T, 3) along one curve per segment, minimum jerk in each; None keeps still."""
