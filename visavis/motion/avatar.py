@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from visavis.errors import FileFormatError
 from visavis.motion import rotations as quaternion
+from visavis.motion.kinematics import forward
 from visavis.motion.skeleton import Skeleton, default_skeleton
 
 __all__ = ["Avatar", "Material", "default_avatar_path", "load_avatar", "save_avatar", "vertex_normals"]
@@ -122,15 +123,8 @@ class Avatar:
             (V, 3) float32 positions in the world, metres.
         """
         skeleton = self.skeleton
-        local = quaternion.to_matrix(rotations)
-        turned = np.empty((len(skeleton), 3, 3), np.float32)
-        place = np.empty((len(skeleton), 3), np.float32)
-        for j, parent in enumerate(skeleton.parents):
-            if parent < 0:
-                turned[j], place[j] = local[j], root_m
-            else:
-                turned[j] = turned[parent] @ local[j]
-                place[j] = place[parent] + turned[parent] @ skeleton.offsets_m[j]
+        places, turns = forward(np.asarray(rotations)[None], np.asarray(root_m)[None], skeleton)
+        place, turned = places[0], quaternion.to_matrix(turns[0])
         # Inverse bind: the rest pose has no rotation, so it is only a translation.
         shift = place - np.einsum("jab,jb->ja", turned, skeleton.rest_positions_m)
         affine = np.concatenate([turned, shift[:, :, None]], axis=2)  # (J, 3, 4)

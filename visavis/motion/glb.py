@@ -25,7 +25,12 @@ __all__ = ["Placed", "write_glb", "write_scene_glb"]
 Array = NDArray[np.float32]
 
 _KINDS = {1: gltf.SCALAR, 3: gltf.VEC3, 4: gltf.VEC4, 16: gltf.MAT4}
-_TYPES = {"float32": gltf.FLOAT, "uint8": gltf.UNSIGNED_BYTE, "uint16": gltf.UNSIGNED_SHORT, "uint32": gltf.UNSIGNED_INT}
+_TYPES = {
+    "float32": gltf.FLOAT,
+    "uint8": gltf.UNSIGNED_BYTE,
+    "uint16": gltf.UNSIGNED_SHORT,
+    "uint32": gltf.UNSIGNED_INT,
+}
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def _rasterise(
     keep = np.flatnonzero((area < -1e-9) & (high >= low).all(axis=1))
     low, high, corner, area, edge1, edge2 = (a[keep] for a in (low, high, corner, area, edge1, edge2))
     span = high - low + 1
-    count = span[:, 0] * span[:, 1]
+    count = (span[:, 0] * span[:, 1]).astype(np.int64)
     own = np.repeat(np.arange(len(keep)), count)
     step = np.arange(len(own)) - np.repeat(np.cumsum(count) - count, count)
     x, y = low[own, 0] + step % span[own, 0], low[own, 1] + step // span[own, 0]
@@ -118,11 +118,13 @@ def _rasterise(
     _, first = np.unique(pixel[won], return_index=True)
     won = won[first]
     weight = np.stack([1 - b1[won] - b2[won], b1[won], b2[won]], axis=1)
-    return pixel[won], keep[own[won]], weight
+    return pixel[won], keep[own[won]], weight.astype(np.float32)
 
 
 def _lit(positions: Array, faces: NDArray[np.int32], points: Array, normals: Array) -> Array:
     """(N,) share of the key light that reaches each point: a soft-edged shadow map seen from the light."""
+    if not len(points):
+        return np.ones(0, np.float32)
     # Only what is seen needs the map; what throws shadows from outside it is cut off at its edge.
     centre = 0.5 * (points.max(axis=0) + points.min(axis=0))
     up = np.array([0, 1, 0], np.float32)
@@ -149,7 +151,7 @@ def _lit(positions: Array, faces: NDArray[np.int32], points: Array, normals: Arr
             cx = np.clip((at[:, 0] + ox).astype(np.int64), 0, side - 1)
             cy = np.clip((at[:, 1] + oy).astype(np.int64), 0, side - 1)
             total += at[:, 2] > depth[cy * side + cx] - 0.008
-    return total / 9
+    return (total / 9).astype(np.float32)
 
 
 @lru_cache(maxsize=16)
@@ -261,7 +263,7 @@ def render(
         motion: on the default skeleton.
         frame: its number; negative counts from the end.
         size: width, height in pixels.
-        view: a name of `VIEWS` (`front`, `side` from the avatar's left, `three_quarter`, `bust`, `face`, ...) or a camera.
+        view: a camera or a name of `VIEWS`: `front`, `side` (its left), `three_quarter`, `bust`, `face`, ...
         avatar: whom to draw.
     """
     if isinstance(view, str):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,6 @@ from visavis.motion.avatar_build.field import (
     smooth_max,
     smooth_min,
     split,
-    torus,
 )
 from visavis.motion.avatar_build.part import Part
 from visavis.motion.skeleton import FINGERS, default_skeleton
@@ -23,11 +24,11 @@ __all__ = ["body_field", "body_parts"]
 Array = NDArray[np.float32]
 _BONES = default_skeleton()
 HEM_Y = 0.868
-COLLAR = np.array([0.0, 1.392, -0.020], np.float32)
+COLLAR = np.array([0.0, 1.4115, -0.019], np.float32)
 
 
-def _at(name: str, dx: float = 0, dy: float = 0, dz: float = 0) -> Array:
-    return _BONES.rest_positions_m[_BONES.index(name)] + np.array([dx, dy, dz], np.float32)
+def _at(name: str) -> Array:
+    return _BONES.rest_positions_m[_BONES.index(name)]
 
 
 def _tip(name: str) -> Array:
@@ -58,11 +59,8 @@ def sweater(p: Array) -> Array:
     whole = smooth_max(whole, q[:, 0] - (wrist[0] - 0.030), 0.008)
     # The hem draws in under a soft fold.
     whole = whole + 0.004 * np.exp(-(((q[:, 1] - HEM_Y - 0.032) / 0.010) ** 2)).astype(np.float32)
-    whole = smooth_max(whole, HEM_Y - q[:, 1], 0.010)
-    # The collar leans forward with the neck.
-    tilted = np.stack([p[:, 0], p[:, 1] - 0.30 * (p[:, 2] + 0.02), p[:, 2]], axis=1).astype(np.float32)
-    collar = torus(tilted, COLLAR, 0.0605, 0.0115)
-    return smooth_min(whole, collar, 0.004)
+    whole = smooth_max(whole, HEM_Y - q[:, 1], 0.016)
+    return whole
 
 
 def trousers(p: Array) -> Array:
@@ -77,7 +75,7 @@ def trousers(p: Array) -> Array:
     leg = smooth_min(smooth_min(thigh, shin, 0.03), calf, 0.04)
     leg = smooth_max(leg, -(q[:, 0] - 0.006), 0.012)
     whole = smooth_min(smooth_min(pelvis, seat, 0.04), leg, 0.045)
-    whole = smooth_max(whole, 0.062 - q[:, 1], 0.01)
+    whole = smooth_max(whole, 0.060 - q[:, 1], 0.018)
     return smooth_max(whole, q[:, 1] - 1.0, 0.01)
 
 
@@ -89,13 +87,44 @@ def shoe(p: Array) -> Array:
     ankle = round_cone(p, foot + [0, 0.02, -0.006], foot + [0, -0.03, 0.01], 0.041, 0.043)
     tongue = round_cone(p, foot + [0, 0.012, 0.03], toes + [0, 0.03, -0.01], 0.024, 0.028)
     upper = smooth_min(smooth_min(smooth_min(heel, front, 0.03), ankle, 0.03), tongue, 0.02)
-    outline = np.minimum(
-        round_cone(p * [1, 0, 1], (foot + [0, 0, -0.022]) * [1, 0, 1], (toes + [0.002, 0, 0]) * [1, 0, 1], 0.043, 0.046),
-        round_cone(p * [1, 0, 1], (toes + [0.002, 0, 0]) * [1, 0, 1], (toes + [-0.004, 0, 0.041]) * [1, 0, 1], 0.046, 0.040),
-    )  # fmt: skip
-    sole = smooth_max(outline.astype(np.float32), np.abs(p[:, 1] - 0.012) - 0.012, 0.008)
-    upper = smooth_max(upper, 0.01 - p[:, 1], 0.004)
-    return smooth_min(upper, sole, 0.003)
+    return smooth_max(upper, 0.012 - p[:, 1], 0.004)
+
+
+def _lathe(rows: list[Array]) -> Mesh:
+    """A skin over rings of the same count; each ring runs counter-clockwise about the direction of the next one."""
+    n = len(rows[0])
+    faces = []
+    for k in range(len(rows) - 1):
+        a, b = k * n + np.arange(n), (k + 1) * n + np.arange(n)
+        faces += [np.stack([a, np.roll(a, -1), np.roll(b, -1)], axis=1), np.stack([a, np.roll(b, -1), b], axis=1)]
+    return Mesh(np.concatenate(rows).astype(np.float32), np.concatenate(faces))
+
+
+def _turns(n: int) -> tuple[Array, Array]:
+    turn = 2 * np.pi * np.arange(n) / n
+    return np.cos(turn).astype(np.float32), np.sin(turn).astype(np.float32)
+
+
+def _sole() -> Mesh:
+    """The left sole: the outline of the shoe as seen from above, a little wider."""
+    foot, toes = _at("leftFoot"), _at("leftToes")
+    flat = np.array([1, 0, 1], np.float32)
+    heel, ball, tip = (
+        (q * flat).astype(np.float32) for q in (foot - [0, 0, 0.020], toes + [0.002, 0, 0], toes + [-0.003, 0, 0.039])
+    )
+    c, s = _turns(48)
+    ray = np.column_stack([0.55 * c, 0 * c, -s])  # more points at toe and heel than along the sides
+    ray /= np.linalg.norm(ray, axis=1, keepdims=True)
+    centre = 0.5 * (heel + tip)
+    reach = np.zeros(len(ray))
+    for _ in range(60):
+        p = (centre + ray * reach[:, None]).astype(np.float32)
+        inside = np.minimum(round_cone(p, heel, ball, 0.0430, 0.0475), round_cone(p, ball, tip, 0.0475, 0.0420))
+        reach = reach - 0.7 * inside
+    profile = ((0, -0.04), (0, -0.006), (0.003, -0.001), (0.008, 0), (0.018, 0), (0.023, -0.002), (0.025, -0.007))
+    rows = [centre + ray * (reach + out)[:, None] + [0, y, 0] for y, out in profile]
+    rows.append(centre + ray * 0.02 + [0, 0.026, 0])
+    return _lathe([row.astype(np.float32) for row in rows])
 
 
 def hand(p: Array) -> Array:
@@ -115,15 +144,15 @@ def hand(p: Array) -> Array:
     for finger in FINGERS[1:]:
         names = [f"left{finger}{joint}" for joint in ("Proximal", "Intermediate", "Distal")]
         points = [*(_at(name) for name in names), _tip(names[-1])]
-        points[-1] = points[-1] - (points[-1] - points[-2]) * 0.30
+        points[-1] = (0.70 * points[-1] + 0.30 * points[-2]).astype(np.float32)
         radii = np.array([0.0106, 0.0099, 0.0092, 0.0083]) * sizes[finger]
-        one = np.full(len(p), 1.0, np.float32)
-        for a, b, ra, rb in zip(points, points[1:], radii, radii[1:], strict=False):
+        one = np.ones(len(p), np.float32)
+        for a, b, ra, rb in zip(points, points[1:], radii.tolist(), radii[1:].tolist(), strict=False):
             one = smooth_min(one, round_cone(p, a, b, ra, rb), 0.002)
         fingers = np.minimum(fingers, one)
     names = [f"leftThumb{joint}" for joint in ("Metacarpal", "Proximal", "Distal")]
     points = [*(_at(name) for name in names), _tip(names[-1])]
-    points[-1] = points[-1] - (points[-1] - points[-2]) * 0.32
+    points[-1] = (0.68 * points[-1] + 0.32 * points[-2]).astype(np.float32)
     thumb = round_cone(p, wrist + [0.012, -0.006, 0.012], points[0], 0.0175, 0.0165)
     for a, b, ra, rb in zip(points, points[1:], (0.0165, 0.0122, 0.0108), (0.0122, 0.0108, 0.0090), strict=False):
         thumb = smooth_min(thumb, round_cone(p, a, b, ra, rb), 0.004)
@@ -132,18 +161,38 @@ def hand(p: Array) -> Array:
 
 def _cuff() -> Mesh:
     """The left cuff: a ribbed ring about the wrist, turned from its profile (along the arm, radius)."""
-    profile = ((-0.066, 0.030), (-0.064, 0.0372), (-0.060, 0.0392), (-0.040, 0.0388), (-0.018, 0.0380), (-0.014, 0.0365),
-               (-0.014, 0.0335), (-0.020, 0.0300), (-0.030, 0.0200))  # fmt: skip
-    n = 32
-    turn = 2 * np.pi * np.arange(n) / n
-    rib = 1 + 0.012 * (np.arange(n) % 2)
+    profile = (
+        (-66, 30),
+        (-64, 37.2),
+        (-60, 39.2),
+        (-40, 38.8),
+        (-18, 38),
+        (-14, 36.5),
+        (-14, 33.5),
+        (-20, 30),
+        (-30, 20),
+    )
+    c, s = _turns(32)
+    rib = 1 + 0.012 * (np.arange(32) % 2)
     wrist = _at("leftHand")
-    rows = [wrist + np.column_stack([np.full(n, x), r * rib * np.cos(turn), r * rib * np.sin(turn)]) for x, r in profile]
-    faces = []
-    for k in range(len(profile) - 1):
-        a, b = k * n + np.arange(n), (k + 1) * n + np.arange(n)
-        faces += [np.stack([a, np.roll(a, -1), np.roll(b, -1)], axis=1), np.stack([a, np.roll(b, -1), b], axis=1)]
-    return Mesh(np.concatenate(rows).astype(np.float32), np.concatenate(faces))
+    ring = np.column_stack([0 * c, rib * c, rib * s])
+    return _lathe([(wrist + 1e-3 * (ring * r + [x, 0, 0])).astype(np.float32) for x, r in profile])
+
+
+def _collar() -> Mesh:
+    """A ring about the neck, lying where the cloth ends."""
+    c, s = _turns(44)
+    height = np.full(len(c), 1.48, np.float32)
+    for _ in range(60):
+        ring = COLLAR + np.column_stack([0.0615 * c, height - COLLAR[1], -0.0615 * s])
+        height = height - 0.5 * sweater(ring.astype(np.float32))
+    rows = []
+    for minor in np.linspace(0, 2 * np.pi, 11):
+        radius = 0.0615 - 0.0125 * np.cos(minor)
+        q = np.column_stack([radius * c, -0.0130 * np.sin(minor) + 0 * c, -radius * s])
+        q[:, 1] += height + 0.003 - COLLAR[1]
+        rows.append((COLLAR + q).astype(np.float32))
+    return _lathe(rows)
 
 
 def neck(p: Array) -> Array:
@@ -153,7 +202,7 @@ def neck(p: Array) -> Array:
     return column
 
 
-def _cut(mesh: Mesh, values: Array, low: str, high: str, materials: NDArray[np.str_] | None = None) -> Part:
+def _cut(mesh: Mesh, values: Array, low: str, high: str) -> Part:
     cut, above = split(mesh, values)
     return Part(cut.vertices, cut.faces, np.where(above, high, low))
 
@@ -161,33 +210,32 @@ def _cut(mesh: Mesh, values: Array, low: str, high: str, materials: NDArray[np.s
 def body_parts() -> list[Part]:
     """The clothed body without a head."""
     wrist = float(_at("leftHand")[0])
-    knit = extract(sweater, (-0.70, 0.86, -0.17), (0.70, 1.46, 0.16), 0.0075, 5200)
-    band = np.minimum(
-        np.minimum(wrist - 0.056 - np.abs(knit.vertices[:, 0]), knit.vertices[:, 1] - 0.924),
-        np.hypot(knit.vertices[:, 0], knit.vertices[:, 2] + 0.02)
-        + 8 * np.maximum(1.372 - knit.vertices[:, 1], 0)
-        - 0.0835,
-    )
+    knit = extract(sweater, (-0.70, 0.86, -0.17), (0.70, 1.46, 0.16), 0.0075, 4600)
     arms = ("Shoulder", "UpperArm", "LowerArm")
     sides = ("left", "right")
     torso_bones = ("hips", "spine", "chest", "upperChest", *(s + b for s in sides for b in arms))
-    parts = [_cut(knit, band, "band", "shirt").bound("sweater", torso_bones, smooth=10)]
-    legs = extract(trousers, (-0.2, 0.04, -0.17), (0.2, 1.02, 0.15), 0.0065, 3000)
+    parts = [_cut(knit, knit.vertices[:, 1] - HEM_Y - 0.032, "band", "shirt").bound("sweater", torso_bones, smooth=7)]
+    legs = extract(trousers, (-0.2, 0.04, -0.17), (0.2, 1.02, 0.15), 0.0065, 2400)
     leg_bones = ("hips", *(s + b for s in sides for b in ("UpperLeg", "LowerLeg")))
     parts.append(Part(legs.vertices, legs.faces, "trousers").bound("trousers", leg_bones, smooth=10))
     left_shoe = extract(shoe, (0.03, -0.01, -0.10), (0.16, 0.16, 0.19), 0.0045, 900)
-    left_cuff = _cuff()
-    left_hand = extract(hand, (wrist - 0.09, 1.30, -0.09), (wrist + 0.22, 1.39, 0.11), 0.0016, 2600)
+    left_cuff, left_sole, ring = _cuff(), _sole(), _collar()
+    parts.append(Part(ring.vertices, ring.faces, "band").bound("collar", ("upperChest", "neck"), smooth=3))
+    left_hand = extract(hand, (wrist - 0.09, 1.30, -0.09), (wrist + 0.22, 1.39, 0.11), 0.0015, 3200)
     for side in sides:
         mesh = left_shoe if side == "left" else left_shoe.mirrored()
-        part = _cut(mesh, mesh.vertices[:, 1] - 0.0235, "sole", "shoe")
-        parts.append(part.bound(f"{side} shoe", (side + "Foot", side + "Toes"), smooth=4))
+        foot_bones = (side + "Foot", side + "Toes")
+        parts.append(Part(mesh.vertices, mesh.faces, "shoe").bound(f"{side} shoe", foot_bones, smooth=4))
+        mesh = left_sole if side == "left" else left_sole.mirrored()
+        parts.append(Part(mesh.vertices, mesh.faces, "sole").bound(f"{side} sole", foot_bones, smooth=4))
         mesh = left_cuff if side == "left" else left_cuff.mirrored()
         parts.append(Part(mesh.vertices, mesh.faces, "band").bound(f"{side} cuff", (side + "LowerArm",), 0))
         mesh = left_hand if side == "left" else left_hand.mirrored()
         bones = ("LowerArm", "Hand", *(n[4:] for n in _BONES.names if n.startswith("left") and _is_finger(n)))
         part = Part(mesh.vertices, mesh.faces, "skin")
-        parts.append(part.bound(f"{side} hand", tuple(side + b for b in bones), smooth=2))
+        part = part.bound(f"{side} hand", tuple(side + b for b in bones), smooth=2)
+        # Neighbouring fingers are close: a steep fall keeps each on its own bones.
+        parts.append(replace(part, steepness=16.0))
     column = extract(neck, (-0.07, 1.32, -0.09), (0.07, 1.58, 0.08), 0.006, 500)
     parts.append(Part(column.vertices, column.faces, "skin").bound("neck", ("upperChest", "neck", "head"), smooth=6))
     return parts

@@ -1,6 +1,6 @@
-"""The skin of the face and head as a mesh whose rings follow the lids and the lips, so that both open and close well.
+"""The skin of the face and head as a mesh whose rings follow the lids and the lips, so that they open and close.
 
-Eyes and mouth are structured rings; the rest is a blue-noise set of points, symmetric, dense where the face is detailed,
+Eyes and mouth are structured rings; the rest is a blue-noise set of points, symmetric, dense where there is detail,
 triangulated on the sphere of directions (the convex hull of unit vectors is their Delaunay triangulation).
 Everything is in the frame of the head bone, metres.
 """
@@ -85,11 +85,13 @@ def _eye_rings() -> tuple[list[Array], list[dict[str, Array]]]:
         moved = points + (closed - start) * r[:, None] + closed * 0.0010 * follow * (radius > 0)
         rings.append(points)
         upper = (np.sin(phi) > 1e-6).astype(np.float32)
-        labels.append({"blink": (moved - points).astype(np.float32), "upper": upper, "follow": np.full_like(phi, follow)})
+        labels.append(
+            {"blink": (moved - points).astype(np.float32), "upper": upper, "follow": np.full_like(phi, follow)}
+        )
     return rings, labels
 
 
-def mouth_line(x: Array) -> Array:
+def mouth_line(x: NDArray[np.floating]) -> Array:
     """Height of the closed mouth at x: the corners lie a little higher, a friendly rest."""
     return (MOUTH_Y + 0.0042 * (np.abs(x) / MOUTH_HALF_M) ** 2).astype(np.float32)
 
@@ -115,7 +117,12 @@ def _mouth_rings() -> list[Array]:
         point[:, 2] += out * np.minimum(1, arch * 1.6)
         rings.append(point)
     inner = rings[-1]
-    for share, height, back in ((0.97, 0.0016, 0.0050), (0.93, 0.0110, 0.0100), (0.80, 0.0150, 0.0300), (0.35, 0.008, 0.042)):
+    for share, height, back in (
+        (0.97, 0.0016, 0.0050),
+        (0.93, 0.0110, 0.0100),
+        (0.80, 0.0150, 0.0300),
+        (0.35, 0.008, 0.042),
+    ):
         ring = inner.copy()
         ring[:, 0] *= share
         ring[:, 1] += np.where(up, height, -height) * arch**0.8
@@ -137,7 +144,7 @@ def _spacing(p: Array) -> Array:
 
 
 def _scatter(borders: Array, forbidden: NDArray[np.bool_], candidates: Array) -> Array:
-    """Greedy blue noise: candidates of the left half in order, kept if far enough from what is kept and from borders."""
+    """Greedy blue noise: candidates of the left half in order, kept if far from what is kept and from borders."""
     from scipy.spatial import cKDTree
 
     spacing = _spacing(candidates)
@@ -155,7 +162,7 @@ def _scatter(borders: Array, forbidden: NDArray[np.bool_], candidates: Array) ->
 
 
 def _candidates() -> Array:
-    """Points of the middle line first, then a fine even cover of the left half (golden spiral), detailed parts first."""
+    """Points of the middle line, then an even cover of the left half (golden spiral), detailed parts first."""
     turn = np.linspace(0, 2 * np.pi, 1500, endpoint=False)
     middle = cast_from_centre(np.column_stack([np.zeros_like(turn), np.sin(turn), np.cos(turn)]))
     middle[:, 0] = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from visavis.motion.avatar_build.face_mesh import MOUTH_HALF_M, mouth_line
+from visavis.motion.avatar_build.face_mesh import mouth_line
 from visavis.motion.avatar_build.field import Mesh, ellipsoid, extract, round_cone, smooth_max, smooth_min
 from visavis.motion.avatar_build.head_shape import EYE, EYEBALL_M, cast_from_front, skull
 from visavis.motion.avatar_build.part import Part
@@ -146,11 +146,12 @@ def hair() -> Part:
     def shape(p: Array) -> Array:
         q = p * np.where(p[:, :1] < 0, np.array([-1, 1, 1], np.float32), np.float32(1))
         cap = ellipsoid(p, (0.002, 0.122, -0.022), (0.0935, 0.1010, 0.1060))
-        nape = ellipsoid(p, (0, 0.055, -0.060), (0.074, 0.066, 0.054))
+        nape = ellipsoid(p, (0, 0.052, -0.056), (0.071, 0.064, 0.050))
         d = smooth_min(cap, nape, 0.03)
         # Soft waves that run from the parting.
         angle = np.arctan2(p[:, 0] + 0.03, p[:, 2] + 0.02)
-        d = d + 0.0026 * np.sin(12 * angle + 30 * p[:, 1]) * np.clip((0.21 - p[:, 1]) * 14, 0, 1)
+        wave = np.sin(13 * angle + 34 * p[:, 1]) + 0.5 * np.sin(29 * angle + 20 * p[:, 1])
+        d = d + 0.0022 * wave.astype(np.float32) * np.clip((0.215 - p[:, 1]) * 16, 0, 1)
         face = ellipsoid(q, (0, 0.058, 0.095), (0.0725, 0.0980, 0.0930))
         d = smooth_max(d, -face, 0.010)
         d = smooth_max(d, -ellipsoid(q, (0.083, 0.052, 0.004), (0.03, 0.050, 0.030)), 0.010)  # around the ears
@@ -171,5 +172,5 @@ def hair() -> Part:
         # Only what stands out of the skin is needed.
         return smooth_max(d, -(skull(p) + 0.006), 0.004)
 
-    mesh = extract(shape, (-0.12, -0.03, -0.15), (0.12, 0.24, 0.13), 0.0040, 3600)
+    mesh = extract(shape, (-0.12, -0.03, -0.15), (0.12, 0.24, 0.13), 0.0040, 3200)
     return Part(mesh.vertices, mesh.faces, "hair", name="hair", bones=("head",))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,15 +18,14 @@ from visavis.errors import MissingExtraError
 __all__ = [
     "Field",
     "Mesh",
-    "box_plane",
     "ellipsoid",
     "extract",
     "gradient",
+    "neighbours",
     "round_cone",
     "smooth_max",
     "smooth_min",
     "split",
-    "torus",
 ]
 
 Array = NDArray[np.float32]
@@ -53,7 +53,8 @@ def round_cone(p: Array, a: ArrayLike, b: ArrayLike, ra: float, rb: float, squas
     p, a, b = p * s, np.asarray(a, np.float32) * s, np.asarray(b, np.float32) * s
     ab = b - a
     t = np.clip((p - a) @ ab / max(float(ab @ ab), 1e-12), 0, 1)
-    return (np.linalg.norm(p - a - t[:, None] * ab, axis=1) - (ra + t * (rb - ra))) / s.max()
+    distance = np.linalg.norm(p - a - t[:, None] * ab, axis=1) - (ra + t * (rb - ra))
+    return (distance / s.max()).astype(np.float32)
 
 
 def ellipsoid(p: Array, centre: ArrayLike, radii: ArrayLike) -> Array:
@@ -63,18 +64,6 @@ def ellipsoid(p: Array, centre: ArrayLike, radii: ArrayLike) -> Array:
     k0 = np.linalg.norm(q, axis=1)
     k1 = np.linalg.norm(q / r, axis=1)
     return k0 * (k0 - 1) / np.maximum(k1, 1e-6)
-
-
-def torus(p: Array, centre: ArrayLike, major: float, minor: float, squash: ArrayLike = (1, 1, 1)) -> Array:
-    """A ring about the vertical axis."""
-    q = (p - np.asarray(centre, np.float32)) * np.asarray(squash, np.float32)
-    return np.hypot(np.hypot(q[:, 0], q[:, 2]) - major, q[:, 1]) - minor
-
-
-def box_plane(p: Array, point: ArrayLike, normal: ArrayLike) -> Array:
-    """A half space: positive on the side that `normal` points to."""
-    n = np.asarray(normal, np.float32)
-    return (p - np.asarray(point, np.float32)) @ (n / np.linalg.norm(n))
 
 
 def smooth_min(a: Array, b: Array, k: float) -> Array:
@@ -98,7 +87,8 @@ def gradient(field: Field, p: Array, step: float = 2e-4) -> Array:
     return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
 
 
-def _neighbours(faces: NDArray[np.int64], count: int):  # noqa: ANN202 (a scipy matrix)
+def neighbours(faces: NDArray[np.int64], count: int) -> Any:
+    """(count, count) sparse matrix with 1 where two vertices share an edge."""
     from scipy.sparse import coo_matrix
 
     i = np.concatenate([faces[:, a] for a in (0, 1, 2, 1, 2, 0)])
@@ -139,7 +129,7 @@ def extract(
     if len(faces) > triangles:
         points, tris = fast_simplification.simplify(vertices, faces.astype(np.int32), target_count=triangles)
         vertices, faces = points.astype(np.float32), tris.astype(np.int64)
-    near = _neighbours(faces, len(vertices))
+    near = neighbours(faces, len(vertices))
     degree = np.maximum(np.asarray(near.sum(axis=1)), 1)
     for _ in range(relax):
         normal = gradient(field, vertices)

@@ -34,7 +34,7 @@ def skull(p: Array) -> Array:
     d = smooth_min(d, jaw, 0.034)
     d = smooth_min(d, ellipsoid(q, (0, -0.010, 0.068), (0.021, 0.0185, 0.0195)), 0.018)
     d = smooth_min(d, ellipsoid(q, (0.036, 0.042, 0.064), (0.027, 0.024, 0.024)), 0.024)  # cheeks
-    d = smooth_min(d, ellipsoid(q, (0, 0.014, 0.071), (0.030, 0.024, 0.0290)), 0.018)  # around the mouth
+    d = smooth_min(d, ellipsoid(q, (0, 0.013, 0.0725), (0.030, 0.026, 0.0290)), 0.020)  # around the mouth
     d = smooth_min(d, ellipsoid(q, (0.026, 0.102, 0.070), (0.030, 0.013, 0.019)), 0.020)  # brows
     socket = ellipsoid(q, EYE + [0.002, 0.003, 0.020], (0.0250, 0.0150, 0.0135))
     d = smooth_max(d, -socket, 0.012)
@@ -44,7 +44,7 @@ def skull(p: Array) -> Array:
     d = smooth_min(d, ellipsoid(q, (0.033, 0.0500, 0.0730), (0.024, 0.0130, 0.0185)), 0.016)
     bridge = round_cone(q, (0, 0.090, 0.083), (0, 0.0500, 0.0985), 0.0075, 0.0095)
     d = smooth_min(d, bridge, 0.014)
-    d = smooth_min(d, ellipsoid(q, (0, 0.0475, 0.1010), (0.0108, 0.0098, 0.0100)), 0.006)
+    d = smooth_min(d, ellipsoid(q, (0, 0.0475, 0.1000), (0.0112, 0.0104, 0.0108)), 0.006)
     d = smooth_min(d, ellipsoid(q, (0.0112, 0.0440, 0.0940), (0.0068, 0.0064, 0.0085)), 0.006)
     d = smooth_max(d, -ellipsoid(q, (0.0058, 0.0362, 0.0985), (0.0028, 0.0030, 0.0042)), 0.004)  # nostrils
     return smooth_max(d, -ellipsoid(q, (0, 0.0265, 0.1000), (0.0028, 0.0065, 0.0030)), 0.005)  # philtrum

@@ -1,6 +1,6 @@
 """The 52 ARKit blendshapes as displacements of the head's vertices, from `morphs.yaml`.
 
-Soft pushes (Gaussians on the face) move skin, brows and lips; lids and jaw turn about the eye and the jaw's hinge, which
+Soft pushes (Gaussians on the face) move skin, brows and lips; lids and jaw turn about the eye and the jaw's hinge: that
 is why the face mesh carries labels. Everything on the left is mirrored for the right.
 """
 
@@ -14,7 +14,7 @@ import yaml
 from numpy.typing import NDArray
 
 from visavis.motion import rotations
-from visavis.motion.avatar_build.face_mesh import MOUTH_HALF_M, MOUTH_POINTS
+from visavis.motion.avatar_build.face_mesh import MOUTH_POINTS
 from visavis.motion.avatar_build.head_shape import EYE, MOUTH_Y, ORIGIN, cast_from_front
 from visavis.motion.avatar_build.part import Part
 from visavis.motion.face import ARKIT_NAMES
@@ -84,7 +84,8 @@ def _push(part: Part, at: list[float], radius: Any, move: list[float], lip: str 
     p = part.vertices - ORIGIN
     across, up = radius if isinstance(radius, list) else (radius, radius)
     lower = _lower_lip(part)
-    mask = {"all": np.ones(len(p)), "lower": lower, "upper": 1 - lower}[lip]
+    masks: dict[str, Array] = {"all": np.ones(len(p), np.float32), "lower": lower, "upper": 1 - lower}
+    mask = masks[lip]
     if part.labels:
         mask = mask * (1 - part.labels["follow"])  # lids stay on the eyeball
         # Deep inside the mouth nothing is pushed.
@@ -177,7 +178,6 @@ def _mirror_of(parts: list[Part]) -> NDArray[np.int64]:
 
 def face_morphs(parts: list[Part]) -> tuple[tuple[NDArray[np.int32], ...], tuple[Array, ...]]:
     """For each of `ARKIT_NAMES` the vertices it moves, counted through `parts`, and their displacement in metres."""
-    assert MOUTH_HALF_M > 0
     shapes = _shapes()
     known = set(shapes) | {name[:-4] + "Right" for name in shapes if name.endswith("Left")}
     assert known == set(ARKIT_NAMES), f"morphs.yaml must give the 52 shapes; differs in {known ^ set(ARKIT_NAMES)}"

@@ -21,8 +21,8 @@ class Part:
         name: for messages and for finding it again.
         bones: the bones that its vertices may follow.
         smooth: rounds of weight smoothing over the mesh.
+        steepness: power by which a bone's pull falls with distance (see `skin.py`).
         labels: per vertex (V,) values that the face morphs need (see `morphs.py`); empty below the chin.
-        weights: (V, J) given weights, where bone distance is not what is wanted.
     """
 
     vertices: NDArray[np.float32]
@@ -31,6 +31,7 @@ class Part:
     name: str = ""
     bones: tuple[str, ...] = ()
     smooth: int = 0
+    steepness: float = 8.0
     labels: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def bound(self, name: str, bones: tuple[str, ...], smooth: int) -> Part:

@@ -1,8 +1,8 @@
 """Skin weights: by distance to the bones, smoothed over the mesh, four influences.
 
-A bone's pull falls with (nearest / own distance)^8, so a blend at a joint is about as wide as the limb is thick; the
-smoothing spreads it further where cloth is meant to stretch. Distances are taken from a bone's flesh (`_THICKNESS_M`),
-otherwise an arm would carry the side of the chest with it.
+A bone's pull falls with (nearest / own distance)^steepness, so a blend at a joint is about as wide as the limb is
+thick; the smoothing spreads it further where cloth is meant to stretch. Distances are taken from a bone's flesh
+(`_THICKNESS_M`), otherwise an arm would carry the side of the chest with it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from visavis.motion.avatar_build.field import _neighbours
+from visavis.motion.avatar_build.field import neighbours
 from visavis.motion.avatar_build.part import Part
 from visavis.motion.skeleton import default_skeleton
 
 __all__ = ["four_largest", "part_weights"]
 
 Array = NDArray[np.float32]
-_POWER = 8.0
 _THICKNESS_M = {"hips": 0.08, "spine": 0.08, "chest": 0.08, "upperChest": 0.085, "UpperLeg": 0.02}
 # Where a bone ends for its skin: its main child, or the tip that the skeleton gives.
 _NEXT = {"hips": "spine", "upperChest": "neck", "neck": "head"}
@@ -41,7 +40,7 @@ def _distance(points: Array, name: str) -> Array:
     a, b = _segment(name)
     if name.endswith("Hand"):
         # A palm is wide: measure from the plane of the metacarpals, not from one line.
-        points = points * [1, 1, 0.35] + a * [0, 0, 0.65]
+        points = (points * [1, 1, 0.35] + a * [0, 0, 0.65]).astype(np.float32)
     ab = b - a
     t = np.clip((points - a) @ ab / (ab @ ab), 0, 1)
     flesh = next((r for part, r in _THICKNESS_M.items() if name.endswith(part)), 0.0)
@@ -57,9 +56,9 @@ def part_weights(part: Part) -> Array:
         out[:, index[0]] = 1
         return out.astype(np.float32)
     distance = np.stack([_distance(part.vertices, name) for name in part.bones], axis=1)
-    pull = (distance.min(axis=1, keepdims=True) / distance) ** _POWER
+    pull = (distance.min(axis=1, keepdims=True) / distance) ** part.steepness
     out[:, index] = pull / pull.sum(axis=1, keepdims=True)
-    near = _neighbours(part.faces, len(part.vertices))
+    near = neighbours(part.faces, len(part.vertices))
     degree = np.maximum(np.asarray(near.sum(axis=1)), 1).reshape(-1, 1)
     for _ in range(part.smooth):
         out = 0.5 * out + 0.5 * (near @ out) / degree
@@ -67,7 +66,7 @@ def part_weights(part: Part) -> Array:
 
 
 def four_largest(weights: Array) -> tuple[NDArray[np.uint8], Array]:
-    """(V, J) → bones (V, 4) uint8 and their weights (V, 4), largest first, summing to 1; traces under 1 % are dropped."""
+    """(V, J) → bones (V, 4) uint8 and weights (V, 4), largest first, summing to 1; under 1 % is dropped."""
     joints = np.argsort(-weights, axis=1, kind="stable")[:, :4]
     best = np.take_along_axis(weights, joints, axis=1)
     best = np.where(best < 0.01, 0, best)
