@@ -26,7 +26,7 @@ def fade_curve(x: ArrayLike) -> Array:
     return (x**3 * (10.0 - 15.0 * x + 6.0 * x * x)).astype(np.float32)
 
 
-def _decayed(offset: Array, speed: Array, times_s: Array, half_life_s: float) -> Array:
+def _decayed(offset: Array, speed: Array, times_s: NDArray[np.floating], half_life_s: float) -> Array:
     """Critically damped spring to zero: (T, ...) from an offset (...) and its speed per second (...)."""
     y = 2.0 * np.log(2.0) / max(half_life_s, 1e-4)
     t = times_s.reshape(-1, *([1] * offset.ndim))
@@ -48,7 +48,7 @@ def inertialize(previous: Motion, motion: Motion, half_life_s: float = 0.12) -> 
     if not len(previous) or not len(motion):
         return motion
     fps = motion.fps
-    times = np.arange(1, len(motion) + 1, dtype=np.float32) / fps
+    times = np.arange(1, len(motion) + 1) / fps
     # The new motion one frame earlier, by its own speed: where it "would have been" at the last frame shown.
     still = len(motion) < 2 or len(previous) < 2
 
@@ -56,7 +56,7 @@ def inertialize(previous: Motion, motion: Motion, half_life_s: float = 0.12) -> 
         before = new[0] if still else 2.0 * new[0] - new[1]
         offset = old[-1] - before
         speed = np.zeros_like(offset) if still else ((old[-1] - old[-2]) - (new[1] - new[0])) * fps
-        return new + _decayed(offset, speed, times, half_life_s)
+        return np.asarray(new + _decayed(offset, speed, times, half_life_s), np.float32)
 
     old, new = previous.rotations, motion.rotations
     spin = np.zeros_like(new[0, :, :3])

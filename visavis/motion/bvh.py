@@ -1,7 +1,7 @@
 """BVH: skeleton and motion in one text file, centimetres and degrees, as animation programs expect it.
 
 Every joint has the channels Zrotation Xrotation Yrotation, R = Rz · Rx · Ry; the root has its world position before
-them. All 55 bones are joints, End Sites stand at fingertips, toe tips and crown. The T-pose is all zeros.
+them. All 55 bones are joints, with End Sites at fingertips and toe tips. The T-pose is all zeros.
 Source: Biovision hierarchical data as described by Meredith & Maddock (2001). Reads only files with our bone names;
 other dialects are a matter of retargeting.
 """
@@ -33,14 +33,13 @@ _SHORT_TIP_M: Final = (0.0, 0.0, 0.02)
 def _to_zxy(q: Array) -> NDArray[np.float64]:
     """(..., 3) degrees about z, x, y with R = Rz · Rx · Ry."""
     x, y, z, w = np.moveaxis(np.asarray(q, np.float64), -1, 0)
-    m21 = 2 * (y * z + x * w)
-    angle_x = np.arcsin(np.clip(m21, -1, 1))
     angle_z = np.arctan2(-2 * (x * y - z * w), 1 - 2 * (x * x + z * z))
-    angle_y = np.arctan2(-2 * (x * z - y * w), 1 - 2 * (x * x + y * y))
-    # Gimbal lock: only z + y (or z - y) is defined; all of it is given to z.
-    locked = np.abs(m21) > 1 - 1e-9
-    angle_z = np.where(locked, np.arctan2(2 * (x * y + z * w), 1 - 2 * (y * y + z * z)), angle_z)
-    angle_y = np.where(locked, 0.0, angle_y)
+    # What is left after taking Rz away, Rx · Ry, gives the others without loss even at gimbal lock, where z is noise.
+    c, s = np.cos(angle_z), np.sin(angle_z)
+    angle_y = np.arctan2(
+        c * 2 * (x * z + y * w) + s * 2 * (y * z - x * w), c * (1 - 2 * (y * y + z * z)) + s * 2 * (x * y + z * w)
+    )
+    angle_x = np.arctan2(2 * (y * z + x * w), c * (1 - 2 * (x * x + z * z)) - s * 2 * (x * y - z * w))
     return np.degrees(np.stack([angle_z, angle_x, angle_y], axis=-1))
 
 
@@ -164,6 +163,8 @@ def read_bvh(path: Path | str) -> Motion:
         raise FileFormatError(f"a BVH file begins with HIERARCHY; {path} begins with {' '.join(words[:1])!r}")
     try:
         joints, at = _parse_hierarchy(words, path)
+        if at >= len(words):
+            raise FileFormatError(f"{path} has no MOTION block, it is cut off: export it again")
         skeleton = _skeleton_of(joints, path)
         frames, seconds = int(words[at + 2]), float(words[at + 5])
         numbers = np.array(words[at + 6 :], dtype=np.float64)

@@ -8,7 +8,7 @@ Two neighbours of one hand that are closer than their fades pass into each other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -189,16 +189,14 @@ def _move_hand(motion: Motion, constraints: Sequence[Constraint], fade_s: float)
     goal_weights = _windows(goals, len(motion), motion.fps, fade_s)
     origin, turned = body.frame(bone)
     wrist, hand = origin, turned
-    targets: list[Callable[[Array, Array], Array]] = []
+    # Per aim: a fixed direction or None, the place to look at otherwise, and the hand's pointer (start, direction).
+    fixed: list[Array | None] = []
+    ahead: list[Array] = []
+    pointers = [body.pointer(bone, c.effector) for c in aims]
     for c in aims:
         place, turn = body.frame(c.frame)
-        start, local = body.pointer(bone, c.effector)
-        if c.direction is not None:
-            goal = rot.rotate(turn, rot.normalize(c.direction))
-            targets.append(lambda wrist, hand, goal=goal: goal)
-        else:
-            at = place + rot.rotate(turn, np.asarray(c.target_m, np.float32))
-            targets.append(lambda wrist, hand, at=at, start=start: rot.normalize(at - wrist - rot.rotate(hand, start)))
+        fixed.append(None if c.direction is None else rot.rotate(turn, rot.normalize(c.direction)))
+        ahead.append(place + rot.rotate(turn, np.zeros(3) if c.target_m is None else np.asarray(c.target_m)))
     ends = [
         (place + rot.rotate(turn, np.asarray(c.target_m, np.float32)), body.point(bone, c.effector))
         for c in goals
@@ -207,9 +205,9 @@ def _move_hand(motion: Motion, constraints: Sequence[Constraint], fade_s: float)
     for _ in range(_SWEEPS if aims else 1):
         if aims:
             vector = np.zeros_like(origin)
-            for c, w, target in zip(aims, aim_weights, targets, strict=True):
-                now = rot.rotate(turned, body.pointer(bone, c.effector)[1])
-                vector += w[:, None] * rot.to_rotation_vector(rot.rotation_between(now, target(wrist, hand)))
+            for w, goal, at, (start, local) in zip(aim_weights, fixed, ahead, pointers, strict=True):
+                to = rot.normalize(at - wrist - rot.rotate(hand, start)) if goal is None else goal
+                vector += w[:, None] * rot.to_rotation_vector(rot.rotation_between(rot.rotate(turned, local), to))
             hand = rot.multiply(rot.from_rotation_vector(vector), turned)
         if goals:
             moved = np.zeros_like(origin)

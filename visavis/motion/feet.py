@@ -24,11 +24,11 @@ Array = NDArray[np.float32]
 # Half the distance between the ankles, how far the feet point outwards, how far the hips sink from straight knees.
 _STANCE_M: Final = 0.105
 _TOES_OUT: Final = np.radians(9.0)
-_SINK_M: Final = 0.012
+_SINK_M: Final = 0.003
 # At full weight on one foot: hips to the side (metres), the free side's hip drops (radians), the trunk stays upright.
 _SHIFT_M: Final = 0.042
-_DROP: Final = np.radians(3.2)
-_STRETCH: Final = 0.985
+_DROP: Final = np.radians(2.4)
+_STRETCH: Final = 0.9965
 
 
 def ankle_targets(skeleton: Skeleton) -> dict[str, tuple[Array, Array]]:

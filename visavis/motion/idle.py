@@ -21,11 +21,12 @@ from visavis.motion.skeleton import FINGERS, Skeleton, default_skeleton
 __all__ = ["idle", "relaxed_pose"]
 
 Array = NDArray[np.float32]
+Times = NDArray[np.float64]  # seconds; double, because the clock runs for hours
 
 # Wrist of the left arm at ease, from the shoulder joint, metres: a little away from the thigh, a little forward.
 _WRIST: Final = (0.082, -0.482, 0.055)
 # Palms turn a little backwards, and the wrist hangs a little flexed and towards the little finger (degrees).
-_PRONATION, _FLEXION = 24.0, 7.0
+_PRONATION, _FLEXION = 16.0, 7.0
 # Degrees of curl of the proximal, intermediate and distal joints from index to little finger.
 _CURL: Final = ((16.0, 22.0, 12.0), (22.0, 28.0, 15.0), (26.0, 32.0, 17.0), (28.0, 34.0, 18.0))
 _SHIFT_EVERY_S: Final = (4.5, 11.0)
@@ -68,7 +69,7 @@ def relaxed_pose(skeleton: Skeleton | None = None) -> Array:
     return _relaxed(skeleton or default_skeleton()).copy()
 
 
-def _wander(rng: np.random.Generator, time_s: Array, period_s: float, waves: int = 4) -> Array:
+def _wander(rng: np.random.Generator, time_s: Times, period_s: float, waves: int = 4) -> Array:
     """(T,) smooth aimless movement of about unit size: sines around a period, with random phases."""
     rate = 2 * np.pi / (period_s * np.exp(rng.uniform(-0.7, 0.7, waves)))
     phase = rng.uniform(0, 2 * np.pi, waves)
@@ -76,7 +77,7 @@ def _wander(rng: np.random.Generator, time_s: Array, period_s: float, waves: int
     return (np.sin(time_s[:, None] * rate + phase) @ size / np.linalg.norm(size)).astype(np.float32)
 
 
-def _weight(rng: np.random.Generator, time_s: Array) -> Array:
+def _weight(rng: np.random.Generator, time_s: Times) -> Array:
     """(T,) where the weight is, -1 on the right foot to 1 on the left: rests with smooth changes between."""
     side = float(rng.choice([-1.0, 1.0]))
     weight = np.full(len(time_s), side * rng.uniform(0.3, 0.8))
@@ -92,7 +93,7 @@ def _weight(rng: np.random.Generator, time_s: Array) -> Array:
     return weight.astype(np.float32)
 
 
-def _breath(rng: np.random.Generator, time_s: Array) -> Array:
+def _breath(rng: np.random.Generator, time_s: Times) -> Array:
     """(T,) 0 out to 1 in, about 14 breaths a minute, drawn in faster than let out."""
     rate = 2 * np.pi / rng.uniform(3.7, 4.8)
     phase = rate * time_s + rng.uniform(0, 2 * np.pi) + 0.25 * _wander(rng, time_s, 17.0)
@@ -115,7 +116,7 @@ def idle(frames: int, seed: int, start_s: float = 0.0, skeleton: Skeleton | None
     if frames <= 0:
         return Motion.rest(0, skeleton)
     rng = np.random.default_rng(seed)
-    time_s = (start_s + np.arange(frames) / FPS).astype(np.float64)
+    time_s = start_s + np.arange(frames) / FPS
     weight, breath = _weight(rng, time_s), _breath(rng, time_s)
     pose = np.tile(relaxed_pose(skeleton), (frames, 1, 1))
 

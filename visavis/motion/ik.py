@@ -32,8 +32,10 @@ _ELBOW_POLES: Final = np.array(
     np.float32,
 )
 _ELBOW_WIDTH: Final = 0.3
-# Softly clamped reach: exact up to 98.5 % of the straight arm, never beyond 99.9 %.
-_SOFT_FROM, _SOFT_TO = 0.985, 0.999
+# Softly clamped reach: an arm is exact up to 98.5 % of its straight length and never beyond 99.9 %. Legs stand nearly
+# straight and must not leave the floor for it.
+_SOFT_ARM: Final = (0.985, 0.999)
+_SOFT_LEG: Final = (0.9985, 0.9999)
 _MAX_ELBOW, _MAX_KNEE = np.radians(148.0), np.radians(140.0)
 # Beyond this pronation or supination the elbow swings to help the forearm; beyond the hard limit the hand gives way.
 _EASY_TWIST: Final = np.radians(62.0)
@@ -48,12 +50,12 @@ def _smoothstep(x: Array, low: float, high: float) -> Array:
     return t * t * (3.0 - 2.0 * t)
 
 
-def _clamp_reach(distance: Array, shortest: float, longest: float) -> Array:
+def _clamp_reach(distance: Array, shortest: float, longest: float, soft: tuple[float, float] = _SOFT_ARM) -> Array:
     """Distances kept in what the limb can do, with a soft knee at its longest."""
-    begin, end = _SOFT_FROM * longest, _SOFT_TO * longest
+    begin, end = soft[0] * longest, soft[1] * longest
     over = np.maximum(distance - begin, 0.0) / (end - begin)
-    soft = begin + (end - begin) * (1.0 - np.exp(-over))
-    return np.maximum(np.where(distance > begin, soft, distance), shortest)
+    eased = begin + (end - begin) * (1.0 - np.exp(-over))
+    return np.maximum(np.where(distance > begin, eased, distance), shortest)
 
 
 def _frame(along: Array, side: Array) -> Array:
@@ -64,7 +66,14 @@ def _frame(along: Array, side: Array) -> Array:
 
 
 def _two_bones(
-    upper: Array, lower: Array, hinge: Array, knee: Array, target: Array, pole: Array, max_flexion: float
+    upper: Array,
+    lower: Array,
+    hinge: Array,
+    knee: Array,
+    target: Array,
+    pole: Array,
+    max_flexion: float,
+    soft: tuple[float, float],
 ) -> tuple[Array, Array]:
     """Ball joint and hinge reach `target`, the middle joint pointing towards `pole`.
 
@@ -76,6 +85,7 @@ def _two_bones(
         target: (T, 3) from the ball joint.
         pole: (T, 3) wanted direction of the middle joint; must not be parallel to the target.
         max_flexion: radians.
+        soft: shares of the straight length where the clamp of the reach begins and ends.
 
     Returns:
         rotations of the ball joint (T, 4) and flexion angles (T,).
@@ -88,7 +98,7 @@ def _two_bones(
     amplitude, phase = float(np.hypot(a, b)), float(np.arctan2(b, a))
     longest = float(np.sqrt(fixed + 2 * (along + amplitude)))
     shortest = float(np.sqrt(fixed + 2 * (along + amplitude * np.cos(max_flexion - phase))))
-    distance = _clamp_reach(np.linalg.norm(target, axis=-1), shortest, longest)
+    distance = _clamp_reach(np.linalg.norm(target, axis=-1), shortest, longest, soft)
     cosine = ((distance**2 - fixed) / 2 - along) / amplitude
     flexion = (phase + np.arccos(np.clip(cosine, -1.0, 1.0))).astype(np.float32)
     reach = upper + rot.rotate(rot.from_axis_angle(hinge, flexion), lower)  # (T, 3) in the ball joint's frame
@@ -157,7 +167,7 @@ def _left_arm(skeleton: Skeleton, wrist: Array, hand: Array | None, swivel: Arra
         pole = rot.rotate(rot.from_axis_angle(reach, swivel), pole)
 
     def arm(pole: Array) -> tuple[Array, Array, Array]:
-        ball, flexion = _two_bones(lower, end, -_Y, -_Z, reach, pole, _MAX_ELBOW)
+        ball, flexion = _two_bones(lower, end, -_Y, -_Z, reach, pole, _MAX_ELBOW, _SOFT_ARM)
         bent = rot.from_axis_angle(-_Y, flexion)
         return ball, bent, rot.multiply(ball, bent)
 
@@ -213,11 +223,12 @@ def _swivel(pole: Array, middle: Array, axis: Array) -> Array:
     """(T,) angle about `axis` from the direction `pole` to the direction `middle`, radians in (-π, π]."""
     d = rot.normalize(axis)
     a, b = (v - np.sum(v * d, axis=-1, keepdims=True) * d for v in (pole, middle))
-    return np.arctan2(np.sum(np.cross(a, b) * d, axis=-1), np.sum(a * b, axis=-1))
+    angle = np.arctan2(np.sum(np.cross(a, b) * d, axis=-1), np.sum(a * b, axis=-1))
+    return np.asarray(angle, np.float32)
 
 
 def _wrapped(angle: Array) -> Array:
-    return (angle + np.pi) % (2 * np.pi) - np.pi
+    return np.asarray((angle + np.pi) % (2 * np.pi) - np.pi, np.float32)
 
 
 def _pronation(relative: Array) -> Array:
@@ -318,7 +329,7 @@ def solve_leg(
     )
     target = np.atleast_2d(np.asarray(ankle_m, np.float32)) - hip
     pole = np.broadcast_to(np.asarray(knee, np.float32), target.shape)
-    ball, flexion = _two_bones(upper, lower, _X, _Z, target, pole, _MAX_KNEE)
+    ball, flexion = _two_bones(upper, lower, _X, _Z, target, pole, _MAX_KNEE, _SOFT_LEG)
     bent = rot.from_axis_angle(_X, flexion)
     still = np.broadcast_to(rot.IDENTITY, ball.shape)
     if foot is None:
