@@ -80,6 +80,7 @@ def test_it_learns_and_logs_and_saves(vocabulary: JointVocabulary, tmp_path: Pat
     records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert records[0]["loss"]["answer"] > records[-2]["loss"]["answer"]
     assert "heldout" in records[-1]
+    assert "| answer | 0." in (tmp_path / "README.md").read_text()
     assert "sample" in (tmp_path / "samples.txt").read_text()
 
 

@@ -150,6 +150,7 @@ def train(
     controls = [vocabulary.control(name) for name in ("bos", "end", "pad")]
     run.model.save(out, *controls)
     vocabulary.save(out)
+    (out / "README.md").write_text(_card(run), encoding="utf-8")
     return run.model
 
 
@@ -311,6 +312,36 @@ class _Run:
         self.stage, self.batches, self.step, self.tokens, self.stage_tokens = state["place"]
         self.before_s = state["elapsed_s"]
         log.info("resumed at step %d, %d tokens", self.step, self.tokens)
+
+
+def _card(run: _Run) -> str:
+    """The model's card: what it is, what it learnt from, how well it fits what it never saw."""
+    config = run.model.config
+    count = sum(parameter.numel() for parameter in run.model.parameters())
+    heldout = evaluate(run.model, run.heldout) if run.heldout is not None else {}
+    corpora = "\n".join(
+        f"- {stage.name}: {', '.join(stage.corpus.names)}; {stage.corpus.size:,} sequences, {stage.tokens:,} tokens"
+        for stage in run.stages
+    )
+    losses = "\n".join(f"| {name} | {value:.3f} |" for name, value in heldout.items())
+    return f"""# The planner of visavis
+
+A Llama of {count:,} parameters
+({config.layers} layers, {config.width} wide, {config.heads} heads, context {config.context}), trained from scratch for REPLY (what to say and feel), ACT (which gesture, at which word) and MOVE (motion tokens).
+Licence: Apache-2.0. It is small and knows nothing of the world: facts come from cards in its prompt.
+
+## Learnt from
+{corpora}
+
+The turns are synthetic: written by this project's own generators and rules (the teacher). The text pieces were also
+learnt from Topical-Chat (CDLA-Sharing-1.0). First embeddings come from all-MiniLM-L6-v2.
+{run.step:,} steps, {run.tokens:,} tokens, {run.elapsed_s / 60:.0f} minutes; seed {run.settings.seed}.
+
+## Loss on held-out turns, nats a token
+| task | loss |
+|---|---|
+{losses}
+"""
 
 
 def _losses(hidden: Callable[..., Tensor], model: Llama, batch: Batch) -> tuple[Tensor, Tensor]:
