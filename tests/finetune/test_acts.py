@@ -10,7 +10,7 @@ from visavis.emotion import Emotion
 from visavis.finetune.acts import compose
 from visavis.finetune.acts.compose import generate, read_corpus, write_corpus
 from visavis.finetune.acts.params import params_of
-from visavis.finetune.acts.train_recall import FOLDS, auc, folds_of
+from visavis.finetune.acts.recall_head import FOLDS, auc, folds_of
 from visavis.finetune.acts.vary import Sentence, join, lower_first, part_of, sentence_of, vary
 from visavis.retrieval.index import GestureIndex
 from visavis.retrieval.utterances import NONE, load_utterances

@@ -79,7 +79,8 @@ def test_the_answer_does_not_depend_on_what_was_asked_before() -> None:
 
 def test_a_part_of_the_clause_can_call(index: GestureIndex) -> None:
     assert parts_of("Hello") == ["Hello"]
-    assert parts_of("Well, hello!") == ["Well, hello!", "Well,", "hello!"]
+    assert parts_of("Well, hello!") == ["Well, hello!", "hello!"]  # fillers call for nothing
+    assert parts_of("Hello! It rains.") == ["Hello! It rains.", "Hello!", "It rains."]
     text = "The museum was founded by a banker's widow, and look, the whale is absolutely enormous!"
     assert "huge size" in {one.text for one in index.candidates(text)}
 

@@ -32,6 +32,13 @@ MAX_PARTS: Final = 6
 REMEMBERED: Final = 512  # clauses
 PART_TRUST: Final = 0.7  # how far the score of a part alone is believed; parts lack context
 
+FILLERS: Final = re.compile(  # parts that call for nothing, whatever a gesture's utterances begin or end with
+    r"well|so|now|and|but|or|then|oh|ah|anyway|anyhow|basically|actually|look here|see|alright|ok|okay so|i mean|"
+    r"i think|you know|by the way|in fact|like i said|as i said|my friend|to be honest|believe it or not|these days|"
+    r"right now|really",
+    re.IGNORECASE,
+)
+
 
 @dataclass(frozen=True)
 class RecallHead:
@@ -91,10 +98,10 @@ class RecallHead:
 
 
 def parts_of(text: str) -> list[str]:
-    """The text and, if punctuation divides it, its parts (at most `MAX_PARTS` in all)."""
+    """The text and, if punctuation divides it, its parts without fillers (at most `MAX_PARTS` in all)."""
     parts = [part.strip() for part in re.findall(r"[^.,;:!?…—]+[.,;:!?…—]*", text)]
-    parts = [part for part in parts if re.search(r"\w", part)]
-    return [text] if len(parts) < 2 else [text, *parts[: MAX_PARTS - 1]]
+    parts = [part for part in parts if re.search(r"\w", part) and not FILLERS.fullmatch(re.sub(r"[^\w ]", "", part))]
+    return [text, *[part for part in parts if part != text.strip()][: MAX_PARTS - 1]]
 
 
 class GestureIndex:

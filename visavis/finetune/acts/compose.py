@@ -15,7 +15,7 @@ import numpy as np
 
 from visavis.emotion import EMOTIONS, Emotion
 from visavis.finetune.acts.params import params_of
-from visavis.finetune.acts.train_recall import FOLDS, cross_fit, folds_of, lesson
+from visavis.finetune.acts.recall_head import FOLDS, cross_fit, folds_of, lesson
 from visavis.finetune.acts.vary import Sentence, _data, join, lower_first, part_of, sentence_of, vary
 from visavis.retrieval.index import RecallHead, combine, parts_of
 from visavis.retrieval.layers import read

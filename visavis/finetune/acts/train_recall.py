@@ -1,226 +1,16 @@
-"""Train the recall head of the gesture index: `python -m visavis.finetune.acts.train_recall`.
-
-Multinomial logistic regression with an L2 penalty by L-BFGS over frozen MiniLM features (`retrieval/layers.py`); the
-penalty is the one whose held-out probabilities are calibrated. `--check` also reports held-out recall, beside plain
-MiniLM prototypes and chance. The anchor part is a softmax over the words of an utterance, fitted on the starred words
-with the own shares of heads that have not seen the utterance.
-"""
+"""Train the gesture index on the authored utterances: `python -m visavis.finetune.acts.train_recall [--check]`."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from visavis.retrieval.embedder import Embedder
-from visavis.retrieval.index import DEFAULT_HEAD, RecallHead, combine, parts_of, word_features
-from visavis.retrieval.layers import WIDTH, Reading, read
-from visavis.retrieval.utterances import NONE, Utterance, cue_words, load_utterances
-
-__all__ = ["FOLDS", "Lesson", "cross_fit", "fit_head", "folds_of", "lesson", "report"]
-
-FOLDS = 8
-PENALTY = 3e-3
-CUE_WEIGHT = 0.3
-SCALE = 10.0  # of features in the fit: unit vectors are small for L-BFGS
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """Everything the training reads: utterances, their readings, their labels (G is "none"), and the cue words."""
-
-    utterances: tuple[Utterance, ...]
-    readings: list[Reading]
-    labels: np.ndarray
-    glosses: tuple[str, ...]
-    cue_features: np.ndarray
-    cue_labels: np.ndarray
-
-    @property
-    def features(self) -> np.ndarray:
-        """(N, WIDTH)."""
-        return np.stack([one.features for one in self.readings])
-
-
-def lesson(utterances: Sequence[Utterance] | None = None) -> Lesson:
-    """Read the utterances (all authored ones by default) and the cue words with the model."""
-    given = tuple(load_utterances() if utterances is None else utterances)
-    glosses = tuple(sorted({one.gloss for one in given} - {NONE}))
-    labels = np.array([len(glosses) if one.gloss == NONE else glosses.index(one.gloss) for one in given])
-    cues = [(cue, glosses.index(gloss)) for gloss, words in cue_words().items() if gloss in glosses for cue in words]
-    cue_features = np.stack([one.features for one in read([cue for cue, _ in cues])])
-    return Lesson(
-        given, read([one.text for one in given]), labels, glosses, cue_features, np.array([label for _, label in cues])
-    )
-
-
-def folds_of(labels: np.ndarray, folds: int = FOLDS, seed: int = 0) -> np.ndarray:
-    """(N,) the fold of each utterance, each class spread evenly."""
-    rng = np.random.default_rng(seed)
-    found = np.zeros(len(labels), np.int64)
-    for label in np.unique(labels):
-        places = np.flatnonzero(labels == label)
-        found[rng.permutation(places)] = np.arange(len(places)) % folds
-    return found
-
-
-def _regress(features: np.ndarray, labels: np.ndarray, weight: np.ndarray, classes: int) -> tuple[np.ndarray, ...]:
-    """Weights (classes, WIDTH) and bias (classes,) of the penalised regression."""
-    mean = features.mean(0)
-    x, y, w = torch.tensor(features - mean) * SCALE, torch.tensor(labels), torch.tensor(weight / weight.sum())
-    weights = torch.zeros(classes, features.shape[1], requires_grad=True)
-    bias = torch.zeros(classes, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights, bias], max_iter=60, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        optimiser.zero_grad()
-        each = torch.nn.functional.cross_entropy(x @ weights.T + bias, y, reduction="none")
-        total = (each * w).sum() + PENALTY * weights.square().sum()
-        total.backward()
-        return total
-
-    optimiser.step(loss)
-    final = weights.detach().numpy() * SCALE
-    return final, bias.detach().numpy() - final @ mean
-
-
-def fit_head(data: Lesson, chosen: np.ndarray, anchor: np.ndarray | None = None, mix: float = 0.0) -> RecallHead:
-    """A head from the utterances where `chosen` (N,) is true."""
-    features = np.concatenate([data.features[chosen], data.cue_features]).astype(np.float32)
-    labels = np.concatenate([data.labels[chosen], data.cue_labels])
-    weight = np.concatenate([np.ones(int(chosen.sum())), np.full(len(data.cue_labels), CUE_WEIGHT)]).astype(np.float32)
-    weights, bias = _regress(features, labels, weight, len(data.glosses) + 1)
-    return RecallHead(
-        data.glosses,
-        weights.astype(np.float16).astype(np.float32),
-        bias.astype(np.float32),
-        np.zeros(WIDTH, np.float32) if anchor is None else anchor,
-        mix,
-    )
-
-
-def cross_fit(data: Lesson, folds: np.ndarray) -> list[RecallHead]:
-    """One head per fold, trained on all other folds."""
-    return [fit_head(data, folds != fold) for fold in range(int(folds.max()) + 1)]
-
-
-def fit_anchor(
-    data: Lesson, folds: np.ndarray, heads: Sequence[RecallHead], keep: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """The common vector (WIDTH,) and the weight of a gloss' own share, from the utterances where `keep` is true."""
-    words, own, owner, right = [], [], [], []
-    count = 0
-    for index in np.flatnonzero(keep & (data.labels < len(data.glosses))):
-        utterance = data.utterances[index]
-        features = word_features(data.readings[index], utterance.text)
-        usable = ~np.isnan(features[:, 0])
-        words.append(features[usable])
-        own.append(features[usable] @ heads[folds[index]].weights[data.labels[index]])
-        owner.append(np.full(int(usable.sum()), count))
-        starred = np.isin(np.arange(len(features)), utterance.anchors)[usable]
-        right.append(starred / max(1, starred.sum()))
-        count += 1
-    x, shares = torch.tensor(np.concatenate(words)), torch.tensor(np.concatenate(own))
-    group, target = torch.tensor(np.concatenate(owner)), torch.tensor(np.concatenate(right).astype(np.float32))
-    common, mix = torch.zeros(WIDTH, requires_grad=True), torch.zeros(1, requires_grad=True)
-    optimiser = torch.optim.LBFGS([common, mix], max_iter=60, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        optimiser.zero_grad()
-        logits = x @ common * SCALE + mix * shares
-        total = torch.zeros(count).index_add(0, group, logits.exp()).log()
-        nll = (total.sum() - (target * logits).sum()) / count + 0.01 * common.square().sum()
-        nll.backward()
-        return nll
-
-    optimiser.step(loss)
-    return common.detach().numpy() * SCALE, float(mix.detach())
-
-
-def auc(score: np.ndarray, positive: np.ndarray) -> float:
-    """Area under the ROC curve in [0, 1], 0.5 is chance; NaN without both classes."""
-    n = int(positive.sum())
-    if n in (0, len(positive)):
-        return float("nan")
-    ranks = np.argsort(np.argsort(score, kind="stable"), kind="stable")
-    return float((ranks[positive].sum() - n * (n - 1) / 2) / (n * (len(positive) - n)))
-
-
-def _row(name: str, scores: np.ndarray, none: np.ndarray, labels: np.ndarray) -> str:
-    glosses = scores.shape[1]
-    called = labels < glosses
-    order = np.argsort(-scores[called], axis=1, kind="stable")
-    hits = order == labels[called][:, None]
-    at_1, at_5 = hits[:, :1].any(1).mean(), hits[:, :5].any(1).mean()
-    return f"{name:34s} recall@1 {at_1:.3f}  recall@5 {at_5:.3f}  none AUC {auc(none, ~called):.3f}"
-
-
-def report(data: Lesson, folds: np.ndarray, heads: Sequence[RecallHead]) -> str:
-    """Held-out figures: every utterance is judged by a head, and by prototypes, that have not seen its fold."""
-    count = len(data.glosses)
-    features = data.features
-    whole = np.stack([heads[fold].probabilities(one[None])[0] for one, fold in zip(features, folds, strict=True)])
-    parted = []
-    for utterance, fold in zip(data.utterances, folds, strict=True):
-        readings = read(parts_of(utterance.text))
-        parted.append(combine(heads[fold].probabilities(np.stack([one.features for one in readings]))))
-    both = np.stack(parted)
-    plain = Embedder(capacity=10000).encode([one.text for one in data.utterances])
-    similar = plain @ plain.T
-    prototypes = np.stack(
-        [
-            [similar[row, (data.labels == label) & (folds != folds[row])].max() for label in range(count + 1)]
-            for row in range(len(plain))
-        ]
-    )
-    chance = np.random.default_rng(0).random(both.shape)
-    p = np.clip(whole, 1e-9, 1)
-    nll = -np.log(p[np.arange(len(p)), data.labels]).mean()
-    lines = [
-        f"{len(data.utterances)} utterances, {count} glosses, {int(folds.max()) + 1} folds, held out by utterance",
-        _row("learned head, whole and parts", both[:, :-1], both[:, -1], data.labels),
-        _row("learned head, whole clause", whole[:, :-1], whole[:, -1], data.labels),
-        _row(
-            "plain MiniLM, nearest utterance",
-            prototypes[:, :-1],
-            prototypes[:, -1] - prototypes[:, :-1].max(1),
-            data.labels,
-        ),
-        _row("random", chance[:, :-1], chance[:, -1], data.labels),
-        f"log loss {nll:.3f} (uniform {np.log(count + 1):.3f})",
-        "reliability of the best gloss (said, true, n):",
-    ]
-    top, sure = both[:, :-1].argmax(1), both[:, :-1].max(1)
-    for low in np.arange(0, 1, 0.2):
-        inside = (sure >= low) & (sure < low + 0.2)
-        if inside.any():
-            lines.append(f"  {sure[inside].mean():.2f} {(top == data.labels)[inside].mean():.2f} {inside.sum()}")
-    return "\n".join(lines + _anchor_report(data, folds, heads))
-
-
-def _anchor_report(data: Lesson, folds: np.ndarray, heads: Sequence[RecallHead]) -> list[str]:
-    from visavis.retrieval.index import anchor_weights
-
-    hits: dict[str, list[bool]] = {"learned": [], "own share alone": [], "random word": [], "last word": []}
-    rng = np.random.default_rng(0)
-    for fold in range(int(folds.max()) + 1):
-        common, mix = fit_anchor(data, folds, heads, folds != fold)
-        head = heads[fold]
-        full = RecallHead(head.glosses, head.weights, head.bias, common, mix)
-        own = RecallHead(head.glosses, head.weights, head.bias, np.zeros_like(common), 1.0)
-        for index in np.flatnonzero((folds == fold) & (data.labels < len(data.glosses))):
-            one, reading = data.utterances[index], data.readings[index]
-            words = len(one.text.split())
-            hits["learned"].append(int(anchor_weights(full, reading, one.text, one.gloss).argmax()) in one.anchors)
-            hits["own share alone"].append(
-                int(anchor_weights(own, reading, one.text, one.gloss).argmax()) in one.anchors
-            )
-            hits["random word"].append(int(rng.integers(words)) in one.anchors)
-            hits["last word"].append(words - 1 in one.anchors)
-    return ["anchor word found: " + ", ".join(f"{name} {np.mean(found):.3f}" for name, found in hits.items())]
+from visavis.finetune.acts.recall_head import cross_fit, fit_anchor, fit_head, folds_of, lesson, report
+from visavis.retrieval.index import DEFAULT_HEAD
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -238,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     everything = np.ones(len(data.labels), bool)
     common, mix = fit_anchor(data, folds, heads, everything)
     head = fit_head(data, everything, common, mix)
-    head.save(type(DEFAULT_HEAD)(options.out))
+    head.save(Path(options.out))
     print(f"wrote {options.out}: {len(head.glosses)} glosses")
 
 

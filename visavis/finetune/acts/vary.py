@@ -91,7 +91,7 @@ def _swap_words(sentence: Sentence, rng: random.Random) -> Sentence:
             new = data["contractions"][core]
         elif counted and low in data["numbers"] and low == core and rng.random() < 0.5:
             new = rng.choice(data["numbers"])
-        elif low in data["synonyms"] and rng.random() < 0.4:
+        elif low in data["synonyms"] and (low == core or not words) and rng.random() < 0.4:  # a name is no synonym
             new = rng.choice(data["synonyms"][low])
             if new.split()[0] != low and words and words[-1].lower() in ("a", "an"):
                 words[-1] = _article(words[-1], new)
