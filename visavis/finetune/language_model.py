@@ -326,8 +326,9 @@ def _card(run: _Run) -> str:
     losses = "\n".join(f"| {name} | {value:.3f} |" for name, value in heldout.items())
     return f"""# The planner of visavis
 
-A Llama of {count:,} parameters
-({config.layers} layers, {config.width} wide, {config.heads} heads, context {config.context}), trained from scratch for REPLY (what to say and feel), ACT (which gesture, at which word) and MOVE (motion tokens).
+A Llama of {count:,} parameters, trained from scratch for REPLY (what to say and feel), ACT (which gesture, at which
+word) and MOVE (motion tokens): {config.layers} layers, {config.width} wide,
+{config.heads} heads, context {config.context}.
 Licence: Apache-2.0. It is small and knows nothing of the world: facts come from cards in its prompt.
 
 ## Learnt from
