@@ -233,7 +233,7 @@ def _wrapped(angle: Array) -> Array:
 
 def _pronation(relative: Array) -> Array:
     _, twist = rot.swing_twist(relative, _X)
-    return 2.0 * np.arctan2(twist[..., 0], twist[..., 3])
+    return np.asarray(2.0 * np.arctan2(twist[..., 0], twist[..., 3]), np.float32)
 
 
 def _move_left(skeleton: Skeleton, arm: Array, wrist: Array, hand: Array | None) -> Array:
