@@ -54,14 +54,9 @@ def _limits(skeleton: Skeleton) -> _Limits:
             low = np.array([ranges[0, 0], -ranges[1, 1], -ranges[2, 1]])
             high = np.array([ranges[0, 1], -ranges[1, 0], -ranges[2, 0]])
             rows.append((skeleton.index("right" + name[4:]), axis, low, high, inside))
-    bones, axes, low, high, inside = zip(*rows, strict=True)
-    return _Limits(
-        np.array(bones, np.int64),
-        np.array(axes, np.float32),
-        np.array(low, np.float32),
-        np.array(high, np.float32),
-        np.array(inside, bool),
-    )
+    columns = list(zip(*rows, strict=True))
+    axes, least, most = (np.array(column, np.float32) for column in columns[1:4])
+    return _Limits(np.array(columns[0], np.int64), axes, least, most, np.array(columns[4], bool))
 
 
 def _limited(rotations: ArrayLike, skeleton: Skeleton) -> tuple[_Limits, Array, Array, Array]:
