@@ -1,8 +1,10 @@
 """Which of a persona's facts answer a line: few, best first, each with the probability that it is the answer.
 
 Meaning (MiniLM cosine of the line to fact and topic), shared words (weighted by rarity, stemmed lightly) and the kind
-of answer that is asked for (a price, a time, a place, ...) go through a logistic model. Its numbers lie in
-`data/recall.json`; `python -m visavis.finetune.replies --fit-recall` fits them again, on training settings alone.
+of answer that is asked for (a price, a time, a place, ...) go through a logistic model with one small hidden layer.
+What is asked and what is said, each without its topic, are also compared in a learned space, where "how long does it
+take" is near to minutes. The numbers lie in `data/recall.json` and `data/recall.safetensors`;
+`python -m visavis.finetune.replies --fit-recall` fits them again, on training settings alone.
 A line may hold a greeting before the question, so its sentences are also tried alone; a line that leans on what came
 before ("and how old is it?") is also tried together with the user's last message.
 This module reads facts as they stand and knows nothing of models; whether to decline is the matter of REPLY.
@@ -19,12 +21,13 @@ from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
+from safetensors.numpy import load
 
 from visavis.agent.persona import Card, Persona
-from visavis.retrieval.embedder import Embedder
+from visavis.retrieval.embedder import DIMENSIONS, Embedder
 from visavis.tokenizers.turn_language import MAX_CARDS, Candidate
 
-__all__ = ["FEATURES", "features", "rank_cards", "recall_model", "stems"]
+__all__ = ["FEATURES", "Features", "RecallModel", "features", "look_up", "rank_cards", "recall_model", "stems"]
 
 FEATURES = (
     "fact", "topic", "both", "covered", "topic_words", "kind_fits", "kind_misses", "lead", "best", "rank", "question",
@@ -109,33 +112,53 @@ _ASKS = re.compile(
 
 @dataclass(frozen=True)
 class RecallModel:
-    """Weights of the logistic model over `FEATURES` (standardised) and how rare a word is (stem → idf)."""
+    """The fitted numbers; F features and two more from the learned space, H hidden units, D = 384, K dimensions."""
 
-    weights: np.ndarray  # (F,)
-    bias: float
     mean: np.ndarray  # (F,)
     scale: np.ndarray  # (F,)
-    idf: dict[str, float]
+    asked: np.ndarray  # (D, K) into the learned space, from what is asked
+    said: np.ndarray  # (D, K) and from what is said
+    hidden: np.ndarray  # (F + 2, H)
+    hidden_bias: np.ndarray  # (H,)
+    out: np.ndarray  # (H,)
+    out_bias: np.ndarray  # (1,)
+    idf: dict[str, float]  # how rare a stem is
     idf_unknown: float
 
-    def probability(self, rows: np.ndarray) -> np.ndarray:
-        """(N, F) features → (N,) probabilities in (0, 1)."""
-        z = ((rows - self.mean) / self.scale) @ self.weights + self.bias
+    def probability(self, found: Features) -> np.ndarray:
+        """(N,) probabilities in (0, 1) that a fact answers."""
+        if not len(found.rows):
+            return np.zeros(0)
+        near = ((found.asked @ self.asked) * (found.said @ self.said)).sum(1)  # (N,)
+        rows = (found.rows - self.mean) / self.scale
+        seen = np.concatenate([rows, near[:, None], (near - near.max())[:, None]], 1)
+        z = np.tanh(seen @ self.hidden + self.hidden_bias) @ self.out + self.out_bias
         return 1.0 / (1.0 + np.exp(-np.clip(z, -30, 30)))
+
+
+@dataclass(frozen=True)
+class Features:
+    """What is seen of N facts for one line."""
+
+    facts: tuple[str, ...]  # (N,) in the order of the cards
+    rows: np.ndarray  # (N, F) in the order of `FEATURES`
+    asked: np.ndarray  # (N, 384) what is asked, without the topic of that fact
+    said: np.ndarray  # (N, 384) what the fact says, without its topic
 
 
 @functools.cache
 def recall_model() -> RecallModel:
     """The fitted numbers that ship."""
-    data = json.loads((resources.files("visavis.agent") / "data" / "recall.json").read_text("utf-8"))
+    folder = resources.files("visavis.agent") / "data"
+    data = json.loads((folder / "recall.json").read_text("utf-8"))
+    arrays = load((folder / "recall.safetensors").read_bytes())
     if tuple(data["features"]) != FEATURES:
-        raise AssertionError(
-            "recall.json was fitted for other features: python -m visavis.finetune.replies --fit-recall"
-        )
+        raise AssertionError("recall.json was fitted for other features: run --fit-recall again")
     return RecallModel(
-        np.array(data["weights"]), data["bias"], np.array(data["mean"]), np.array(data["scale"]), data["idf"],
-        data["idf_unknown"],
-    )  # fmt: skip
+        **{name: array.astype(np.float64) for name, array in arrays.items()},
+        idf=data["idf"],
+        idf_unknown=data["idf_unknown"],
+    )
 
 
 @functools.cache
@@ -230,8 +253,8 @@ def features(
     cards: Sequence[Card],
     encode: Encode,
     model: RecallModel | None = None,
-) -> tuple[list[str], np.ndarray]:
-    """What the logistic model sees.
+) -> Features:
+    """What the model sees.
 
     Args:
         line: what the user says.
@@ -240,13 +263,14 @@ def features(
         encode: sentences → (K, 384) of unit length.
         model: whose word weights are used (default: those that ship).
     Returns:
-        the N facts in the order of the cards, and (N, F) features in the order of `FEATURES`.
+        of N facts; none if there are no cards.
 
     """
     found = look_up(line, history, cards)
     asked, n = found.asked, len(found.facts)
     if not n:
-        return [], np.zeros((0, len(FEATURES)))
+        empty = np.zeros((0, DIMENSIONS))
+        return Features((), np.zeros((0, len(FEATURES))), empty, empty)
     idf = (model or recall_model()).idf
     rare = (model or recall_model()).idf_unknown
     texts = sorted(found.texts)
@@ -300,7 +324,8 @@ def features(
         "rest_best": same * rest.max(),
         "fits_rest": fits * rest,
     }
-    return list(found.facts), np.stack([columns[name] for name in FEATURES], 1)
+    rows = np.stack([columns[name] for name in FEATURES], 1)
+    return Features(found.facts, rows, pick(found.asked_rests[-1]), rests)
 
 
 def _kinds(question: str, facts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -334,10 +359,8 @@ def rank_cards(
 
     """
     cards = persona.cards if isinstance(persona, Persona) else persona
-    facts, rows = features(question, history, cards, encode or _embedder().encode)
-    if not facts:
-        return []
-    scores = recall_model().probability(rows)
+    found = features(question, history, cards, encode or _embedder().encode)
+    facts, scores = found.facts, recall_model().probability(found)
     order = sorted(range(len(facts)), key=lambda i: (-scores[i], i))[:limit]
     kept = [i for place, i in enumerate(order) if place < LEAST_CARDS or scores[i] >= FLOOR]
     return [Candidate(facts[i], float(scores[i])) for i in kept]

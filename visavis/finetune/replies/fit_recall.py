@@ -1,6 +1,6 @@
 """Fit and measure the recall of cards.
 
-The logistic model of `visavis.agent.recall` is fitted on lines to training personas: one row for every fact, 1 if it
+The model of `visavis.agent.recall` is fitted on lines to training personas: one row for every fact, 1 if it
 answers the line. Measured on dev settings and dev question templates, which the fit never sees.
 """
 
@@ -9,40 +9,46 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import replace
 from importlib import resources
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import minimize
+import torch
+import torch.nn.functional as F
+from safetensors.numpy import save_file
 
-from visavis.agent.recall import FEATURES, RecallModel, features, stems
+from visavis.agent.recall import FEATURES, Features, RecallModel, features, recall_model, stems
 from visavis.finetune.replies.generate import talks_of_split
 from visavis.finetune.replies.worlds import Split
+from visavis.retrieval.embedder import DIMENSIONS
 
 __all__ = ["fit", "measure"]
 
 COMMAND = "python -m visavis.finetune.replies --fit-recall"
 FIT_PERSONAS = 360
-MEASURE_PERSONAS = 96
+MEASURE_PERSONAS = 120
 TURNS_OF_PERSONA = 10
-RIDGE = 1e-3
+HIDDEN = 24
+SPACE = 24
+EPOCHS = 12
+RATE = 3e-3
+LINES_OF_BATCH = 64
 ASKING = ("known", "greet_known", "follow_up")
 DECLINED = ("near", "far", "unknown", "greet_unknown")
 
 
-def _lines(personas: int, seed: int, split: Split, model: RecallModel) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """(act, (N, F) features, (N,) whether the fact answers) for every line of the user."""
+def _lines(personas: int, seed: int, split: Split, model: RecallModel) -> list[tuple[str, Features, np.ndarray]]:
+    """(act, features of N facts, (N,) whether the fact answers) for every line of the user."""
     found = []
     for world, talks, vectors in islice(talks_of_split(seed, split), personas):
         made = 0
         for talk in talks:
             history: list[tuple[str, str]] = []
             for turn in talk:
-                facts, rows = features(turn.user, history, world.persona.cards, vectors, model)
-                right = np.array([fact in turn.answers for fact in facts], float)
-                found.append((turn.act, rows, right))
+                seen = features(turn.user, history, world.persona.cards, vectors, model)
+                if seen.facts:
+                    found.append((turn.act, seen, np.array([fact in turn.answers for fact in seen.facts], np.float32)))
                 history += [("user", turn.user), ("agent", "")]
                 made += 1
             if made >= TURNS_OF_PERSONA:
@@ -63,37 +69,60 @@ def _rarity(seed: int) -> tuple[dict[str, float], float]:
 
 
 def fit(seed: int) -> None:
-    """Fit on training settings and write `visavis/agent/data/recall.json`."""
+    """Fit on training settings and write the data files of `visavis.agent.recall`."""
     idf, rare = _rarity(seed)
-    size = len(FEATURES)
-    blank = RecallModel(np.zeros(size), 0.0, np.zeros(size), np.ones(size), idf, rare)
+    nothing = np.zeros(0)
+    blank = RecallModel(nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing, idf, rare)
     lines = _lines(FIT_PERSONAS, seed, "train", blank)
-    rows = np.concatenate([rows for _, rows, _ in lines])
-    right = np.concatenate([right for _, _, right in lines])
-    mean, scale = rows.mean(0), rows.std(0) + 1e-9
-    x = np.concatenate([(rows - mean) / scale, np.ones((len(rows), 1))], 1)
-
-    def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
-        z = x @ w
-        gradient = x.T @ (1 / (1 + np.exp(-np.clip(z, -30, 30))) - right) / len(x) + RIDGE * np.r_[w[:-1], 0] / size
-        return float(np.mean(np.logaddexp(0, z) - right * z) + RIDGE / size / 2 * (w[:-1] ** 2).sum()), gradient
-
-    w = minimize(loss, np.zeros(size + 1), jac=True, method="L-BFGS-B").x
-    model = replace(blank, weights=w[:-1], bias=float(w[-1]), mean=mean, scale=scale)
+    arrays = _learn(lines, seed)
     data = {
         "command": COMMAND,
         "seed": seed,
         "lines": len(lines),
         "features": FEATURES,
-        "weights": [round(float(v), 4) for v in model.weights],
-        "bias": round(model.bias, 4),
-        "mean": [round(float(v), 4) for v in mean],
-        "scale": [round(float(v), 4) for v in scale],
         "idf_unknown": rare,
         "idf": idf,
     }
-    path = Path(str(resources.files("visavis.agent"))) / "data" / "recall.json"
-    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    folder = Path(str(resources.files("visavis.agent"))) / "data"
+    (folder / "recall.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    save_file(arrays, folder / "recall.safetensors")
+
+
+def _learn(lines: list[tuple[str, Features, np.ndarray]], seed: int) -> dict[str, np.ndarray]:
+    """The arrays of `RecallModel`, by AdamW on cross-entropy, a falling rate and dropout on the embeddings."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    every = np.concatenate([seen.rows for _, seen, _ in lines])
+    mean, scale = every.mean(0), every.std(0) + 1e-9
+    asked = torch.nn.Parameter(torch.randn(DIMENSIONS, SPACE) * 0.05)
+    said = torch.nn.Parameter(torch.randn(DIMENSIONS, SPACE) * 0.05)
+    hidden, out = torch.nn.Linear(len(FEATURES) + 2, HIDDEN), torch.nn.Linear(HIDDEN, 1)
+    drop = torch.nn.Dropout(0.1)
+    weights = [asked, said, *hidden.parameters(), *out.parameters()]
+    optimizer = torch.optim.AdamW(weights, lr=RATE, weight_decay=1e-3)
+    for epoch in range(EPOCHS):
+        optimizer.param_groups[0]["lr"] = RATE * (1 - epoch / EPOCHS)
+        order = rng.permutation(len(lines))
+        for start in range(0, len(order), LINES_OF_BATCH):
+            batch = [lines[i] for i in order[start : start + LINES_OF_BATCH]]
+            sizes = [len(right) for _, _, right in batch]
+            rows = torch.tensor((np.concatenate([seen.rows for _, seen, _ in batch]) - mean) / scale).float()
+            questions = drop(torch.tensor(np.concatenate([seen.asked for _, seen, _ in batch])).float())
+            answers = drop(torch.tensor(np.concatenate([seen.said for _, seen, _ in batch])).float())
+            near = ((questions @ asked) * (answers @ said)).sum(1)
+            lead = torch.cat([part - part.max() for part in near.split(sizes)])
+            z = out(torch.tanh(hidden(torch.cat([rows, near[:, None], lead[:, None]], 1)))).squeeze(1)
+            right = torch.tensor(np.concatenate([right for _, _, right in batch]))
+            loss = F.binary_cross_entropy_with_logits(z, right)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    learnt = {
+        "asked": asked, "said": said, "hidden": hidden.weight.T, "hidden_bias": hidden.bias, "out": out.weight[0],
+        "out_bias": out.bias,
+    }  # fmt: skip
+    arrays = {name: np.ascontiguousarray(value.detach().numpy().astype(np.float32)) for name, value in learnt.items()}
+    return arrays | {"mean": mean.astype(np.float32), "scale": scale.astype(np.float32)}
 
 
 def _auc(high: np.ndarray, low: np.ndarray) -> float:
@@ -106,8 +135,6 @@ def _auc(high: np.ndarray, low: np.ndarray) -> float:
 
 def measure(seed: int, split: Split = "dev") -> dict[str, float]:
     """Top-1 and top-5 accuracy, separation of known from unknown (AUC of the best score), calibration error."""
-    from visavis.agent.recall import recall_model
-
     recall_model.cache_clear()
     model = recall_model()
     asked: list[float] = []
@@ -116,8 +143,8 @@ def measure(seed: int, split: Split = "dev") -> dict[str, float]:
     first = fifth = 0
     scores: list[float] = []
     truth: list[float] = []
-    for act, rows, right in _lines(MEASURE_PERSONAS, seed + 1000, split, model):
-        p = model.probability(rows)
+    for act, seen, right in _lines(MEASURE_PERSONAS, seed + 1000, split, model):
+        p = model.probability(seen)
         order = np.argsort(-p, kind="stable")
         if act in ASKING and right.any():
             first += bool(right[order[0]])

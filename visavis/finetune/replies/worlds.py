@@ -1,9 +1,9 @@
 """Settings as data, and personas drawn from them with what they know and what they do not.
 
-A setting (`settings/*.yaml`) has roles, word lists and topics; a topic has attributes, each with fact
-templates (`says`) and question templates (`asks`); `like: FAMILY` brings the attributes of a family (`families.yaml`) and `things`
-the names of which one or more are drawn. What is left out of a persona is what it cannot answer: an attribute of a
-thing it knows is a near miss, another thing of the family a far one.
+A setting (`settings/*.yaml`) has roles, word lists and topics; a topic has attributes, each with templates of facts
+(`says`) and of questions (`asks`); `like: FAMILY` brings the attributes of a family (`families.yaml`) and `things` the
+names of which one or more are drawn. What is left out of a persona is what it cannot answer: an attribute of a thing
+that it knows is a near miss, another thing of the family a far one.
 Split before anything is drawn: settings, persona names and question templates belong to train or to dev.
 """
 
