@@ -1,0 +1,41 @@
+"""See a gesture: `python -m visavis.retrieval.look OUT.png [GLOSS ...]` draws its sync points, front and side."""
+
+from __future__ import annotations
+
+import sys
+
+from PIL import Image
+
+from visavis.motion.contact_sheet import grid
+from visavis.motion.render import Camera, render
+from visavis.retrieval.lexicon import load_lexicon
+from visavis.retrieval.posing import Performer, perform
+
+__all__ = ["look"]
+
+_FRONT = Camera((0, 1.22, 0), 1.2, floor=False)
+
+
+def look(glosses: list[str], path: str, size: tuple[int, int] = (230, 230), columns: int | None = None) -> Image.Image:
+    """Draw ready, stroke and the end of the stroke from the front, and that end from the main hand's side."""
+    lexicon = load_lexicon()
+    pictures, labels = [], []
+    for gloss in glosses:
+        made = perform(lexicon[gloss], Performer.neutral())
+        side = Camera((0, 1.22, 0.12), 1.2, azimuth=1.1 if made.hand == "left" else -1.1, floor=False)
+        p = made.phases
+        for at_s, view, label in (
+            (p.ready_s, _FRONT, f"{gloss}: ready"),
+            (p.stroke_s, _FRONT, "stroke"),
+            (p.stroke_end_s, _FRONT, "stroke end"),
+            (p.stroke_end_s, side, "from the side"),
+        ):
+            pictures.append(render(made.motion, round(at_s * made.motion.fps), size, view))
+            labels.append(label)
+    return grid(pictures, labels, path, columns or (8 if len(glosses) > 1 else 4))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("expected a file to write; got nothing: python -m visavis.retrieval.look OUT.png [GLOSS ...]")
+    look(sys.argv[2:] or list(load_lexicon()), sys.argv[1])
