@@ -1,6 +1,7 @@
 """The page in a real browser: it speaks, moves, attends, stops, and talks to nobody but this machine."""
 
 import contextlib
+import gc
 import os
 import re
 import time
@@ -16,15 +17,17 @@ from visavis.ui.page import build_page, launch
 # Of the browser's driver and of Gradio's own server, not ours.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 LINE = "Hello! How big is the blue whale?"
 FLAGS = (
     "--no-sandbox --disable-gpu --use-angle=swiftshader --enable-unsafe-swiftshader --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--autoplay-policy=no-user-gesture-required"
 ).split()
-ALLOW_SOUND = "--autoplay-policy=no-user-gesture-required"
 # Shots to look at are written where this variable points.
 SHOTS = os.environ.get("VISAVIS_SHOTS")
 
@@ -70,7 +73,7 @@ class Browser:
 
 
 @contextlib.contextmanager
-def browsing(chromium, url, folder, width=1280, height=800, flags=(ALLOW_SOUND,)):
+def browsing(chromium, url, folder, width=1280, height=800, script=""):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as tool:
@@ -78,16 +81,24 @@ def browsing(chromium, url, folder, width=1280, height=800, flags=(ALLOW_SOUND,)
             folder,
             executable_path=chromium,
             headless=True,
-            args=[*FLAGS, *flags],
+            args=list(FLAGS),
             viewport={"width": width, "height": height},
         )
         try:
             browser = Browser(context.pages[0])
+            browser.page.add_init_script(script)
             browser.page.goto(url)
             browser.until(lambda d: d["ready"], "the avatar is shown")
             yield browser
         finally:
             context.close()
+
+
+@pytest.fixture(autouse=True)
+def _collected():
+    """The driver's event loops are thrown away unclosed: collect them here, where that is ignored."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +143,8 @@ def test_a_line_is_answered_with_voice_face_and_hands(chromium, url, agent, tmp_
         travel = np.ptp(np.array(wrists), axis=0)
         assert travel[:3].max() > 0.15, "the left wrist"
         assert travel[3:].max() > 0.15, "the right wrist"
-        assert sources >= {"turn-1", "idle"} or len(sources) >= 2
+        assert any(source.startswith("turn-") for source in sources)
+        assert ended["source"] == "idle"
         assert agent.typing[-1] == "typing_stopped"
         assert "thirty metres long" in page.locator("#vv-chat").inner_text()
         glosses = page.locator(".vv-gesture").all_inner_texts()
@@ -157,11 +169,11 @@ def test_stop_persona_and_reconnection(chromium, url, agent, tmp_path):
         page = browser.page
         browser.say(LINE)
         browser.until(lambda d: d["positionS"] > 0.5, "it speaks")
-        page.locator("#vv-stop").click()
+        page.evaluate("document.querySelector('#vv-stop').click()")  # at once: the driver waits for slow frames
         browser.until(lambda d: d["source"] == "idle" and not d["turnId"], "it stops", 10)
         page.wait_for_function("document.querySelector('#vv-chat').innerText.includes('…')")
         told = [t for s in agent.sessions for t in s.told_heard]
-        assert told and 0.2 < told[-1][2] < 3.0
+        assert told and 0.2 < told[-1][2] < 3.5
 
         before = browser.debug("motionFramesApplied")
         browser.until(lambda d: d["motionFramesApplied"] > before + 5, "the body goes on", 20)
@@ -184,17 +196,21 @@ def test_stop_persona_and_reconnection(chromium, url, agent, tmp_path):
         assert browser.foreign == []
 
 
+# The driver's own scripts count as clicks, so the browser's rule is played by hand: silent until a real click.
+BLOCK_SOUND = """
+addEventListener("pointerdown", (event) => { window.clicked = event.isTrusted; }, true);
+window.AudioContext = class extends AudioContext {
+  constructor(options) { super(options); super.suspend(); }
+  resume() { return window.clicked ? super.resume() : Promise.resolve(); }
+};
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_blocked_sound_does_not_stop_the_body(chromium, url, tmp_path):
-    with browsing(chromium, url, tmp_path, flags=("--autoplay-policy=document-user-activation-required",)) as browser:
-        # Text set by a program is no permission for sound.
-        browser.page.evaluate(
-            "(line) => { const box = document.querySelector('#vv-say textarea'); box.value = line;"
-            " box.dispatchEvent(new Event('input', { bubbles: true }));"
-            " setTimeout(() => document.querySelector('#vv-send').click(), 300); }",
-            LINE,
-        )
+    with browsing(chromium, url, tmp_path, script=BLOCK_SOUND) as browser:
+        browser.say(LINE)
         now = browser.until(lambda d: d["positionS"] > 0.4, "the turn plays on the other clock")
         assert not now["audible"]
         assert browser.page.locator(".vv-sound").is_visible()

@@ -1,6 +1,6 @@
 """Build the viewer: `python -m visavis.viewer.check` proves that the committed bundle is what the source gives.
 
-The source is copied to a temporary folder, installed there from the lock file, type checked and bundled; the result
+The source is copied to a temporary folder, installed there from the lock file, type checked, tested and bundled; the result
 must equal `dist/viewer.js` byte for byte; `--write` replaces it. Without Node the check is skipped, and says so.
 """
 
@@ -26,17 +26,19 @@ def build() -> bytes:
     """The bundle that the source gives now.
 
     Raises:
-        ServiceError: installing, type checking or bundling failed; the message ends with what the tool said.
+        ServiceError: installing, type checking, testing or bundling failed; the message ends with what the tool said.
     """
     with tempfile.TemporaryDirectory(prefix="visavis-viewer-") as folder:
         place = Path(folder)
         for name in ("package.json", "package-lock.json", "tsconfig.json"):
             shutil.copy(HERE / name, place)
-        shutil.copytree(HERE / "src", place / "src")
+        for name in ("src", "test"):
+            shutil.copytree(HERE / name, place / name)
         environment = {**os.environ, "NO_UPDATE_NOTIFIER": "1"}
         for command in (
             ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
             ["npm", "run", "--silent", "types"],
+            ["npm", "run", "--silent", "test"],
             ["npm", "run", "--silent", "build"],
         ):
             done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)

@@ -77,13 +77,13 @@ export class Stage {
   draw(dt: number): void {
     this.controls.update();
     this.renderer.render(this.scene, this.camera);
-    this.slow = dt > SLOW_FRAME_S ? this.slow + Math.min(dt / SLOW_FRAME_S, 10) : Math.max(0, this.slow - 1);
-    if (this.slow < 60 || this.economy === 3) return;
+    this.slow = dt > SLOW_FRAME_S ? this.slow + Math.min(dt / SLOW_FRAME_S, 4) : Math.max(0, this.slow - 1);
+    if (this.slow < 100 || this.economy === 3) return;
     this.slow = 0;
     this.economy++;
     if (this.economy === 1) this.renderer.setPixelRatio(1);
     else if (this.economy === 2) this.key.castShadow = false;
-    else this.renderer.setPixelRatio(0.6);
+    else this.renderer.setPixelRatio(0.8);
     this.resize();
   }
 
