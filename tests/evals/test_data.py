@@ -1,0 +1,57 @@
+"""The held-out data is what it was when it was written, and is well formed."""
+
+import hashlib
+from importlib.resources import files
+
+import pytest
+import yaml
+
+from visavis.agent.persona import Persona
+from visavis.agent.recall import stems
+from visavis.agent.text_input import checked_text
+from visavis.retrieval.lexicon import load_lexicon
+
+DATA = files("visavis.evals") / "data"
+SUMS = dict(reversed(line.split(maxsplit=1)) for line in (DATA / "SHA256SUMS").read_text().splitlines())
+
+
+@pytest.mark.parametrize("name", sorted(SUMS))
+def test_frozen(name):
+    assert hashlib.sha256((DATA / name).read_bytes()).hexdigest() == SUMS[name], (
+        f"{name} was frozen before any model was trained: a figure on a changed file compares with nothing"
+    )
+
+
+def test_nothing_lies_beside_the_list():
+    found = {entry.name for entry in DATA.iterdir() if entry.is_file()}
+    found |= {f"dialogs/{entry.name}" for entry in (DATA / "dialogs").iterdir()}
+    assert found - {"SHA256SUMS"} == set(SUMS)
+
+
+def test_personas_are_whole():
+    entries = yaml.safe_load((DATA / "heldout_personas.yaml").read_text("utf-8"))["personas"]
+    people = [Persona.model_validate(entry["persona"]) for entry in entries]
+    assert len({p.name for p in people}) == 20 and len({p.role for p in people}) == 20
+    asked = [question["ask"] for entry in entries for question in entry["questions"]]
+    assert len(asked) == len(set(asked)) == 200
+    assert sum(len(entry["unknown"]) for entry in entries) == 50
+    for person, entry in zip(people, entries, strict=True):
+        assert 8 <= len(person.cards) <= 10
+        assert {question["fact"] for question in entry["questions"]} <= set(range(len(person.facts)))
+
+
+def test_sentences_can_be_said():
+    lines = (DATA / "say_sentences.txt").read_text("utf-8").splitlines()
+    assert len(lines) == len(set(lines)) == 200
+    assert all(checked_text(line) == line for line in lines)
+
+
+def test_gesture_sentences_share_no_word_with_the_meaning():
+    lexicon = load_lexicon()
+    entries = yaml.safe_load((DATA / "gesture_sentences.yaml").read_text("utf-8"))
+    wanted = [entry["accept"][0] for entry in entries]
+    assert sorted(wanted) == sorted(list(lexicon) * 2)
+    for entry in entries:
+        gloss = entry["accept"][0]
+        assert not stems(entry["text"]) & stems(f"{gloss} {lexicon[gloss].meaning}"), entry["text"]
+        assert set(entry["accept"]) <= set(lexicon)
