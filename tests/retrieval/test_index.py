@@ -80,6 +80,7 @@ def test_the_answer_does_not_depend_on_what_was_asked_before() -> None:
 def test_a_part_of_the_clause_can_call(index: GestureIndex) -> None:
     assert parts_of("Hello") == ["Hello"]
     assert parts_of("Well, hello!") == ["Well, hello!", "hello!"]  # fillers call for nothing
+    assert parts_of("It is 3.5 metres wide.") == ["It is 3.5 metres wide."]
     assert parts_of("Hello! It rains.") == ["Hello! It rains.", "Hello!", "It rains."]
     text = "The museum was founded by a banker's widow, and look, the whale is absolutely enormous!"
     assert "huge size" in {one.text for one in index.candidates(text)}
@@ -99,6 +100,9 @@ def test_two_glosses_have_two_anchors(index: GestureIndex) -> None:
     text = "Hello, the blue whale is enormous!"
     assert index.anchors(text, "greeting wave").argmax() == 0
     assert index.anchors(text, "huge size").argmax() == 5
+    far = "Welcome! The blue whale is thirty metres long."
+    assert index.anchors(far, "greeting wave").argmax() == 0
+    assert index.anchors(far, "huge size").argmax() in (5, 6, 7)
 
 
 def test_pieces_add_up_to_the_features() -> None:

@@ -30,6 +30,7 @@ __all__ = ["DEFAULT_HEAD", "GestureIndex", "RecallHead", "parts_of"]
 DEFAULT_HEAD: Final = Path(__file__).parent / "data" / "recall.safetensors"
 MAX_PARTS: Final = 6
 REMEMBERED: Final = 512  # clauses
+OUTSIDE: Final = 0.1  # how far the anchor may lie in a part that does not itself call for the gesture
 PART_TRUST: Final = 0.7  # how far the score of a part alone is believed; parts lack context
 
 FILLERS: Final = re.compile(  # parts that call for nothing, whatever a gesture's utterances begin or end with
@@ -99,7 +100,7 @@ class RecallHead:
 
 def parts_of(text: str) -> list[str]:
     """The text and, if punctuation divides it, its parts without fillers (at most `MAX_PARTS` in all)."""
-    parts = [part.strip() for part in re.findall(r"[^.,;:!?…—]+[.,;:!?…—]*", text)]
+    parts = re.split(r"(?<=[.,;:!?…—])\s+", text.strip())  # not inside 3.5 or 10:30
     parts = [part for part in parts if re.search(r"\w", part) and not FILLERS.fullmatch(re.sub(r"[^\w ]", "", part))]
     return [text, *[part for part in parts if part != text.strip()][: MAX_PARTS - 1]]
 
@@ -109,7 +110,7 @@ class GestureIndex:
 
     def __init__(self, head: RecallHead) -> None:
         self.head = head
-        self._memory: OrderedDict[str, tuple[np.ndarray, Reading]] = OrderedDict()
+        self._memory: OrderedDict[str, tuple[np.ndarray, Reading, np.ndarray]] = OrderedDict()
         self._lock = threading.Lock()
 
     @staticmethod
@@ -142,17 +143,31 @@ class GestureIndex:
 
         An unknown gloss has no words of its own: then only the common part speaks.
         """
-        reading = self._look(text)[1]
-        return anchor_weights(self.head, reading, text, gloss)
+        _, reading, each = self._look(text)
+        weights = anchor_weights(self.head, reading, text, gloss)
+        if gloss in self.glosses and len(each) > 2 and len(weights):
+            weights *= self._trust(text, each[1:, self.glosses.index(gloss)])
+            weights /= weights.sum()
+        return weights
 
-    def _look(self, text: str) -> tuple[np.ndarray, Reading]:
+    @staticmethod
+    def _trust(text: str, scores: np.ndarray) -> np.ndarray:
+        """(n_words,) how far each word's part calls for a gloss, 1 + `OUTSIDE` at most; scores (n_parts,)."""
+        shares = scores / scores.max()
+        trust = np.full(len(text.split()), OUTSIDE, np.float32)
+        for part, share in zip(parts_of(text)[1:], shares, strict=True):
+            start = len(text[: text.index(part)].split())
+            trust[start : start + len(part.split())] += share
+        return trust
+
+    def _look(self, text: str) -> tuple[np.ndarray, Reading, np.ndarray]:
         with self._lock:
             if text in self._memory:
                 self._memory.move_to_end(text)
                 return self._memory[text]
             readings = read(parts_of(text))
-            found = combine(self.head.probabilities(np.stack([one.features for one in readings])))
-            self._memory[text] = (found, readings[0])
+            each = self.head.probabilities(np.stack([one.features for one in readings]))
+            self._memory[text] = (combine(each), readings[0], each)
             if len(self._memory) > REMEMBERED:
                 self._memory.popitem(last=False)
             return self._memory[text]
