@@ -55,15 +55,9 @@ class Body:
         self._codes: Codes = np.zeros((0, len(codec.config.parts)), np.int64)
         self._last: Motion | None = None
 
-    @property
-    def last(self) -> Motion | None:
-        """The last frames that were made, None before the first."""
-        return self._last
-
     def begin(self) -> None:
         """A new turn: its step 0 is now."""
         self._codes = self._codes[-CONTEXT_STEPS:]
-        self._first_codes = len(self._codes)
 
     def under(self, first_frame: int, frames: int) -> Motion:
         """The idle body of some frames of this turn."""
@@ -147,14 +141,16 @@ class Body:
             # The stroke is the clip's own: protected again after the refiner has had its say.
             motion = overlay(refined, clips, placed, first)
         lap("refine")
-        motion = self._continued(plant(motion))
+        # The next chunk continues the motion before its constraints are met: solving fades in and out by itself, and a
+        # fade that spans the border must not be applied to what was already solved.
+        motion = unsolved = self._continued(plant(motion))
         mine = [c for c in constraints if c.from_s < (first + frames) / FPS + 0.2 and c.to_s > first / FPS - 0.2]
         if mine:
             shift = first / FPS
             motion = solve(motion, [replace(c, from_s=c.from_s - shift, to_s=c.to_s - shift) for c in mine])
         lap("solve")
         self._codes = np.concatenate([self._codes, codes])[-CONTEXT_STEPS:]
-        self._last = motion.slice(frames - KNOWN_FRAMES, frames)
+        self._last = unsolved.slice(frames - KNOWN_FRAMES, frames)
         return Chunk(first_step, codes, decoded, motion, timings)
 
     def end(self, frames: int) -> None:

@@ -23,7 +23,7 @@ from visavis.agent.events import (
     SpeechDelta,
     TextDelta,
 )
-from visavis.agent.grid import STEP_S, cues, step_count, words_by_step
+from visavis.agent.grid import STEP_S, cues, move_steps, step_count, words_by_step
 from visavis.agent.native import sane_params
 from visavis.agent.recall import rank_cards
 from visavis.agent.records import gesture_record, viseme_records, word_records
@@ -37,7 +37,6 @@ from visavis.tokenizers.turn_language import (
     ActPrompt,
     Candidate,
     MovePrompt,
-    MoveStep,
     ReplyPrompt,
 )
 
@@ -45,7 +44,6 @@ __all__ = ["TurnState", "build_graph"]
 
 PAUSE_S = {"sentence": 0.28, "clause": 0.08}
 TAIL_S = 0.9
-SEAM_FRAMES = 5
 
 
 class TurnState(TypedDict, total=False):
@@ -220,10 +218,7 @@ def _move(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     chunk = work.body.write(first, codes, clips, placed, constraints, sound, clause.emotion)
     for name, ms in chunk.timings_ms.items():
         work.timings_ms[name] = work.timings_ms.get(name, 0.0) + ms
-    work.context += [
-        MoveStep(text, mark, tuple(int(c) for c in row), tuple(bool(f) for f in given))  # type: ignore[arg-type]
-        for text, mark, row, given in zip(texts, marks, codes, forced, strict=True)
-    ]
+    work.context += move_steps(texts, marks, codes, forced)
     face = _face(work, clause, first, last)
     clause.chunk, clause.forced = replace(chunk, motion=chunk.motion.with_face(face)), forced
     work.moved_steps = last
@@ -241,16 +236,24 @@ def _move(state: TurnState, runtime: Runtime[Work]) -> TurnState:
 def _face(work: Work, clause: SpokenClause, first: int, last: int) -> np.ndarray:
     """(T, 52) the face of these steps, blended over from what it was at the border."""
     frames = (last - first) * FRAMES_PER_STEP
+    # The clause begins somewhere inside its first step, or after the lead-in of the first gesture.
     lead = max(round(clause.start_s * FPS) - first * FRAMES_PER_STEP, 0)
+    whole = sum(len(c.words) for c in work.clauses)
     track = face_track(
-        clause.speech, clause.emotion, seed=work.seed * 31 + first, duration_s=max(frames - lead, 1) / FPS
-    )[: max(frames - lead, 1)]
+        clause.speech,
+        clause.emotion,
+        seed=work.seed,
+        duration_s=max(frames - lead, 1) / FPS,
+        start_s=clause.start_s,
+        starts_turn=first == 0,
+        ends_turn=clause.first_word + len(clause.words) == whole,
+        previous=work.face[-1][-1] if work.face and not lead else None,
+    )
     track = np.concatenate([np.repeat(track[:1], lead, axis=0), track])
     track = np.pad(track, ((0, max(frames - len(track), 0)), (0, 0)), mode="edge")[:frames].astype(np.float32)
-    if work.face and len(work.face[-1]):
-        n = min(SEAM_FRAMES, frames)
-        share = (np.arange(1, n + 1) / (n + 1))[:, None].astype(np.float32)
-        track[:n] = work.face[-1][-1] * (1 - share) + track[:n] * share
+    if lead and work.face:
+        share = (np.arange(1, lead + 1) / (lead + 1))[:, None].astype(np.float32)
+        track[:lead] = work.face[-1][-1] * (1 - share) + track[:lead] * share
     work.face.append(track)
     return track
 

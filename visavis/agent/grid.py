@@ -9,12 +9,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from visavis.motion.motion import FPS, FRAMES_PER_STEP
 from visavis.motion.phases import Phases
 from visavis.speech.types import Word
-from visavis.tokenizers.turn_language import CUES
+from visavis.tokenizers.turn_language import CUES, MoveStep
 
-__all__ = ["LOOK_AHEAD_STEPS", "STEP_S", "STRESSED", "cues", "forced_steps", "step_count", "words_by_step"]
+__all__ = [
+    "LOOK_AHEAD_STEPS",
+    "STEP_S",
+    "STRESSED",
+    "cues",
+    "forced_steps",
+    "move_steps",
+    "step_count",
+    "words_by_step",
+]
 
 STEP_S = FRAMES_PER_STEP / FPS
 LOOK_AHEAD_STEPS = 3
@@ -82,3 +94,13 @@ def _inside(phases: Phases, time_s: float) -> bool:
 def forced_steps(phases: Phases, first: int, last: int) -> list[int]:
     """Steps of first..last-1 whose motion tokens come from the clip."""
     return [step for step in range(first, last) if _inside(phases, (step + 0.5) * STEP_S)]
+
+
+def move_steps(
+    words: Sequence[str], marks: Sequence[int], codes: NDArray[np.integer], forced: NDArray[np.bool_]
+) -> list[MoveStep]:
+    """Steps of the turn language from words, cues, codes (S, 3) and which of these are a clip's (S, 3)."""
+    return [
+        MoveStep(text, int(mark), (int(c[0]), int(c[1]), int(c[2])), (bool(f[0]), bool(f[1]), bool(f[2])))
+        for text, mark, c, f in zip(words, marks, codes, forced, strict=True)
+    ]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from visavis.agent.constrain import ActConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Engine, Sampling
+from visavis.agent.grid import move_steps
 from visavis.agent.planner import Cancel
 from visavis.retrieval.lexicon import Gesture, Lexicon
 from visavis.tokenizers.turn_language import (
@@ -144,10 +145,7 @@ class NativeMover:
         cancel: Cancel,
     ) -> NDArray[np.int64]:
         """See `Mover`."""
-        steps = [
-            MoveStep(text, int(cue), tuple(int(c) for c in row), tuple(bool(f) for f in given))  # type: ignore[arg-type]
-            for text, cue, row, given in zip(words, cues, clip, forced, strict=True)
-        ]
+        steps = move_steps(words, cues, clip, forced)
         out: list[MoveStep] = []
         begin = prompt.ids(self.engine.vocabulary)
         room = self.engine.context - 8

@@ -83,7 +83,9 @@ def _energy(turn: Turn, pen: ImageDraw.ImageDraw, x: object) -> None:
     assert callable(x)
     rate, samples = turn.speech.sample_rate_hz, turn.speech.samples.astype(np.float32) / 32768
     window = max(rate // 30, 1)
-    loud = np.sqrt(np.array([np.mean(samples[i : i + window] ** 2) for i in range(0, len(samples), window)] or [0.0]))
+    loud = np.sqrt(
+        np.array([np.mean(samples[i : i + window] ** 2) for i in range(0, len(samples), window)] or [np.float64(0.0)])
+    )
     loud = loud / max(float(loud.max()), 1e-6)
     for i, value in enumerate(loud):
         pen.line((x(i / 30), 164, x(i / 30), 164 - 70 * float(value)), fill=(228, 231, 238), width=2)

@@ -158,7 +158,7 @@ class Turn:
         return self.record.clauses[0].emotion if self.record.clauses else "neutral"
 
     def save(self, folder: str | Path) -> Path:
-        """Write the folder of a turn: turn.json, speech.wav, motion.bvh, motion.glb, face.csv, events.jsonl, preview.png.
+        """Write turn.json, speech.wav, motion.bvh, motion.glb, face.csv, events.jsonl and preview.png.
 
         Returns:
             The folder, made where it is missing.

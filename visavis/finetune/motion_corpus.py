@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from visavis.agent.choreography import Choice, parts_of
 from visavis.agent.clauses import split_clauses
-from visavis.agent.grid import STEP_S, cues, forced_steps, step_count, words_by_step
+from visavis.agent.grid import STEP_S, cues, forced_steps, move_steps, step_count, words_by_step
 from visavis.emotion import EMOTIONS, Emotion
 from visavis.finetune.teacher import Taught, listening, speaking
 from visavis.finetune.text_corpus import read_acts
@@ -230,12 +230,7 @@ def move_examples(turn: TaughtTurn, codes: NDArray[np.integer]) -> Iterator[tupl
         marks = cues(words, phases, first, last, turn.speech_end_s)
         if turn.mode == "listen":
             marks = [listening_cues[CUES[mark]] for mark in marks]
-        clause = [
-            MoveStep(
-                texts[i], marks[i], tuple(int(c) for c in codes[first + i]), tuple(bool(f) for f in forced[first + i])
-            )  # type: ignore[arg-type]
-            for i in range(last - first)
-        ]
+        clause = move_steps(texts, marks, codes[first:last], forced[first:last])
         prompt = MovePrompt(
             "listen" if turn.mode == "listen" else "speak", turn.felt, tuple(steps[-MAX_CONTEXT_STEPS:])
         )

@@ -19,6 +19,7 @@ __all__ = ["DECISIVE_SIGMA_S", "STANDARD_SIGMA_S", "beat_consistency", "lift", "
 
 STANDARD_SIGMA_S = 0.3
 DECISIVE_SIGMA_S = 0.1
+Times = Sequence[float] | NDArray[np.float64]
 
 
 def motion_beats(positions_m: NDArray[np.floating], fps: float = 30.0, still_m_s: float = 0.05) -> NDArray[np.float64]:
@@ -45,7 +46,7 @@ def motion_beats(positions_m: NDArray[np.floating], fps: float = 30.0, still_m_s
     return np.array(out, dtype=np.float64) / fps
 
 
-def beat_consistency(onsets_s: Sequence[float], beats_s: Sequence[float], sigma_s: float = STANDARD_SIGMA_S) -> float:
+def beat_consistency(onsets_s: Times, beats_s: Times, sigma_s: float = STANDARD_SIGMA_S) -> float:
     """Mean over the onsets of exp(-d² / 2σ²), d the distance to the nearest motion beat.
 
     Range [0, 1], higher is better; NaN for no onsets, 0 for no beats.
@@ -60,7 +61,7 @@ def beat_consistency(onsets_s: Sequence[float], beats_s: Sequence[float], sigma_
 
 
 def lift(
-    onsets_s: Sequence[float], beats_s: Sequence[float], duration_s: float, sigma_s: float = DECISIVE_SIGMA_S,
+    onsets_s: Times, beats_s: Times, duration_s: float, sigma_s: float = DECISIVE_SIGMA_S,
     rounds: int = 50, seed: int = 0,
 ) -> float:  # fmt: skip
     """Beat consistency minus its mean over sounds shifted by random amounts around the same motion.

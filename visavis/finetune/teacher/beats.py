@@ -161,7 +161,7 @@ def plan_beats(
     return keys
 
 
-def _smooth(x: Array) -> Array:
+def _smooth(x: NDArray[np.floating]) -> NDArray[np.floating]:
     """Minimum jerk from 0 to 1 (Flash and Hogan 1985)."""
     x = np.clip(x, 0, 1)
     return x**3 * (10 - 15 * x + 6 * x * x)

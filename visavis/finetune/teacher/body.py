@@ -59,7 +59,9 @@ def nod(frames: int, at_s: float, rng: np.random.Generator, size: float = 1.0) -
     """(T, 3) one to three nods from `at_s`."""
     out = np.zeros((frames, 3), np.float32)
     out[:, 0] = (
-        np.radians(rng.uniform(6, 12)) * size * _oscillation(frames, at_s, rng.integers(1, 4), rng.uniform(1.6, 2.4))
+        np.radians(rng.uniform(6, 12))
+        * size
+        * _oscillation(frames, at_s, int(rng.integers(1, 4)), rng.uniform(1.6, 2.4))
     )
     return out
 
@@ -68,7 +70,9 @@ def shake(frames: int, at_s: float, rng: np.random.Generator, size: float = 1.0)
     """(T, 3) a shake of the head from `at_s`."""
     out = np.zeros((frames, 3), np.float32)
     out[:, 1] = (
-        np.radians(rng.uniform(7, 13)) * size * _oscillation(frames, at_s, rng.integers(1, 3), rng.uniform(1.4, 2.2))
+        np.radians(rng.uniform(7, 13))
+        * size
+        * _oscillation(frames, at_s, int(rng.integers(1, 3)), rng.uniform(1.4, 2.2))
     )
     return out
 
