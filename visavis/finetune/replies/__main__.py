@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from visavis.emotion import Emotion
-from visavis.finetune.replies.generate import generate
+from visavis.finetune.replies.conversation import generate
 from visavis.tokenizers.turn_language import Candidate, ReplyPlan, ReplyPrompt, Segment
 
 __all__ = ["main", "read_examples"]

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from safetensors.numpy import save_file
 
 from visavis.agent.recall import FEATURES, Features, RecallModel, features, recall_model, stems
-from visavis.finetune.replies.generate import talks_of_split
+from visavis.finetune.replies.conversation import talks_of_split
 from visavis.finetune.replies.worlds import Split
 from visavis.retrieval.embedder import DIMENSIONS
 

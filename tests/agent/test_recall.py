@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from visavis.agent.persona import Card, load_persona
+from visavis.agent.recall import LEAST_CARDS, look_up, rank_cards, stems, variants, without_topic
+
+WHALE = "The blue whale is about thirty metres long."
+TALK = [("user", "How big is the blue whale?"), ("agent", WHALE)]
+
+
+@pytest.fixture(scope="module")
+def guide():
+    return load_persona("guide")
+
+
+@pytest.mark.parametrize(
+    ("line", "history", "fact"),
+    [
+        ("Hello! How big is the blue whale?", [], WHALE),
+        ("how long is teh blue whale", [], WHALE),
+        ("And what does it eat?", TALK, "Blue whales eat tiny shrimp called krill."),
+        ("What does a ticket cost?", [], "A ticket costs twelve euros, and children under six come in free."),
+        ("Where was the tyrannosaurus found?", [], "Our tyrannosaurus is a cast of a skeleton found in Montana."),
+    ],
+)
+def test_the_fact_that_answers_comes_first(guide, line, history, fact):
+    found = rank_cards(line, guide, history)
+    assert found[0].text == fact and found[0].score > 0.4
+
+
+def test_scores_are_probabilities_in_falling_order_and_at_most_five(guide):
+    for line in ("Where is the café?", "Hello!", "?", "", "x " * 3000):
+        found = rank_cards(line, guide)
+        scores = [card.score for card in found]
+        assert LEAST_CARDS <= len(found) <= 5
+        assert scores == sorted(scores, reverse=True) and all(0 <= score <= 1 for score in scores)
+        assert {card.text for card in found} <= set(guide.facts)
+
+
+@pytest.mark.parametrize("line", ["What is the capital of Peru?", "How much does the giraffe weigh?", "I lost my job."])
+def test_what_is_not_known_scores_low(guide, line):
+    assert rank_cards(line, guide)[0].score < 0.4
+
+
+def test_an_answer_outscores_a_near_miss(guide):
+    asked = rank_cards("How long is the blue whale?", guide)[0].score
+    assert asked > rank_cards("How fast is the blue whale?", guide)[0].score
+    assert asked > rank_cards("How long is the crocodile?", guide)[0].score
+
+
+def test_no_cards_give_no_candidates_and_one_card_one():
+    assert rank_cards("Hello", []) == []
+    assert len(rank_cards("Hello", [Card(topic="tea", facts=("Tea is hot.",))])) == 1
+
+
+def test_an_embedding_given_by_the_caller_is_used(guide):
+    def encode(texts):
+        return np.ones((len(texts), 384), np.float32) / np.sqrt(384)
+
+    assert len(rank_cards("How big is the whale?", guide, encode=encode)) <= 5
+    assert WHALE in look_up("How big is it?", TALK, guide.cards).texts
+
+
+def test_a_line_is_also_tried_without_its_greeting_and_with_what_came_before():
+    assert variants("Hello! How big is it?", "Tell me about the whale.") == [
+        "Hello! How big is it?",
+        "How big is it?",
+        "Tell me about the whale. Hello! How big is it?",
+    ]
+    assert variants("How big is the whale?", "Where are we?") == ["How big is the whale?"]
+
+
+def test_the_topic_becomes_a_pronoun_and_words_lose_their_endings():
+    assert without_topic("How long is the blue whale?", "blue whale") == "How long is it?"
+    assert stems("opening") == stems("opens") and stems("whales") == stems("whale")

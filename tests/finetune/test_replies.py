@@ -1,0 +1,87 @@
+import json
+import random
+import re
+from itertools import islice
+
+import pytest
+
+from visavis.agent.recall import rank_cards
+from visavis.finetune.replies import conversation, generate
+from visavis.finetune.replies.__main__ import _write, read_examples
+from visavis.finetune.replies.fillers import number_words
+from visavis.finetune.replies.worlds import draw_world, of_split, settings
+
+
+@pytest.fixture(scope="module")
+def examples():
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(conversation, "WORLDS_AT_ONCE", 3)
+    yield list(generate(80, seed=5))
+    monkeypatch.undo()
+
+
+def test_quotes_are_cards_of_the_prompt_and_scores_fall(examples):
+    quoted = 0
+    for prompt, plan in examples:
+        texts = [card.text for card in prompt.cards]
+        scores = [card.score for card in prompt.cards]
+        assert len(texts) <= 5 and scores == sorted(scores, reverse=True)
+        assert len(prompt.history) <= 4
+        for segment in plan.segments:
+            assert segment.text and "{" not in segment.text
+            if segment.quoted:
+                quoted += 1
+                assert segment.text in texts
+    assert 0.25 < quoted / len(examples) < 0.75
+
+
+def test_the_cards_are_those_really_recalled(examples):
+    prompt, _ = examples[0]
+    assert not re.search(r"[{}]", prompt.user)
+    world, talks, _ = next(conversation.talks_of_split(5, "train"))
+    assert world.persona.name == prompt.name and talks[0][0].user == prompt.user
+    recalled = rank_cards(prompt.user, world.persona)
+    assert [card.text for card in recalled] == [card.text for card in prompt.cards]
+    assert [card.score for card in recalled] == pytest.approx([card.score for card in prompt.cards], abs=0.02)
+
+
+def test_the_same_seed_gives_the_same_examples(examples, monkeypatch):
+    monkeypatch.setattr(conversation, "WORLDS_AT_ONCE", 3)
+    assert list(islice(generate(80, seed=5), 5)) == examples[:5]
+
+
+def test_splits_share_no_setting_name_or_question_template():
+    train = {name for name in settings() if of_split(name, "train", "setting")}
+    dev = {name for name in settings() if of_split(name, "dev", "setting")}
+    assert not train & dev and len(train | dev) >= 40 and len(dev) >= 3
+    for setting in settings().values():
+        for topic in setting.topics:
+            for attribute in topic.attributes:
+                if attribute.shared:
+                    assert not set(attribute.questions("train")) & set(attribute.questions("dev"))
+
+
+@pytest.mark.parametrize("name", sorted(settings()))
+def test_every_setting_gives_personas_that_know_and_lack(name):
+    split = "dev" if of_split(name, "dev", "setting") else "train"
+    for seed in range(3):
+        world = draw_world(settings()[name], split, random.Random(seed))
+        assert len(world.persona.facts) >= 4 and world.known and (world.near or world.far)
+        assert not re.search(r"[{}]", " ".join([*world.persona.facts, *world.far, world.persona.role]))
+        assert all(fact[0].isupper() or not fact[0].isalpha() for fact in world.persona.facts)
+
+
+def test_a_file_of_examples_reads_back(tmp_path, monkeypatch, examples):
+    monkeypatch.setattr(conversation, "WORLDS_AT_ONCE", 3)
+    _write(tmp_path / "replies.jsonl", 6, 5, "train")
+    assert list(read_examples(tmp_path / "replies.jsonl")) == examples[:6]
+    assert not (tmp_path / "replies.part").exists()
+    assert len((tmp_path / "replies.jsonl").read_text().splitlines()) == 6
+    json.loads((tmp_path / "replies.jsonl").read_text().splitlines()[0])
+
+
+def test_numbers_in_words():
+    assert [number_words(n) for n in (0, 21, 105, 999, 1200, 90_500)] == [
+        "zero", "twenty-one", "one hundred and five", "nine hundred and ninety-nine", "one thousand two hundred",
+        "ninety thousand five hundred",
+    ]  # fmt: skip
