@@ -1,7 +1,7 @@
 """Build the viewer: `python -m visavis.viewer.check` proves that the committed bundle is what the source gives.
 
-The source is copied to a temporary folder, installed there from the lock file, type checked, tested and bundled; the result
-must equal `dist/viewer.js` byte for byte; `--write` replaces it. Without Node the check is skipped, and says so.
+The source is copied to a temporary folder, installed there from the lock file, type checked, tested and bundled; the
+result must equal `dist/viewer.js` byte for byte; `--write` replaces it. Without Node this is skipped, and says so.
 """
 
 from __future__ import annotations
