@@ -136,8 +136,10 @@ def _gap(avatar, face):
     lips = [m.name for m in avatar.materials].index("lips")
     rows = np.unique(avatar.faces[avatar.face_material == lips])
     rows = rows[np.abs(avatar.positions_m[rows, 0]) < 0.004]
-    middle = np.median(avatar.positions_m[rows, 1])
-    up = avatar.positions_m[rows, 1] > middle
+    # Closed lips overlap a little: the lower one is what the jaw carries.
+    jaw = np.zeros(52, np.float32)
+    jaw[ARKIT_NAMES.index("jawOpen")] = 1
+    up = (avatar.morphed(jaw) - avatar.positions_m)[rows, 1] > -0.008
     posed = avatar.morphed(face)[rows]
     return posed[up, 1].min() - posed[~up, 1].max()
 

@@ -188,8 +188,8 @@ def _collar() -> Mesh:
         height = height - 0.5 * sweater(ring.astype(np.float32))
     rows = []
     for minor in np.linspace(0, 2 * np.pi, 11):
-        radius = 0.0615 - 0.0125 * np.cos(minor)
-        q = np.column_stack([radius * c, -0.0130 * np.sin(minor) + 0 * c, -radius * s])
+        radius = 0.0605 - 0.0100 * np.cos(minor)
+        q = np.column_stack([radius * c, -0.0120 * np.sin(minor) + 0 * c, -radius * s])
         q[:, 1] += height + 0.003 - COLLAR[1]
         rows.append((COLLAR + q).astype(np.float32))
     return _lathe(rows)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from visavis.motion.avatar_build.field import Mesh
+from visavis.motion.avatar_build.field import Mesh, neighbours
 from visavis.motion.avatar_build.head_shape import (
     CENTRE,
     EYE,
@@ -78,11 +78,12 @@ def _eye_rings() -> tuple[list[Array], list[dict[str, Array]]]:
         points = _eye_point(a, b, radius or LID_M)
         if not radius:
             points = cast_from_centre(points - CENTRE)
-        # Closed lids bulge: half-way, a lid moves on the chord, not on the sphere.
+        # Closed lids bulge: half-way, a lid moves on the chord, not on the sphere; the upper one closes over the lower.
+        bulge = np.where(np.sin(phi) > 1e-6, 0.0017, 0.0004)
         r = np.linalg.norm(points - EYE, axis=1)
         closed = _eye_point(a, b + follow * shift, 1.0) - EYE
         start = _eye_point(a, b, 1.0) - EYE
-        moved = points + (closed - start) * r[:, None] + closed * 0.0010 * follow * (radius > 0)
+        moved = points + (closed - start) * r[:, None] + closed * (bulge * follow * (radius > 0))[:, None]
         rings.append(points)
         upper = (np.sin(phi) > 1e-6).astype(np.float32)
         labels.append(
@@ -109,7 +110,7 @@ def _mouth_rings() -> list[Array]:
         (0.0062, 0.0112, 0.0130, 0.0),
         (0.0020, 0.0064 * bow, 0.0080, 0.0006),
         (0.0008, 0.0034 * bow, 0.0046, 0.0022),
-        (0.0, 0.00025, 0.00025, 0.0004),
+        (0.0, -0.0002, -0.0002, 0.0004),
     ):
         x = (MOUTH_HALF_M + wide) * c
         y = mouth_line(np.clip(x, -MOUTH_HALF_M, MOUTH_HALF_M)) + np.where(up, upper, -lower) * arch**0.8
@@ -181,6 +182,19 @@ def _quads(outer: NDArray[np.int64], inner: NDArray[np.int64]) -> NDArray[np.int
     a, b = outer, inner
     an, bn = np.roll(a, -1), np.roll(b, -1)
     return np.concatenate([np.stack([a, an, bn], axis=1), np.stack([a, bn, b], axis=1)])
+
+
+def _softened(mesh: Mesh, where: NDArray[np.bool_]) -> Mesh:
+    """Smooth the chosen vertices (V,) a little: the ring borders and small casts leave creases otherwise."""
+    near = neighbours(mesh.faces, len(mesh.vertices))
+    degree = np.maximum(np.asarray(near.sum(axis=1)).reshape(-1, 1), 1)
+    vertices = mesh.vertices
+    middle = np.abs(vertices[:, 0]) < 1e-6
+    for factor in (0.45, -0.25, 0.45, -0.25, 0.4):  # a step back after each step keeps the volume (Taubin 1995)
+        moved = vertices + factor * (np.asarray(near @ vertices) / degree - vertices)
+        vertices = np.where(where[:, None], moved, vertices).astype(np.float32)
+        vertices[middle, 0] = 0
+    return Mesh(vertices, mesh.faces)
 
 
 def face_skin() -> Part:
@@ -260,6 +274,10 @@ def face_skin() -> Part:
         triangles = triangles[~np.isin(triangles, hole).all(axis=1)]
     fill(triangles.astype(np.int64), "skin")
     mesh = Mesh(points, np.concatenate(faces))
+    soft = np.zeros(len(points), bool)
+    soft[: len(free)] = free[:, 2] > 0.02
+    soft[np.concatenate(holes)] = True
+    mesh = _softened(mesh, soft)
     return Part(
         mesh.vertices,
         mesh.faces,

@@ -93,7 +93,7 @@ def teeth(row: str) -> Part:
     middle = float(mouth_line(np.zeros(1))[0])
     edge, root = (-0.0022, 0.0085) if row == "upper" else (-0.0030, -0.0110)
     # Slight notches between the teeth.
-    scallop = 0.0005 * np.abs(np.cos(np.pi * x / 0.0086)) * np.sign(edge - root)
+    scallop = 0.0003 * np.abs(np.cos(np.pi * x / 0.0086)) * np.sign(edge - root)
     rows, points = [], []
     for k, (y, back) in enumerate(((root, 0.0), (edge, 0.0), (edge, 0.0035), (root, 0.0045))):
         height = middle + y + (scallop if y == edge else 0)
@@ -133,7 +133,7 @@ def ears() -> list[Part]:
         d = smooth_max(d, -ellipsoid(q, (0.0080, 0.005, -0.003), (0.0055, 0.0165, 0.0095)), 0.004)
         return smooth_min(d, ellipsoid(q, (0.0, -0.002, 0.008), (0.0055, 0.0070, 0.0050)), 0.004)
 
-    mesh = extract(shape, (0.055, 0.025, -0.05), (0.105, 0.105, 0.025), 0.0022, 420)
+    mesh = extract(shape, (0.055, 0.025, -0.05), (0.105, 0.105, 0.025), 0.0017, 640)
     return [
         Part(m.vertices, m.faces, "skin", name=f"{side} ear", bones=("head",))
         for side, m in (("left", mesh), ("right", mesh.mirrored()))

@@ -35,6 +35,9 @@ def skull(p: Array) -> Array:
     d = smooth_min(d, ellipsoid(q, (0, -0.010, 0.068), (0.021, 0.0185, 0.0195)), 0.018)
     d = smooth_min(d, ellipsoid(q, (0.036, 0.042, 0.064), (0.027, 0.024, 0.024)), 0.024)  # cheeks
     d = smooth_min(d, ellipsoid(q, (0, 0.013, 0.0725), (0.030, 0.026, 0.0290)), 0.020)  # around the mouth
+    # Fills between cheek, mouth and jaw, and beside the eye: a young, round face.
+    d = smooth_min(d, ellipsoid(q, (0.034, 0.014, 0.054), (0.023, 0.023, 0.0215)), 0.028)
+    d = smooth_min(d, ellipsoid(q, (0.056, 0.080, 0.046), (0.017, 0.026, 0.0200)), 0.026)
     d = smooth_min(d, ellipsoid(q, (0.026, 0.102, 0.070), (0.030, 0.013, 0.019)), 0.020)  # brows
     socket = ellipsoid(q, EYE + [0.002, 0.003, 0.020], (0.0250, 0.0150, 0.0135))
     d = smooth_max(d, -socket, 0.012)
@@ -44,8 +47,8 @@ def skull(p: Array) -> Array:
     d = smooth_min(d, ellipsoid(q, (0.033, 0.0500, 0.0730), (0.024, 0.0130, 0.0185)), 0.016)
     bridge = round_cone(q, (0, 0.090, 0.083), (0, 0.0500, 0.0985), 0.0075, 0.0095)
     d = smooth_min(d, bridge, 0.014)
-    d = smooth_min(d, ellipsoid(q, (0, 0.0475, 0.1000), (0.0112, 0.0104, 0.0108)), 0.006)
-    d = smooth_min(d, ellipsoid(q, (0.0112, 0.0440, 0.0940), (0.0068, 0.0064, 0.0085)), 0.006)
+    d = smooth_min(d, ellipsoid(q, (0, 0.0475, 0.1030), (0.0114, 0.0106, 0.0112)), 0.006)
+    d = smooth_min(d, ellipsoid(q, (0.0116, 0.0440, 0.0955), (0.0072, 0.0068, 0.0090)), 0.006)
     d = smooth_max(d, -ellipsoid(q, (0.0058, 0.0362, 0.0985), (0.0028, 0.0030, 0.0042)), 0.004)  # nostrils
     return smooth_max(d, -ellipsoid(q, (0, 0.0265, 0.1000), (0.0028, 0.0065, 0.0030)), 0.005)  # philtrum
 
