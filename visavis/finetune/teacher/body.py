@@ -51,7 +51,7 @@ def bump(frames: int, at_s: float, rise_s: float, fall_s: float) -> Array:
 def _oscillation(frames: int, at_s: float, cycles: float, hz: float) -> Array:
     t = np.arange(frames, dtype=np.float32) / FPS - at_s
     length = cycles / hz
-    window = np.where((t > 0) & (t < length), np.sin(np.pi * np.clip(t / length, 0, 1)) ** 0.6, 0.0)
+    window = np.where((t > 0) & (t < length), np.maximum(np.sin(np.pi * np.clip(t / length, 0, 1)), 0.0) ** 0.6, 0.0)
     return (np.sin(2 * np.pi * hz * t) * window).astype(np.float32)
 
 
