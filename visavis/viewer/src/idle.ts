@@ -30,13 +30,16 @@ export class Idle {
     ask(nextS, ASK_S * this.rotations.fps);
   }
 
-  /** What was made ahead no longer fits what was shown (a turn has been played): ask for what follows that. */
+  /**
+   * A turn has been played: what was made ahead no longer continues what is shown. The next piece to arrive does, also
+   * one that was asked for before, because the server makes none while it makes a turn.
+   */
   renew(): void {
     this.stale = true;
-    this.askedS = -Infinity;
   }
 
   insert(startS: number, rotations: Float32Array, root: Float32Array, face: Float32Array | null): void {
+    if (this.stale) startS = this.headS;
     this.rotations.insert(startS, rotations);
     this.root.insert(startS, root);
     if (face) this.face.insert(startS, face);

@@ -149,6 +149,21 @@ test("idling never ends, though nothing more comes", () => {
   }
 });
 
+test("idling goes on from the end of a turn, also with a piece that was asked for before it", () => {
+  const { made } = player();
+  made.receive(idleDelta(0, 300, 0));
+  made.receive(motionDelta("t", 0, 30, 0.6));
+  run(made, 0.5);
+  made.receive({ type: "response.done", turn_id: "t", turn: {} });
+  made.receive(idleDelta(10, 300, 0.6)); // asked for as seconds 10 to 20, made after the turn
+  const angles = run(made, 2);
+  assert.equal(made.source, "idle");
+  assert.ok(Math.min(...angles) > 0.55, "it does not fall back to the frames from before");
+  const asked = [];
+  made.idle.refill(1e9, (startS) => asked.push(startS));
+  assert.equal(asked.length, 0, "it has enough");
+});
+
 test("a stopped turn says so, and its late chunks do not play", () => {
   const { made, sent } = player();
   made.receive(idleDelta(0, 300, 0));
