@@ -102,7 +102,7 @@ def test_two_glosses_have_two_anchors(index: GestureIndex) -> None:
     assert index.anchors(text, "huge size").argmax() == 5
     far = "Welcome! The blue whale is thirty metres long."
     assert index.anchors(far, "greeting wave").argmax() == 0
-    assert index.anchors(far, "huge size").argmax() >= 1
+    assert index.anchors(far, "huge size").argmax() >= 1  # not in the part that greets
 
 
 def test_pieces_add_up_to_the_features() -> None:

@@ -30,7 +30,7 @@ __all__ = ["DEFAULT_HEAD", "GestureIndex", "RecallHead", "parts_of"]
 DEFAULT_HEAD: Final = Path(__file__).parent / "data" / "recall.safetensors"
 MAX_PARTS: Final = 6
 REMEMBERED: Final = 512  # clauses
-OUTSIDE: Final = 0.1  # how far the anchor may lie in a part that does not itself call for the gesture
+OUTSIDE: Final = 0.01  # how far the anchor may lie in a part that does not itself call for the gesture
 PART_TRUST: Final = 0.7  # how far the score of a part alone is believed; parts lack context
 
 FILLERS: Final = re.compile(  # parts that call for nothing, whatever a gesture's utterances begin or end with
