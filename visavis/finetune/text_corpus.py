@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -105,21 +105,33 @@ def corpus_texts(folder: Path) -> Iterator[str]:
         yield from (candidate.text for candidate in act.candidates)
 
 
-def recall_drill(n: int, vocabulary: JointVocabulary) -> Iterator[tuple[str, Example]]:
-    """Copying, the first lesson: cards of random pieces; the reply quotes the one that shares the line's pieces."""
+def recall_drill(n: int, vocabulary: JointVocabulary, texts: Sequence[str] = ()) -> Iterator[tuple[str, Example]]:
+    """Copying, the first lesson: a small model learns to look back long before it learns to talk.
+
+    Half of the examples repeat random pieces; half are cards of which the line names two pieces and the reply quotes
+    the whole card. Pieces are random, or the words of `texts`, where these are given, in random order.
+    """
     rng = np.random.default_rng(7)
     c = vocabulary.control
+    words = [id_ for text in texts for id_ in vocabulary.encode_text(text)]
     low = 300  # past the bytes and the shortest pieces
+
+    def pieces(count: int) -> list[int]:
+        if words and rng.random() < 0.6:
+            return [words[i] for i in rng.integers(0, len(words), count)]
+        return rng.integers(low, vocabulary.text_size, count).tolist()  # type: ignore[no-any-return]
+
     for _ in range(n):
-        cards = [
-            rng.integers(low, vocabulary.text_size, int(rng.integers(4, 14))).tolist()
-            for _ in range(int(rng.integers(1, 4)))
-        ]
-        right = int(rng.integers(len(cards)))
-        start = int(rng.integers(0, max(len(cards[right]) - 2, 1)))
-        prompt = [c("bos"), c("reply"), c("persona")]
-        for card in cards:
-            prompt += [c("card"), c("s5"), *card]
-        prompt += [c("user"), *cards[right][start : start + 2], c("agent")]
-        answer = [c("neutral"), c("i0"), c("quote"), *cards[right], c("/quote"), c("end")]
+        if rng.random() < 0.5:
+            x = pieces(int(rng.integers(6, 24)))
+            prompt, answer = [c("bos"), c("reply"), c("persona"), *x, c("agent")], [*x, c("end")]
+        else:
+            cards = [pieces(int(rng.integers(4, 14))) for _ in range(int(rng.integers(1, 5)))]
+            right = int(rng.integers(len(cards)))
+            start = int(rng.integers(0, max(len(cards[right]) - 2, 1)))
+            prompt = [c("bos"), c("reply"), c("persona")]
+            for card in cards:
+                prompt += [c("card"), c("s5"), *card]
+            prompt += [c("user"), *cards[right][start : start + 2], c("agent")]
+            answer = [c("neutral"), c("i0"), c("quote"), *cards[right], c("/quote"), c("end")]
         yield "drill", Example(prompt + answer, [False] * len(prompt) + [True] * len(answer))
