@@ -1,0 +1,107 @@
+"""`python -m visavis.evals.first_light NAME --out FILE.json`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from visavis.errors import UsageError, VisavisError
+from visavis.evals.first_light.table import Table
+
+__all__ = ["main"]
+
+NAMES = ("timing", "words", "gestures", "move", "facts", "controls")
+
+
+def _timing(args: argparse.Namespace) -> Table:
+    from visavis.evals.first_light.timing import measure
+
+    if args.keep:
+        return measure(Path(args.keep), args.limit, args.seed, model=args.model)
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(Path(folder), args.limit, args.seed, model=args.model)
+
+
+def _words(args: argparse.Namespace) -> Table:
+    from visavis.agent import Agent
+    from visavis.evals.first_light.words import measure
+
+    with Agent(voice="silent", model=args.model, refine=False) as agent:
+        return measure(agent, args.limit)
+
+
+def _gestures(args: argparse.Namespace) -> Table:
+    from visavis.agent.native import NativePlanner
+    from visavis.evals.first_light.gestures import measure
+    from visavis.retrieval.index import GestureIndex
+    from visavis.retrieval.lexicon import load_lexicon
+
+    lexicon = load_lexicon()
+    return measure(NativePlanner(_engine(args), lexicon), GestureIndex.default(), lexicon, args.seed)
+
+
+def _move(args: argparse.Namespace) -> Table:
+    from visavis.agent.loading import models_folder
+    from visavis.evals.first_light.move import measure
+    from visavis.finetune.motion_corpus import MotionCorpus
+    from visavis.tokenizers.codec import MotionCodec
+
+    corpus = Path(args.corpus)
+    if not corpus.is_dir():
+        raise UsageError(f"expected a motion corpus in {corpus}: make it with `visavis train corpus`, or give --corpus")
+    codec = MotionCodec.load(models_folder() / "codec")
+    return measure(_engine(args), codec, MotionCorpus(corpus, "dev"), args.limit or 150, args.seed)
+
+
+def _facts(args: argparse.Namespace) -> Table:
+    from visavis.agent.native import NativePlanner
+    from visavis.evals.first_light.facts import measure
+    from visavis.retrieval.lexicon import load_lexicon
+
+    engine, lexicon = _engine(args), load_lexicon()
+    table = measure(NativePlanner(engine, lexicon), NativePlanner(engine, lexicon, quotes=False), args.seed)
+    for row in table.details["ten_answers"]:
+        print(f"{row['persona']}, asked: {row['asked']}\n    {row['said']}")
+    return table
+
+
+def _controls(args: argparse.Namespace) -> Table:
+    from visavis.evals.first_light.controls import measure
+
+    return measure(count=args.limit or 1000, seed=args.seed)
+
+
+def _engine(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from visavis.agent.embedded import EmbeddedEngine
+    from visavis.agent.loading import models_folder
+
+    return EmbeddedEngine.load(Path(args.model) if args.model else models_folder() / "planner")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one measurement; exit status as of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m visavis.evals.first_light", description=__doc__)
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")
+    parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
+    parser.add_argument("--corpus", default="runs/corpora/motion", metavar="DIR", help="for `move`")
+    parser.add_argument("--keep", default=None, metavar="DIR", help="for `timing`: keep the turns there")
+    parser.add_argument("--limit", type=int, default=None, metavar="N", help="fewer sentences or turns")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    args = parser.parse_args(argv)
+    try:
+        table: Table = globals()[f"_{args.name}"](args)
+    except VisavisError as error:
+        print(f"visavis: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    print(table)
+    if args.out:
+        table.write(Path(args.out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
