@@ -29,19 +29,26 @@ NOTHING: Ids = np.zeros(0, np.int64)
 
 
 class Trie:
-    """Sequences of ids, walked one id at a time; a node is an int, 0 the root."""
+    """Sequences of ids, walked one id at a time; a node is an int, 0 the root.
 
-    def __init__(self, sequences: Sequence[Sequence[int]]) -> None:
+    `best` holds for every node the highest of the `weights` of the sequences that go through it.
+    """
+
+    def __init__(self, sequences: Sequence[Sequence[int]], weights: Sequence[float] = ()) -> None:
         self.children: list[dict[int, int]] = [{}]
         self.ends: list[bool] = [False]
-        for sequence in sequences:
+        self.best: list[float] = [-np.inf]
+        for number, sequence in enumerate(sequences):
+            weight = weights[number] if len(weights) else 0.0
             node = 0
             for id_ in sequence:
                 if id_ not in self.children[node]:
                     self.children[node][id_] = len(self.children)
                     self.children.append({})
                     self.ends.append(False)
+                    self.best.append(-np.inf)
                 node = self.children[node][id_]
+                self.best[node] = max(self.best[node], weight)
             self.ends[node] = True
 
     def next(self, node: int) -> list[int]:
@@ -115,8 +122,14 @@ class ReplyConstraint(_Machine):
         self._quote, self._unquote, self._end = (vocabulary.control(name) for name in ("quote", "/quote", "end"))
         texts = [card.text if isinstance(card, Candidate) else card for card in cards]
         self._cards = [[ids for *_, ids in vocabulary.encode_words(text) if ids] for text in texts] if quotes else []
+        # What RECALL thinks of a card counts where the words of two cards part: P(card) of retrieval times P(words) of
+        # the model. A card without a score is as likely as any.
+        scores = [card.score if isinstance(card, Candidate) else 1.0 for card in cards] if quotes else []
+        chances = [float(np.log(max(score, 0.01))) for score in scores]
+        starts = [range(1 if whole else len(words)) for words in self._cards]
         self._trie = Trie(
-            [_flat(words[start:]) for words in self._cards for start in range(1 if whole else len(words))]
+            [_flat(words[start:]) for words, some in zip(self._cards, starts, strict=True) for start in some],
+            [chance for chance, some in zip(chances, starts, strict=True) for _ in some],
         )
         self._min_quote = 10**6 if whole else min_quote
         self._starts, self._inside = _text_ids(vocabulary)
@@ -153,7 +166,11 @@ class ReplyConstraint(_Machine):
         return _array(following)
 
     def weigh(self, ids: Ids, logits: Floats) -> Floats:
-        """Bias the beginning of a quote."""
+        """Bias the beginning of a quote; inside one, where cards part, add what RECALL thinks of them."""
+        if self._node is not None:
+            children = self._trie.children[self._node]
+            chances = [self._trie.best[children[int(id_)]] if int(id_) in children else 0.0 for id_ in ids]
+            return (logits + np.array(chances)).astype(np.float32) if len(set(chances)) > 1 else logits
         return logits + self._bias * (ids == self._quote).astype(np.float32) if self._bias else logits
 
     def accept(self, id_: int) -> None:
