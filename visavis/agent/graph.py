@@ -44,6 +44,7 @@ __all__ = ["TurnState", "build_graph"]
 
 PAUSE_S = {"sentence": 0.28, "clause": 0.08}
 TAIL_S = 0.9
+LONGEST_FELT = 60  # words of a given text that decide its emotion
 
 
 class TurnState(TypedDict, total=False):
@@ -87,8 +88,12 @@ def _reply(state: TurnState, runtime: Runtime[Work]) -> TurnState:
 
 
 def _given(state: TurnState, runtime: Runtime[Work]) -> TurnState:
-    text = state["given"] or ""
-    return {"emotion": None, "text": text, "clauses": split_clauses(text)}
+    """Take the text of `say` as it is; the model feels it as a whole."""
+    work, text = runtime.context, state["given"] or ""
+    with work.stage("feel"):
+        head = " ".join(text.split()[:LONGEST_FELT])
+        felt = work.tools.planner.feel(ActPrompt(head, None, work.tools.index.candidates(head)), cancel=work.cancel)
+    return {"emotion": [felt.name, felt.intensity], "text": text, "clauses": split_clauses(text)}
 
 
 def _act(state: TurnState, runtime: Runtime[Work]) -> TurnState:

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from visavis.agent.constrain import ActConstraint, MoveConstraint, ReplyConstraint
+from visavis.agent.constrain import ActConstraint, EmotionConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Engine, Sampling
 from visavis.agent.grid import move_steps
 from visavis.agent.planner import Cancel
+from visavis.emotion import Emotion
 from visavis.retrieval.lexicon import Gesture, Lexicon
 from visavis.tokenizers.turn_language import (
     ActPlan,
@@ -19,6 +20,7 @@ from visavis.tokenizers.turn_language import (
     MoveStep,
     ReplyPlan,
     ReplyPrompt,
+    Segment,
     Violation,
     parse_reply,
 )
@@ -103,12 +105,18 @@ class NativePlanner:
         plan = parse_reply(ids, vocabulary)
         if isinstance(plan, Violation):
             # Only without the constraint: what was written in text still counts.
-            from visavis.emotion import Emotion
-            from visavis.tokenizers.turn_language import Segment
-
             text = vocabulary.decode_text([id_ for id_ in ids if vocabulary.is_text(id_)]) or "Hm."
             plan = ReplyPlan(Emotion(), (Segment(text),))
         return plan
+
+    def feel(self, prompt: ActPrompt, *, cancel: Cancel) -> Emotion:
+        """See `Planner`; greedy."""
+        vocabulary = self.engine.vocabulary
+        ids = list(self.engine.generate(prompt.ids(vocabulary), EmotionConstraint(vocabulary), limit=2, cancel=cancel))
+        cancel.check()
+        name, level = vocabulary.emotion_of(ids[0]), vocabulary.level_of(ids[1])
+        assert name is not None and level is not None, "the constraint allows an emotion and a level"
+        return Emotion(name, level / 10)
 
     def act(
         self, prompt: ActPrompt, *, params: Mapping[str, Sequence[str]], seed: int, cancel: Cancel, bias: float = 0.0

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visavis.agent.engine import CancelToken
+from visavis.emotion import Emotion
 from visavis.tokenizers.turn_language import ActPlan, ActPrompt, MovePrompt, ReplyPlan, ReplyPrompt
 
 __all__ = ["Cancel", "Cancelled", "Mover", "Planner"]
@@ -38,6 +39,10 @@ class Planner(Protocol):
 
     def reply(self, prompt: ReplyPrompt, *, seed: int, cancel: Cancel) -> ReplyPlan:
         """What to feel and say."""
+        ...
+
+    def feel(self, prompt: ActPrompt, *, cancel: Cancel) -> Emotion:
+        """The emotion of a whole text that is given; `prompt.emotion` is None."""
         ...
 
     def act(
