@@ -113,7 +113,7 @@ def url(agent):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
 def test_a_line_is_answered_with_voice_face_and_hands(chromium, url, agent, tmp_path, width, height):
     with browsing(chromium, url, tmp_path, width, height) as browser:
@@ -163,7 +163,7 @@ def test_a_line_is_answered_with_voice_face_and_hands(chromium, url, agent, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_stop_persona_and_reconnection(chromium, url, agent, tmp_path):
     with browsing(chromium, url, tmp_path) as browser:
         page = browser.page
@@ -207,7 +207,7 @@ window.AudioContext = class extends AudioContext {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_blocked_sound_does_not_stop_the_body(chromium, url, tmp_path):
     with browsing(chromium, url, tmp_path, script=BLOCK_SOUND) as browser:
         browser.say(LINE)
