@@ -19,7 +19,7 @@ import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 // What must be seen, in metres: from the hips to above the head, and the room that gestures take.
 const TOP_M = 1.84;
 const HEIGHT_M = 1.1;
-const WIDTH_M = 1.25;
+const WIDTH_M = 1.38;
 const LOWEST_CENTRE_M = 0.9;
 const FIELD_OF_VIEW = 26;
 const SLOW_FRAME_S = 1 / 24;
