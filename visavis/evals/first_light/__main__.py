@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from visavis.errors import UsageError, VisavisError
 from visavis.evals.first_light.table import Table
+
+if TYPE_CHECKING:
+    from visavis.agent.work import Tools
 
 __all__ = ["main"]
 
@@ -34,16 +39,14 @@ def _words(args: argparse.Namespace) -> Table:
 
 
 def _gestures(args: argparse.Namespace) -> Table:
-    from visavis.agent.native import NativePlanner
     from visavis.evals.first_light.gestures import measure
-    from visavis.retrieval.index import GestureIndex
-    from visavis.retrieval.lexicon import load_lexicon
 
-    lexicon = load_lexicon()
-    return measure(NativePlanner(_engine(args), lexicon), GestureIndex.default(), lexicon, args.seed)
+    tools = _tools(args)
+    return measure(tools.planner, tools.index, tools.lexicon, args.seed)
 
 
 def _move(args: argparse.Namespace) -> Table:
+    from visavis.agent.embedded import EmbeddedEngine
     from visavis.agent.loading import models_folder
     from visavis.evals.first_light.move import measure
     from visavis.finetune.motion_corpus import MotionCorpus
@@ -53,16 +56,19 @@ def _move(args: argparse.Namespace) -> Table:
     if not corpus.is_dir():
         raise UsageError(f"expected a motion corpus in {corpus}: make it with `visavis train corpus`, or give --corpus")
     codec = MotionCodec.load(models_folder() / "codec")
-    return measure(_engine(args), codec, MotionCorpus(corpus, "dev"), args.limit or 150, args.seed)
+    engine = EmbeddedEngine.load(Path(args.model) if args.model else models_folder() / "planner")
+    return measure(engine, codec, MotionCorpus(corpus, "dev"), args.limit or 150, args.seed)
 
 
 def _facts(args: argparse.Namespace) -> Table:
     from visavis.agent.native import NativePlanner
     from visavis.evals.first_light.facts import measure
-    from visavis.retrieval.lexicon import load_lexicon
 
-    engine, lexicon = _engine(args), load_lexicon()
-    table = measure(NativePlanner(engine, lexicon), NativePlanner(engine, lexicon, quotes=False), args.seed)
+    planner = _tools(args).planner
+    assert isinstance(planner, NativePlanner), "the shipped planner is the native one"
+    unquoted = copy.copy(planner)
+    unquoted.quotes = False
+    table = measure(planner, unquoted, args.seed)
     for row in table.details["ten_answers"]:
         print(f"{row['persona']}, asked: {row['asked']}\n    {row['said']}")
     return table
@@ -74,11 +80,12 @@ def _controls(args: argparse.Namespace) -> Table:
     return measure(count=args.limit or 1000, seed=args.seed)
 
 
-def _engine(args: argparse.Namespace):  # type: ignore[no-untyped-def]
-    from visavis.agent.embedded import EmbeddedEngine
-    from visavis.agent.loading import models_folder
+def _tools(args: argparse.Namespace) -> Tools:
+    """What a turn is made with, as an agent has it; the persona and the voice do not matter here."""
+    from visavis.agent.loading import load_tools
+    from visavis.agent.persona import load_persona
 
-    return EmbeddedEngine.load(Path(args.model) if args.model else models_folder() / "planner")
+    return load_tools(load_persona("guide"), "silent", args.model, True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -36,10 +36,11 @@ def act(planner: Planner, index: GestureIndex, lexicon: Lexicon, text: str, bias
     """The gestures of a text, clause by clause as in a turn, in order."""
     made: list[Made] = []
     before = 0
+    felt = planner.feel(ActPrompt(text, None, index.candidates(text)), cancel=Cancel())
     for number, clause in enumerate(split_clauses(text)):
         found = index.candidates(clause)
         params = {c.text: tuple(param_values(lexicon[c.text])) for c in found}
-        plan = planner.act(ActPrompt(clause, None, found), params=params, seed=number, cancel=Cancel(), bias=bias)
+        plan = planner.act(ActPrompt(clause, felt, found), params=params, seed=number, cancel=Cancel(), bias=bias)
         scores = {c.text: c.score for c in found}
         made += [Made(tag.gloss, before + tag.word, scores.get(tag.gloss, 0.0)) for tag in plan.tags]
         before += len(clause.split())

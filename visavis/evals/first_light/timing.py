@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from visavis.agent import Agent, Turn
 from visavis.agent.planner import Cancel, Planner
+from visavis.emotion import Emotion
 from visavis.evals.first_light.table import Table, data_file, median, progress
 from visavis.evals.strokes import apexes, beats, head_apexes, nearest, stress_of_word, stressed_onsets
 from visavis.metrics.beat_consistency import DECISIVE_SIGMA_S, lift
@@ -42,6 +43,10 @@ class RandomWords:
     def reply(self, prompt: ReplyPrompt, *, seed: int, cancel: Cancel) -> ReplyPlan:
         """As the planner does."""
         return self.planner.reply(prompt, seed=seed, cancel=cancel)
+
+    def feel(self, prompt: ActPrompt, *, cancel: Cancel) -> Emotion:
+        """As the planner does."""
+        return self.planner.feel(prompt, cancel=cancel)
 
     def act(
         self, prompt: ActPrompt, *, params: Mapping[str, Sequence[str]], seed: int, cancel: Cancel, bias: float = 0.0
