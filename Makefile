@@ -36,8 +36,8 @@ check: setup
 soak: setup
 	$(BIN)/python -m pytest -q -p no:cacheprovider -m 'slow or not slow' --timeout 1800
 
-viewer:
-	cd visavis/viewer && npm ci --no-fund --no-audit && npm run build
+viewer: setup
+	$(BIN)/python -m visavis.viewer.check --write
 
 clean:
 	rm -rf build dist *.egg-info

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from visavis import __version__
-from visavis.errors import ServiceError, UsageError
+from visavis.errors import ServiceError, TextError, UsageError
 
 __all__ = ["main"]
 
@@ -34,23 +34,43 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}: see `{self.prog} --help`")
 
 
+def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """A type of options: a whole number from `low` to `high`."""
+    span = f"of {low} or more" if high is None else f"from {low} to {high}"
+
+    def read(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = low - 1
+        if number < low or (high is not None and number > high):
+            raise argparse.ArgumentTypeError(f"expected a whole number {span}; got {value!r}")
+        return number
+
+    return read
+
+
 def _common(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("options of every turn")
     group.add_argument("--persona", default="guide", metavar="NAME|FILE", help="who speaks (default: guide)")
     group.add_argument("--voice", default=None, metavar="VOICE", help="espeak voice, `silent`, or a server's URL")
     group.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same machine, same result")
+    group.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="same seed, same machine, same result")
     group.add_argument("--no-refine", action="store_true", help="leave the diffusion refiner out")
     group.add_argument("--no-gestures", action="store_true", help="no semantic gestures")
     group.add_argument("--quiet", action="store_true", help="print nothing but errors")
     group.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _agent(args: argparse.Namespace) -> Any:
+def _agent(args: argparse.Namespace, persona: str | None = None) -> Any:
+    import torch
+
     from visavis.agent import Agent
 
+    # Models of this size gain little from a second thread, and two threads on shared cores wait for each other.
+    torch.set_num_threads(1)
     return Agent(
-        persona=args.persona,
+        persona=persona or args.persona,
         voice=args.voice,
         model=args.model,
         seed=args.seed,
@@ -74,24 +94,51 @@ def _report(args: argparse.Namespace, turn: Any, folder: Path | None) -> None:
             print(f"  {turn.record.duration_s:.1f} s in {folder}")
 
 
+def _folder(value: str) -> Path:
+    """The folder of --out, made and tried now: long work must not end in a folder that cannot be written."""
+    import tempfile
+
+    folder = Path(value)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"expected a folder to write into; {value} cannot be used ({why}): choose another") from error
+    return folder
+
+
 def _say(args: argparse.Namespace) -> int:
+    from visavis.agent.text_input import checked_text
+
+    checked_text(args.text)
+    out = _folder(args.out) if args.out else None
     with _agent(args) as agent:
         turn = agent.say(args.text)
-        folder = turn.save(args.out) if args.out else None
-        _report(args, turn, folder)
+        _report(args, turn, turn.save(out) if out else None)
     return 0
 
 
 def _chat(args: argparse.Namespace) -> int:
+    from visavis.agent.text_input import checked_text
+
+    if args.once is not None:
+        checked_text(args.once, what="input")
+    out = _folder(args.out) if args.out else None
     with _agent(args) as agent:
         session = agent.session()
-        lines = [args.once] if args.once is not None else _typed(agent.persona.name, args.quiet)
-        for number, line in enumerate(lines):
-            turn = session.answer(line)
-            folder = None
-            if args.out:
-                folder = turn.save(Path(args.out) if args.once is not None else Path(args.out) / f"{number + 1:03d}")
-            _report(args, turn, folder)
+        if args.once is not None:
+            turn = session.answer(args.once)
+            _report(args, turn, turn.save(out) if out else None)
+            return 0
+        for number, line in enumerate(_typed(agent.persona.name, args.quiet)):
+            try:
+                turn = session.answer(line)
+            except TextError as error:  # the next line may be better
+                print(f"visavis: {error}", file=sys.stderr)
+                continue
+            _report(args, turn, turn.save(out / f"{number + 1:03d}") if out else None)
     return 0
 
 
@@ -112,7 +159,15 @@ def _ui(args: argparse.Namespace) -> int:
     from visavis.ui.page import launch
 
     with _agent(args) as agent:
-        launch(agent, host=args.host, port=args.port)
+        launch(agent, host=args.host, port=args.port, open_agent=lambda name: _agent(args, name))
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from visavis.ui.server import serve
+
+    with _agent(args) as agent:
+        serve(agent.session, host=args.host, port=args.port)
     return 0
 
 
@@ -145,6 +200,8 @@ def _library(args: argparse.Namespace) -> int:
 
 
 def _show(lexicon: Any, args: argparse.Namespace) -> int:
+    if not args.what:
+        raise UsageError("expected a gesture to show: visavis library show GLOSS")
     if args.what not in lexicon:
         raise UsageError(f"no gesture {args.what!r} in the library: `visavis library list` names them all")
     gesture = lexicon[args.what]
@@ -157,7 +214,8 @@ def _show(lexicon: Any, args: argparse.Namespace) -> int:
         p = performance.phases
         times = {"ready": p.ready_s, "stroke start": p.stroke_start_s, "stroke": p.stroke_s, "relax": p.relax_s}
         frames = [min(round(t * 30), len(performance.motion) - 1) for t in times.values()]
-        contact_sheet(performance.motion, frames, list(times), Path(args.png), views=("front", "side"))
+        png = _folder(str(Path(args.png).parent)) / Path(args.png).name
+        contact_sheet(performance.motion, frames, list(times), png, views=("front", "side"))
         print(f"  {args.png}")
     return 0
 
@@ -172,14 +230,14 @@ def _eval(args: argparse.Namespace) -> int:
     from visavis.evals.runner import run_files
 
     return run_files(
-        [Path(f) for f in args.files], Path(args.out), seed=args.seed, repeat=args.repeat, as_json=args.json
+        [Path(f) for f in args.files], _folder(args.out), seed=args.seed, repeat=args.repeat, as_json=args.json
     )
 
 
 def _train(args: argparse.Namespace) -> int:
     from visavis.finetune.commands import train
 
-    train(args.what, Path(args.out), smoke=args.smoke)
+    train(args.what, _folder(args.out), smoke=args.smoke)
     return 0
 
 
@@ -217,13 +275,18 @@ def _parser() -> argparse.ArgumentParser:
 
     ui = add("ui", _ui, "the web page: chat on one side, the avatar on the other")
     ui.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
-    ui.add_argument("--port", type=int, default=7860, metavar="N")
+    ui.add_argument("--port", type=_whole(0, 65535), default=7860, metavar="N")
     _common(ui)
+
+    serve = add("serve", _serve, "the socket server alone: events of a session as JSON and binary frames")
+    serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
+    serve.add_argument("--port", type=int, default=7860, metavar="N")
+    _common(serve)
 
     library = add("library", _library, "the motion library: list, search TEXT, show GLOSS [--png FILE]")
     library.add_argument("action", choices=("list", "search", "show"))
     library.add_argument("what", nargs="?", metavar="TEXT|GLOSS")
-    library.add_argument("-k", type=int, default=5, metavar="N", help="how many to find")
+    library.add_argument("-k", type=_whole(1), default=5, metavar="N", help="how many to find")
     library.add_argument("--png", metavar="FILE", help="draw the gesture")
     library.add_argument("--json", action="store_true", help="print JSON")
 
@@ -231,8 +294,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("action", choices=("run",))
     evaluate.add_argument("files", nargs="*", metavar="FILE", help="dialogs in YAML (default: the shipped five)")
     evaluate.add_argument("--out", required=True, metavar="DIR")
-    evaluate.add_argument("--repeat", type=int, default=1, metavar="K")
-    evaluate.add_argument("--seed", type=int, default=0, metavar="N")
+    evaluate.add_argument("--repeat", type=_whole(1), default=1, metavar="K")
+    evaluate.add_argument("--seed", type=_whole(0), default=0, metavar="N")
     evaluate.add_argument("--json", action="store_true", help="print the verdicts as JSON")
 
     train = add("train", _train, "make a corpus or train a model of the default")

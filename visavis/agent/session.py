@@ -30,11 +30,12 @@ class Session:
     def __init__(self, tools: Tools, body: Body, session_id: str, seed: int) -> None:
         self.id = session_id
         self.history: list[tuple[str, str]] = []
+        self._said: dict[str, int] = {}  # turn → its place in the history
         self._tools, self._body, self._seed = tools, body, seed
         self._turns = 0
         self._idle_frames = 0
         self._lock = threading.Lock()
-        self._cancel = Cancel()
+        self._open: list[Cancel] = []  # of the turn in the making and of those that wait for it
         self._graph = build_graph()
 
     def say(self, text: str) -> Turn:
@@ -43,20 +44,25 @@ class Session:
 
     def answer(self, text: str) -> Turn:
         """Answer the user's line and wait for the whole turn."""
-        return self._run(checked_text(text, what="input", english=False), None, _drop)
+        return self._run(checked_text(text, what="input"), None, _drop)
 
     async def respond(self, text: str) -> AsyncIterator[Event]:
         """Answer the user's line as a stream of events; the last is `response.done` or `response.interrupted`."""
-        line = checked_text(text, what="input", english=False)
+        line = checked_text(text, what="input")
+        cancel = Cancel()
+        self._open.append(cancel)
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
 
         def put(item: Event | BaseException | None) -> None:
-            loop.call_soon_threadsafe(queue.put_nowait, item)
+            try:
+                loop.call_soon_threadsafe(queue.put_nowait, item)
+            except RuntimeError:  # the reader's loop is closed: nobody listens any more
+                cancel.cancel()
 
         def work() -> None:
             try:
-                self._run(line, None, put)
+                self._run(line, None, put, cancel)
             except BaseException as error:  # handed to the reader, who raises it
                 put(error)
             finally:
@@ -72,12 +78,12 @@ class Session:
                 else:
                     yield item
         finally:
-            if thread.is_alive():
-                self.interrupt()
+            cancel.cancel()
 
     def interrupt(self) -> None:
-        """Stop the turn in the making: what is not yet sent is dropped."""
-        self._cancel.cancel()
+        """Stop the turn in the making, and those that wait for it: what is not yet sent is dropped."""
+        for cancel in tuple(self._open):
+            cancel.cancel()
 
     def idle(self, start_s: float, frames: int) -> Motion:
         """The idle body and face, `frames` frames that continue what was last shown.
@@ -90,46 +96,72 @@ class Session:
             motion = self._body.idle(frames)
             return motion.with_face(idle_face(frames, self._seed, start_s))
 
-    def _run(self, user: str | None, given: str | None, emit: Callable[[Event], None]) -> Turn:
-        with self._lock:
-            self._turns += 1
-            self._cancel = Cancel()
-            events: list[Event] = []
+    def _run(
+        self, user: str | None, given: str | None, emit: Callable[[Event], None], cancel: Cancel | None = None
+    ) -> Turn:
+        if cancel is None:
+            cancel = Cancel()
+            self._open.append(cancel)
+        try:
+            with self._lock:
+                return self._turn(user, given, emit, cancel)
+        finally:
+            self._open.remove(cancel)
 
-            def send(event: Event) -> None:
-                events.append(event)
-                emit(event)
+    def _turn(self, user: str | None, given: str | None, emit: Callable[[Event], None], cancel: Cancel) -> Turn:
+        self._turns += 1
+        events: list[Event] = []
 
-            seed = self._seed + self._turns - 1
-            work = Work(self._tools, self._body, send, self.id, f"{self.id}-turn-{self._turns}", seed, self._cancel)
-            self._body.begin()
-            work.send(SessionState(state="thinking"))
-            work.send(ResponseCreated())
-            state: TurnState = {
-                "user": user, "given": given, "history": [list(pair) for pair in self.history], "cards": [],
-                "emotion": None, "text": "", "clauses": [], "planned": 0, "moved": 0, "choices": [],
-            }  # fmt: skip
-            try:
-                final = self._graph.invoke(state, {"recursion_limit": 4000}, context=work)
-            except Cancelled:
-                heard = " ".join(clause.text for clause in work.clauses if clause.chunk is not None)
-                self._remember(user, heard)
-                self._body.end(work.moved_steps * 4)
-                work.send(ResponseInterrupted(heard=heard, heard_s=work.moved_steps * 4 / FPS))
-                work.send(SessionState(state="listening"))
-                raise
-            self._remember(user, final["text"])
-            work.timings_ms["total"] = 1000 * (_now() - work.began)
-            turn = _assemble(work, user, final["text"])
-            self._body.end(len(turn.motion))
-            work.send(ResponseDone(turn=turn.record.model_dump()))
-            work.send(SessionState(state="idle"))
-            return replace(turn, events=tuple(events))
+        def send(event: Event) -> None:
+            events.append(event)
+            emit(event)
 
-    def _remember(self, user: str | None, said: str) -> None:
+        seed = self._seed + self._turns - 1
+        work = Work(self._tools, self._body, send, self.id, f"{self.id}-turn-{self._turns}", seed, cancel)
+        self._body.begin()
+        work.send(SessionState(state="thinking"))
+        work.send(ResponseCreated())
+        state: TurnState = {
+            "user": user, "given": given, "history": [list(pair) for pair in self.history], "cards": [],
+            "emotion": None, "text": "", "clauses": [], "planned": 0, "moved": 0, "choices": [],
+        }  # fmt: skip
+        try:
+            final = self._graph.invoke(state, {"recursion_limit": 4000}, context=work)
+        except Cancelled:
+            heard = " ".join(clause.text for clause in work.clauses if clause.chunk is not None)
+            self._remember(user, heard, work.turn_id)
+            self._body.end(work.moved_steps * 4)
+            work.send(ResponseInterrupted(heard=heard, heard_s=work.moved_steps * 4 / FPS))
+            work.send(SessionState(state="listening"))
+            raise
+        except BaseException:
+            self._body.end(work.moved_steps * 4)
+            raise
+        self._remember(user, final["text"], work.turn_id)
+        work.timings_ms["total"] = 1000 * (_now() - work.began)
+        turn = _assemble(work, user, final["text"])
+        self._body.end(len(turn.motion))
+        work.send(ResponseDone(turn=turn.record.model_dump()))
+        work.send(SessionState(state="idle"))
+        return replace(turn, events=tuple(events))
+
+    def heard(self, turn_id: str, text: str, played_s: float) -> None:
+        """Remember of a turn only what the client played of it.
+
+        Args:
+            turn_id: of a turn of this session; others are ignored.
+            text: the words that were heard.
+            played_s: how long it played.
+        """
+        place = self._said.get(turn_id)
+        if place is not None:
+            self.history[place] = ("agent", text)
+
+    def _remember(self, user: str | None, said: str, turn_id: str) -> None:
         if user is not None:
             self.history.append(("user", user))
         if said:
+            self._said[turn_id] = len(self.history)
             self.history.append(("agent", said))
 
 
