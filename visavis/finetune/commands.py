@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +32,14 @@ log = logging.getLogger(__name__)
 class Sizes:
     """How much of everything."""
 
-    motion_turns: int = 3000
+    motion_turns: int = 6600
     motion_dev: int = 200
-    replies: int = 40_000
+    replies: int = 26_000
     acts: int = 30_000
     text_dev: int = 1_000
-    codec_steps: int = 5000
-    refiner_steps: int = 3500
-    planner_tokens: int = 14_000_000
+    codec_steps: int = 3000
+    refiner_steps: int = 2500
+    planner_tokens: int = 20_000_000
     planner_seconds: float = 3600.0
 
 
@@ -126,7 +127,7 @@ def _refiner(out: Path, sizes: Sizes) -> None:
 
 def _planner(out: Path, sizes: Sizes) -> None:
     from visavis.finetune.language_model import PlannerTraining, Stage, train
-    from visavis.finetune.text_corpus import act_examples, recall_drill, reply_examples
+    from visavis.finetune.text_corpus import act_examples, corpus_texts, recall_drill, reply_examples
     from visavis.finetune.token_corpus import TokenCorpus
     from visavis.tokenizers.turn_language import Example
     from visavis.tokenizers.vocabulary import JointVocabulary
@@ -149,14 +150,20 @@ def _planner(out: Path, sizes: Sizes) -> None:
         yield from reply_examples(folder / f"reply_{split}.jsonl", vocabulary)
         yield from act_examples(folder / f"act_{split}.jsonl", vocabulary)
 
+    texts = list(islice(corpus_texts(folder), 40_000))
+
     def everything(split: str) -> Iterator[tuple[str, Example]]:
         yield from talk(split)
+        if split == "train":
+            yield from recall_drill(sizes.acts // 2, vocabulary, texts)
+            yield from moves(split)  # twice, because motion is scarcer than text
         yield from moves(split)
 
-    drill = corpus("tokens_drill", lambda: recall_drill(4000, vocabulary))
+    drill = corpus("tokens_drill", lambda: recall_drill(sizes.acts // 4, vocabulary, texts))
     full = corpus("tokens_train", lambda: everything("train"))
     dev = corpus("tokens_dev", lambda: everything("dev"))
     train(
         [Stage("drill", drill, sizes.planner_tokens // 20), Stage("all", full, sizes.planner_tokens)],
-        vocabulary, out / "planner", PlannerTraining(seconds=sizes.planner_seconds), heldout=dev,
+        vocabulary, out / "planner",
+        PlannerTraining(seconds=sizes.planner_seconds, weights={"speak": 0.5, "listen": 0.3, "drill": 0.5}), heldout=dev,
     )  # fmt: skip
