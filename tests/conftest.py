@@ -2,6 +2,9 @@
 
 import os
 import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,3 +37,50 @@ def _no_network():
     socket.socket.connect = _guarded
     yield
     socket.socket.connect = _connect
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the shipped weights; where none are shipped yet, untrained ones that fit each other."""
+    from visavis.agent import loading
+
+    shipped = loading.models_folder()
+    if (shipped / "fingerprint.json").exists():
+        yield shipped
+        return
+    import torch
+
+    from visavis.agent.llama import LlamaConfig
+    from visavis.finetune.language_model import new_model
+    from visavis.refiner.model import Refiner
+    from visavis.tokenizers.codec import MotionCodec
+    from visavis.tokenizers.fingerprint import record
+    from visavis.tokenizers.vocabulary import JointVocabulary
+
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    MotionCodec().save(folder / "codec")
+    Refiner().save(folder / "refiner")
+    vocabulary = JointVocabulary.default()
+    model = new_model(vocabulary, LlamaConfig(vocabulary.size, layers=2, width=64, heads=2, hidden=128), minilm=False)
+    model.save(folder / "planner", *(vocabulary.control(name) for name in ("bos", "end", "pad")))
+    vocabulary.save(folder / "planner")
+    record(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "models_folder", lambda: folder)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def agent(models: Path) -> Iterator[Any]:
+    """An agent with the silent voice, shared by all tests: open a session of your own."""
+    from visavis.agent import Agent
+
+    with Agent(voice="silent", seed=7) as agent:
+        yield agent
+
+
+@pytest.fixture(scope="session")
+def turn(agent: Any) -> Any:
+    """One turn of two clauses."""
+    return agent.say("Hello, my friend! I caught a fish yesterday, and it was huge!")

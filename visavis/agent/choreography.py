@@ -113,23 +113,26 @@ def place(
     placed: list[Placed] = []
     for choice in sorted(choices, key=lambda c: (c.word, -c.score)):
         performance = perform(lexicon[choice.gloss], performer, dict(choice.params))
-        arms = arms_of(performance) or ("head",)
-        free = max([earliest_s, *((busy_until_s or {}).get(arm, 0.0) for arm in arms)])
-        rivals = [p for p in placed if set(arms_of(p.performance) or ("head",)) & set(arms)]
-        if rivals:
-            free = max(free, rivals[-1].phases.stroke_end_s)
-        phases = _fit(performance.phases, words[choice.word].stress_s, free)
+        limbs = set(arms_of(performance) or ("head",))
+        free = max([earliest_s, *((busy_until_s or {}).get(limb, 0.0) for limb in limbs)])
+        rivals = [p for p in placed if limbs & set(arms_of(p.performance) or ("head",))]
+        apex_s = words[choice.word].stress_s
+        phases = _fit(performance.phases, apex_s, _after(rivals, free))
+        if phases is None and rivals and rivals[-1].choice.score < choice.score:
+            phases = _fit(performance.phases, apex_s, _after(rivals[:-1], free))
+            if phases is not None:
+                placed = [p for p in placed if p is not rivals[-1]]
         if phases is None:
-            if rivals and rivals[-1].choice.score < choice.score:
-                placed.remove(rivals[-1])
-                free = max(earliest_s, max((p.phases.stroke_end_s for p in placed), default=0.0))
-                phases = _fit(performance.phases, words[choice.word].stress_s, free)
-            if phases is None:
-                continue
+            continue
         natural = performance.phases
         warp = (phases.end_s - phases.start_s) / (natural.end_s - natural.start_s)
         placed.append(Placed(choice, retime(performance, phases), phases, warp))
     return sorted(placed, key=lambda p: p.phases.start_s)
+
+
+def _after(rivals: Sequence[Placed], free_s: float) -> float:
+    """When the last of their strokes is over, or `free_s` where that is later."""
+    return max([free_s, *(p.phases.stroke_end_s for p in rivals)])
 
 
 def _fit(natural: Phases, apex_s: float, free_s: float) -> Phases | None:

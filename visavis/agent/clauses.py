@@ -9,13 +9,14 @@ __all__ = ["split_clauses"]
 _STRONG = re.compile(r"[.!?;:…][\"'”’)\]]*$")
 MIN_WORDS = 4
 MAX_WORDS = 18
+MAX_CHARACTERS = 240
 
 
 def split_clauses(text: str) -> list[str]:
     """Cut a text into clauses, in order; joined by single spaces they are the text's words again.
 
     Sentences end a clause; a comma does once `MIN_WORDS` stand before and after it; what is still longer than
-    `MAX_WORDS` is cut there.
+    `MAX_WORDS` or `MAX_CHARACTERS` is cut there.
     """
     words = text.split()
     clauses: list[list[str]] = []
@@ -24,7 +25,7 @@ def split_clauses(text: str) -> list[str]:
         current.append(word)
         strong = bool(_STRONG.search(word)) and not _abbreviation(word)
         soft = word.endswith((",", "—", "–")) and len(current) >= MIN_WORDS and len(words) - i - 1 >= MIN_WORDS
-        if strong or soft or len(current) >= MAX_WORDS:
+        if strong or soft or len(current) >= MAX_WORDS or sum(map(len, current)) >= MAX_CHARACTERS:
             clauses.append(current)
             current = []
     if current:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +130,10 @@ class NativePlanner:
             bias=self.gesture_bias + bias,
         )  # fmt: skip
         end = vocabulary.control("end")
-        for _ in self.engine.generate(prompt.ids(vocabulary), constraint, stop=(end,), limit=1000, cancel=cancel):
+        begin = prompt.ids(vocabulary)
+        if len(begin) >= self.engine.context:  # words that are hardly any: they are said without a gesture
+            return ActPlan(None, prompt.text, ())
+        for _ in self.engine.generate(begin, constraint, stop=(end,), limit=1000, cancel=cancel):
             pass
         cancel.check()
         return constraint.plan
@@ -162,6 +166,9 @@ class NativeMover:
             count = len(steps)
             while len(begin) + MoveConstraint(self.engine.vocabulary, steps[:count]).length > room:
                 count = count * 3 // 4
+            if count == 0:  # one step's words are too many to read: it moves without them
+                count, steps = 1, [replace(steps[0], words=""), *steps[1:]]
+                begin = MovePrompt(prompt.mode, prompt.emotion).ids(self.engine.vocabulary)
             constraint = MoveConstraint(self.engine.vocabulary, steps[:count])
             sampling = Sampling(MOVE_TEMPERATURE, MOVE_TOP_K, seed + len(out))
             end = self.engine.vocabulary.control("end")

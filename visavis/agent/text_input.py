@@ -14,7 +14,7 @@ from visavis.errors import TextError
 __all__ = ["LONGEST_TEXT", "checked_text", "other_language"]
 
 LONGEST_TEXT = 5_000
-_HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
+LONGEST_WORD = 100
 
 
 def checked_text(text: object, *, what: str = "text", english: bool = True) -> str:
@@ -30,9 +30,16 @@ def checked_text(text: object, *, what: str = "text", english: bool = True) -> s
     for char in text:
         if unicodedata.category(char) in ("Cc", "Cs") and char not in "\t\n\r":
             raise TextError(f"expected printable {what}; got the control character U+{ord(char):04X}: remove it")
-    clean = " ".join(_HIDDEN.sub("", text).split())
+    # Format characters (zero-width, direction, soft hyphen) are invisible and make no sound.
+    clean = " ".join("".join(char for char in text if unicodedata.category(char) != "Cf").split())
     if not any(char.isalnum() for char in clean):
         raise TextError(f"expected {what} with at least one word; got {clean[:20]!r}")
+    longest = max(clean.split(), key=len)
+    if len(longest) > LONGEST_WORD:
+        raise TextError(
+            f"expected {what} in words of at most {LONGEST_WORD} characters; got one of {len(longest):,}, "
+            f"{longest[:12]!r}...: put spaces into it"
+        )
     if english and (language := other_language(clean)):
         raise TextError(f"expected English {what}; this looks like {language}, which no shipped model speaks")
     return clean
@@ -50,6 +57,7 @@ def other_language(text: str) -> str | None:
     Other scripts are told by their letters, languages in Latin letters by their function words; three words or fewer
     in Latin letters are never refused.
     """
+    text = unicodedata.normalize("NFKC", text)
     letters = [char for char in text if char.isalpha()]
     foreign = [char for char in letters if not unicodedata.name(char, "LATIN").startswith("LATIN")]
     if len(foreign) > 0.3 * max(len(letters), 1):
