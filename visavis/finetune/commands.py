@@ -164,6 +164,8 @@ def _planner(out: Path, sizes: Sizes) -> None:
     dev = corpus("tokens_dev", lambda: everything("dev"))
     train(
         [Stage("drill", drill, sizes.planner_tokens // 20), Stage("all", full, sizes.planner_tokens)],
-        vocabulary, out / "planner",
-        PlannerTraining(seconds=sizes.planner_seconds, weights={"speak": 0.5, "listen": 0.3, "drill": 0.5}), heldout=dev,
-    )  # fmt: skip
+        vocabulary,
+        out / "planner",
+        PlannerTraining(seconds=sizes.planner_seconds, weights={"speak": 0.5, "listen": 0.3, "drill": 0.5}),
+        heldout=dev,
+    )

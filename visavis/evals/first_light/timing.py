@@ -161,6 +161,9 @@ def measure(folder: Path, limit: int | None = None, seed: int = 0, **options: An
     table.add("median offset, shipped (signed)", median(list(shipped.offsets.values())), "ms", 1000)
     table.add("share within 67 ms, shipped", bootstrap((own <= 0.067).astype(float)), "%", 100)
     table.add("share without a stroke in 600 ms, shipped", bootstrap((own >= WINDOW_S).astype(float)), "%", 100)
+    # The nearest of many strokes is near by chance: without their rate an offset says nothing.
+    rates = [len(apexes(motion)) / motion.duration_s for motion in shipped.motions.values()]
+    table.add("stroke apexes a second of motion, both wrists", bootstrap(rates))
     table.add("median |offset|, head only", median(_absolute(list(shipped.head.values()))), "ms", 1000)
     for label, other in (("no refiner", bare), ("random words", chance)):
         table.add(f"median |offset|, {label}", median(_absolute(list(other.offsets.values()))), "ms", 1000)
