@@ -77,7 +77,7 @@ class Motion:
         return replace(self, face=face)
 
     def concatenate(self, other: Motion) -> Motion:
-        """This motion and then the other, cut hard: blend first (`visavis.motion.blend`) where they differ."""
+        """Join this motion and then the other, cut hard: blend first (`visavis.motion.blend`) where they differ."""
         if other.skeleton.names != self.skeleton.names:
             raise ValueError("motions of different skeletons cannot be joined: retarget one of them first")
         both = self.face is not None and other.face is not None
