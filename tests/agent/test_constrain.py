@@ -105,11 +105,24 @@ def test_any_act_keeps_the_words_and_the_rules(vocabulary: JointVocabulary) -> N
 def test_bias_decides_how_many_tags(vocabulary: JointVocabulary) -> None:
     counts = []
     for bias in (-100.0, 0.0, 100.0):
-        constraint = ActConstraint(vocabulary, TEXT, GLOSSES, bias=bias, most=99, apart=0)
-        write(constraint, 3)
-        counts.append(len(constraint.tags))
-        assert all(0 < choice.probability < 1 for choice in constraint.choices)
-    assert counts[0] == 0 < counts[1] < counts[2] == len([word for word in TEXT.split() if word != "\u200b"])
+        counts.append(0)
+        for seed in range(5):
+            constraint = ActConstraint(vocabulary, TEXT, GLOSSES, bias=bias, most=99, apart=0)
+            write(constraint, seed)
+            counts[-1] += len(constraint.tags)
+            assert all(0 < choice.probability < 1 for choice in constraint.choices)
+    assert counts[0] == 0 < counts[1] < counts[2] == 5 * len([word for word in TEXT.split() if word != "\u200b"])
+
+
+def test_recall_decides_where_the_model_does_not_care(vocabulary: JointVocabulary) -> None:
+    sure = [Candidate("huge size", 0.95), Candidate("tiny size", 0.01)]
+    made = []
+    for seed in range(20):
+        constraint = ActConstraint(vocabulary, "It was so big.", sure, bias=100.0, most=1)
+        write(constraint, seed)
+        made += [tag.gloss for tag in constraint.tags]
+    assert len(made) == 20
+    assert made.count("huge size") >= 16
 
 
 def test_without_candidates_the_words_are_forced(vocabulary: JointVocabulary) -> None:

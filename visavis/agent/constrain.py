@@ -59,6 +59,12 @@ class Trie:
         """The node after `id_`."""
         return self.children[node][id_]
 
+    def weigh(self, node: int, ids: Ids, logits: Floats) -> Floats:
+        """The logits (n,) of `ids` (n,) plus the best weight behind each; ids that leave the trie gain nothing."""
+        children = self.children[node]
+        weights = [self.best[children[int(id_)]] if int(id_) in children else 0.0 for id_ in ids]
+        return (logits + np.array(weights)).astype(np.float32) if len(set(weights)) > 1 else logits
+
 
 class _Machine:
     """What all of them share: choices are not biased unless a subclass says so."""
@@ -168,9 +174,7 @@ class ReplyConstraint(_Machine):
     def weigh(self, ids: Ids, logits: Floats) -> Floats:
         """Bias the beginning of a quote; inside one, where cards part, add what RECALL thinks of them."""
         if self._node is not None:
-            children = self._trie.children[self._node]
-            chances = [self._trie.best[children[int(id_)]] if int(id_) in children else 0.0 for id_ in ids]
-            return (logits + np.array(chances)).astype(np.float32) if len(set(chances)) > 1 else logits
+            return self._trie.weigh(self._node, ids, logits)
         return logits + self._bias * (ids == self._quote).astype(np.float32) if self._bias else logits
 
     def accept(self, id_: int) -> None:
@@ -235,6 +239,9 @@ class ActConstraint(_Machine):
         self._words = [ids for *_, ids in vocabulary.encode_words(text)]
         glosses = list(dict.fromkeys(c.text if isinstance(c, Candidate) else c for c in candidates))
         self._encoded = {tuple(vocabulary.encode_text(gloss)): gloss for gloss in glosses}
+        # As with quotes: the choice among glosses is the model's, weighed by what RECALL thinks of each.
+        scores = {c.text: c.score for c in candidates if isinstance(c, Candidate)}
+        self._chances = [float(np.log(max(scores.get(gloss, 1.0), 0.01))) for gloss in self._encoded.values()]
         self._params = params or {}
         self._word, self._place = 0, 0  # the next piece to force
         self._set = 0  # tags begun
@@ -303,6 +310,8 @@ class ActConstraint(_Machine):
 
     def weigh(self, ids: Ids, logits: Floats) -> Floats:
         """Note how likely a tag is here; bias it."""
+        if self._state == "gloss" and not self._gloss:
+            return self._trie.weigh(self._node, ids, logits)
         if self._state != "words" or ids[0] != self._gesture or len(ids) != 2:
             return logits
         self._probability = float(1 / (1 + np.exp(np.clip(float(logits[1]) - float(logits[0]), -50, 50))))
@@ -339,7 +348,7 @@ class ActConstraint(_Machine):
             self._probability = 0.0
         if id_ == self._gesture:
             self._state, self._set, self._last = "gloss", self._set + 1, self._word
-            self._trie, self._node, self._path = Trie(list(self._encoded)), 0, []
+            self._trie, self._node, self._path = Trie(list(self._encoded), self._chances), 0, []
             self._gloss, self._args = "", []
         elif self._word == len(self._words):
             self._place = 1  # the end was written
