@@ -145,8 +145,9 @@ class Refiner(nn.Module):
             weights = load_file(folder / "refiner.safetensors")
             refiner.load_state_dict({k: v.float() for k, v in weights.items()})
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            why = " ".join(str(error).split())[:200]  # torch lists every tensor that does not fit
             raise FileFormatError(
-                f"expected a refiner (refiner.json, refiner.safetensors) in {folder}; {error}: "
+                f"expected a refiner (refiner.json, refiner.safetensors) in {folder}; {why}: "
                 "train one with `visavis train refiner`"
             ) from error
         return refiner.eval()

@@ -224,8 +224,9 @@ class MotionCodec(nn.Module):
             weights = load_file(folder / "codec.safetensors")
             codec.load_state_dict({k: v.float() for k, v in weights.items()})
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            why = " ".join(str(error).split())[:200]  # torch lists every tensor that does not fit
             raise FileFormatError(
-                f"expected a motion codec (codec.json, codec.safetensors) in {folder}; {error}: "
+                f"expected a motion codec (codec.json, codec.safetensors) in {folder}; {why}: "
                 "train one with `visavis train codec`"
             ) from error
         for network in codec.networks.values():  # half precision moved the codes off the sphere a little
