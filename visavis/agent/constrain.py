@@ -219,6 +219,8 @@ class ActConstraint(_Machine):
         most: tags at most.
         bias: added to the logit of `<|gesture|>`: positive sets more tags.
         apart: words between two tags at least.
+        chances: for each word, what recall thinks that some gesture belongs to it.
+        trust: how much the log-odds of that count beside the model's own.
     """
 
     def __init__(
@@ -231,7 +233,12 @@ class ActConstraint(_Machine):
         most: int = 2,
         bias: float = 0.0,
         apart: int = 2,
+        chances: Sequence[float] = (),
+        trust: float = 1.0,
     ) -> None:
+        # Per word, the log-odds that recall gives a gesture there; 0.1 is even, about the share of words with one.
+        share = np.clip(np.asarray(chances, np.float32), 0.003, 0.9)
+        self._priors = trust * (np.log(share / (1 - share)) - np.log(0.1 / 0.9))
         self._vocabulary, self._most, self._bias, self._apart = vocabulary, most, bias, apart
         self._emotion = EmotionConstraint(vocabulary) if unfelt else None
         names = ("gesture", "/gesture", "arg", "end")
@@ -315,7 +322,8 @@ class ActConstraint(_Machine):
         if self._state != "words" or ids[0] != self._gesture or len(ids) != 2:
             return logits
         self._probability = float(1 / (1 + np.exp(np.clip(float(logits[1]) - float(logits[0]), -50, 50))))
-        return logits + np.array([self._bias, 0.0], np.float32)
+        prior = float(self._priors[self._word]) if self._word < len(self._priors) else 0.0
+        return logits + np.array([self._bias + prior, 0.0], np.float32)
 
     def accept(self, id_: int) -> None:
         """See `Constraint`."""

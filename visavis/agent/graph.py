@@ -111,7 +111,12 @@ def _act(state: TurnState, runtime: Runtime[Work]) -> TurnState:
         amount = tools.persona.gestures.amount
         bias = float(np.log(max(amount, 1e-3)))
         plan = tools.planner.act(
-            ActPrompt(text, emotion, found), params=params, seed=work.seed + number, cancel=work.cancel, bias=bias
+            ActPrompt(text, emotion, found),
+            params=params,
+            seed=work.seed + number,
+            cancel=work.cancel,
+            chances=tools.index.word_chances(text).tolist() if found else (),
+            bias=bias,
         )
     emotion = emotion or plan.emotion or Emotion()
     shown = tuple((c.text, c.score) for c in found)

@@ -31,6 +31,9 @@ __all__ = ["NativeMover", "NativePlanner", "param_values", "sane_params"]
 MOVE_TEMPERATURE = 0.8
 MOVE_TOP_K = 24
 LONGEST_REPLY = 160
+# Fitted on the development split of the corpus of ACT (LOG.md).
+GESTURE_BIAS = 0.0
+RECALL_TRUST = 0.5
 
 
 def param_values(gesture: Gesture) -> dict[str, Sequence[str | int | float] | None]:
@@ -70,6 +73,7 @@ class NativePlanner:
         quotes: whether facts are quoted under the constraint (off only to measure what it is worth).
         quote_bias: added to the log-odds of beginning a quote.
         gesture_bias: added to the log-odds of every gesture tag, so that the density is the one of the corpus.
+        recall_trust: how much the log-odds of recall, word by word, count beside the model's own.
     """
 
     name = "native"
@@ -81,10 +85,12 @@ class NativePlanner:
         *,
         quotes: bool = True,
         quote_bias: float = 0.0,
-        gesture_bias: float = 0.0,
+        gesture_bias: float = GESTURE_BIAS,
+        recall_trust: float = RECALL_TRUST,
     ) -> None:
         self.engine, self.lexicon = engine, lexicon
-        self.quotes, self.quote_bias, self.gesture_bias = quotes, quote_bias, gesture_bias
+        self.quotes, self.quote_bias = quotes, quote_bias
+        self.gesture_bias, self.recall_trust = gesture_bias, recall_trust
 
     def reply(self, prompt: ReplyPrompt, *, seed: int, cancel: Cancel) -> ReplyPlan:
         """See `Planner`; greedy, so the same prompt has the same answer."""
@@ -120,14 +126,21 @@ class NativePlanner:
         return Emotion(name, level / 10)
 
     def act(
-        self, prompt: ActPrompt, *, params: Mapping[str, Sequence[str]], seed: int, cancel: Cancel, bias: float = 0.0
+        self,
+        prompt: ActPrompt,
+        *,
+        params: Mapping[str, Sequence[str]],
+        seed: int,
+        cancel: Cancel,
+        chances: Sequence[float] = (),
+        bias: float = 0.0,
     ) -> ActPlan:
         """See `Planner`; greedy."""
         vocabulary = self.engine.vocabulary
         allowed = {c.text: param_values(self.lexicon[c.text]) for c in prompt.candidates if c.text in params}
         constraint = ActConstraint(
             vocabulary, prompt.text, prompt.candidates, allowed, unfelt=prompt.emotion is None,
-            bias=self.gesture_bias + bias,
+            bias=self.gesture_bias + bias, chances=chances, trust=self.recall_trust,
         )  # fmt: skip
         end = vocabulary.control("end")
         begin = prompt.ids(vocabulary)

@@ -46,7 +46,14 @@ class Planner(Protocol):
         ...
 
     def act(
-        self, prompt: ActPrompt, *, params: Mapping[str, Sequence[str]], seed: int, cancel: Cancel, bias: float = 0.0
+        self,
+        prompt: ActPrompt,
+        *,
+        params: Mapping[str, Sequence[str]],
+        seed: int,
+        cancel: Cancel,
+        chances: Sequence[float] = (),
+        bias: float = 0.0,
     ) -> ActPlan:
         """The prompt's words with gesture tags.
 
@@ -55,6 +62,7 @@ class Planner(Protocol):
             params: names of the parameters that each candidate gloss takes.
             seed: of sampling.
             cancel: checked between tokens.
+            chances: for each word, what RECALL thinks that some gesture belongs to it; empty if it has no opinion.
             bias: added to the log-odds of making a gesture; 0 is the calibrated density.
         """
         ...

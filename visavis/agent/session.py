@@ -127,6 +127,7 @@ class Session:
         }  # fmt: skip
         try:
             final = self._graph.invoke(state, {"recursion_limit": 4000}, context=work)
+            cancel.check()  # whoever interrupts is always told so
         except Cancelled:
             heard = " ".join(clause.text for clause in work.clauses if clause.chunk is not None)
             self._remember(user, heard, work.turn_id)

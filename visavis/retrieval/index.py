@@ -150,6 +150,13 @@ class GestureIndex:
             weights /= weights.sum()
         return weights
 
+    def word_chances(self, text: str, k: int = 3) -> np.ndarray:
+        """(n_words,) float32 in [0, 1]: how likely it is that some gesture belongs to the word of `text.split()`."""
+        chances = np.zeros(len(text.split()), np.float32)
+        for candidate in self.candidates(text, k):
+            chances += candidate.score * self.anchors(text, candidate.text)
+        return np.clip(chances, 0.0, 1.0)
+
     @staticmethod
     def _trust(text: str, scores: np.ndarray) -> np.ndarray:
         """(n_words,) how far each word's part calls for a gloss, 1 + `OUTSIDE` at most; scores (n_parts,)."""
