@@ -8,10 +8,11 @@ import pytest
 
 from visavis.emotion import Emotion
 from visavis.finetune.acts import compose
-from visavis.finetune.acts.compose import generate, read_corpus, write_corpus
+from visavis.finetune.acts.compose import generate
 from visavis.finetune.acts.params import params_of
 from visavis.finetune.acts.recall_head import FOLDS, auc, folds_of
 from visavis.finetune.acts.vary import Sentence, join, lower_first, part_of, sentence_of, vary
+from visavis.finetune.text_corpus import read_acts, write_examples
 from visavis.retrieval.index import GestureIndex
 from visavis.retrieval.utterances import NONE, load_utterances
 from visavis.tokenizers.turn_language import ActPlan, ActPrompt
@@ -58,8 +59,8 @@ def test_half_is_felt_by_the_model_and_some_have_no_gesture(examples: list[tuple
 
 def test_a_corpus_survives_the_disk(examples: list[tuple[ActPrompt, ActPlan]], tmp_path: Path) -> None:
     path = tmp_path / "deep" / "act.jsonl"
-    assert write_corpus(examples, path) == len(examples)
-    assert list(read_corpus(path)) == examples
+    assert write_examples(path, len(examples), lambda n: examples[:n]) == len(examples)
+    assert list(read_acts(path)) == examples
 
 
 def test_variation_keeps_gestures_on_real_words() -> None:

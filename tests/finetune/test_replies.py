@@ -7,9 +7,10 @@ import pytest
 
 from visavis.agent.recall import rank_cards
 from visavis.finetune.replies import conversation, generate
-from visavis.finetune.replies.__main__ import _write, read_examples
+from visavis.finetune.replies.__main__ import main
 from visavis.finetune.replies.fillers import number_words
 from visavis.finetune.replies.worlds import draw_world, of_split, settings
+from visavis.finetune.text_corpus import read_replies
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +74,14 @@ def test_every_setting_gives_personas_that_know_and_lack(name):
 
 def test_a_file_of_examples_reads_back(tmp_path, monkeypatch, examples):
     monkeypatch.setattr(conversation, "WORLDS_AT_ONCE", 3)
-    _write(tmp_path / "replies.jsonl", 6, 5, "train")
-    assert list(read_examples(tmp_path / "replies.jsonl")) == examples[:6]
-    assert not (tmp_path / "replies.part").exists()
-    assert len((tmp_path / "replies.jsonl").read_text().splitlines()) == 6
-    json.loads((tmp_path / "replies.jsonl").read_text().splitlines()[0])
+    path = tmp_path / "deep" / "replies.jsonl"
+    main(["--n", "6", "--seed", "5", "--out", str(path)])
+    assert list(read_replies(path)) == examples[:6]
+    main(["--n", "3", "--seed", "6", "--out", str(path)])  # a file that is there stays
+    assert list(read_replies(path)) == examples[:6]
+    assert [one.name for one in path.parent.iterdir()] == ["replies.jsonl"]
+    assert len(path.read_text().splitlines()) == 6
+    assert set(json.loads(path.read_text().splitlines()[0])) == {"prompt", "plan"}
 
 
 def test_numbers_in_words():

@@ -37,16 +37,24 @@ __all__ = [
 ]
 
 
-def write_examples(path: Path, n: int, generate: Callable[[int], Iterable[tuple[Any, Any]]]) -> None:
-    """Write (prompt, plan) pairs, one line each, unless the file is there; it appears when it is whole."""
+def write_examples(path: Path, n: int, generate: Callable[[int], Iterable[tuple[Any, Any]]]) -> int:
+    """Write (prompt, plan) pairs, one line each, unless the file is there; it appears when it is whole.
+
+    Returns:
+        how many lines the file has.
+    """
     if path.exists():
-        return
+        with path.open("rb") as file:
+            return sum(1 for _ in file)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
+    count = 0
     with temporary.open("w", encoding="utf-8") as file:
         for prompt, plan in generate(n):
             file.write(json.dumps({"prompt": asdict(prompt), "plan": asdict(plan)}, ensure_ascii=False) + "\n")
+            count += 1
     os.replace(temporary, path)
+    return count
 
 
 def _pairs(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

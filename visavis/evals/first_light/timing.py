@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visavis.agent import Agent, Turn
+from visavis.agent.loading import load_body
 from visavis.agent.planner import Cancel, Planner
 from visavis.emotion import Emotion
 from visavis.evals.first_light.table import Table, data_file, median, progress
@@ -49,10 +50,17 @@ class RandomWords:
         return self.planner.feel(prompt, cancel=cancel)
 
     def act(
-        self, prompt: ActPrompt, *, params: Mapping[str, Sequence[str]], seed: int, cancel: Cancel, bias: float = 0.0
+        self,
+        prompt: ActPrompt,
+        *,
+        params: Mapping[str, Sequence[str]],
+        seed: int,
+        cancel: Cancel,
+        chances: Sequence[float] = (),
+        bias: float = 0.0,
     ) -> ActPlan:
         """The planner's gestures, each on another word of the clause where there is one."""
-        plan = self.planner.act(prompt, params=params, seed=seed, cancel=cancel, bias=bias)
+        plan = self.planner.act(prompt, params=params, seed=seed, cancel=cancel, chances=chances, bias=bias)
         count = len(prompt.text.split())
         tags = []
         for tag in plan.tags:
@@ -117,6 +125,19 @@ def _run(agent: Agent, lines: Sequence[str], folder: Path, label: str, whole: bo
     return out
 
 
+def _tokens_alone(shipped: Measured) -> Measured:
+    """The same motions after the codec alone: no clip laid over its stroke, no refiner, no solver."""
+    codec, _ = load_body(refine=False)
+    out = Measured()
+    for key in shipped.offsets:
+        number = key[0]
+        if number not in out.motions:
+            whole = shipped.motions[number]
+            out.motions[number] = codec.decode(codec.encode(whole), whole).slice(0, len(whole))
+        out.offsets[key] = nearest(apexes(out.motions[number], shipped.hands[key]), shipped.stresses[key], WINDOW_S)
+    return out
+
+
 def _shuffled(shipped: Measured, seed: int) -> list[float]:
     """Offsets of the same strokes from the stress of a gesture in another sentence, in the order of `offsets`."""
     keys = list(shipped.offsets)
@@ -151,6 +172,7 @@ def measure(folder: Path, limit: int | None = None, seed: int = 0, **options: An
     lines = data_file("timing_sentences.txt").read_text("utf-8").splitlines()[:limit]
     with Agent(**options) as agent:
         shipped = _run(agent, lines, folder / "shipped", "shipped", whole=True)
+        tokens = _tokens_alone(shipped)
         agent.tools = replace(agent.tools, planner=RandomWords(agent.tools.planner, seed))
         chance = _run(agent, lines, folder / "random", "random words", whole=False)
     with Agent(**options, refine=False) as agent:
@@ -165,7 +187,7 @@ def measure(folder: Path, limit: int | None = None, seed: int = 0, **options: An
     rates = [len(apexes(motion)) / motion.duration_s for motion in shipped.motions.values()]
     table.add("stroke apexes a second of motion, both wrists", bootstrap(rates))
     table.add("median |offset|, head only", median(_absolute(list(shipped.head.values()))), "ms", 1000)
-    for label, other in (("no refiner", bare), ("random words", chance)):
+    for label, other in (("no refiner", bare), ("tokens alone", tokens), ("random words", chance)):
         table.add(f"median |offset|, {label}", median(_absolute(list(other.offsets.values()))), "ms", 1000)
         both = [key for key in shipped.offsets if key in other.offsets]
         theirs, mine = (_absolute([o[key] for key in both]) for o in (other.offsets, shipped.offsets))

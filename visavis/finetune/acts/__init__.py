@@ -8,6 +8,6 @@ Train and dev differ in utterances. The text is what the project
 wrote, and sentences of GoEmotions for feeling without gesture.
 """
 
-from visavis.finetune.acts.compose import generate, read_corpus, write_corpus
+from visavis.finetune.acts.compose import generate
 
-__all__ = ["generate", "read_corpus", "write_corpus"]
+__all__ = ["generate"]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from visavis.finetune.acts.compose import Split, generate, write_corpus
+from visavis.finetune.acts.compose import Split, generate
+from visavis.finetune.text_corpus import write_examples
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write train and dev; see `--help`."""
-    parser = argparse.ArgumentParser(description="Write the corpus of ACT.")
+    parser = argparse.ArgumentParser(description="Write the corpus of ACT; files that are there are left as they are.")
     parser.add_argument("--n", type=int, default=30000, help="examples to train on; a tenth of it for dev")
     parser.add_argument(
         "--out",
-        nargs="+",
+        nargs=2,
         type=Path,
         default=[Path(".cache/corpora/act_train.jsonl"), Path(".cache/corpora/act_dev.jsonl")],
         help="files for train and dev",
@@ -24,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     sizes: list[tuple[Split, int]] = [("dev", options.n // 10), ("train", options.n)]
     for (split, n), path in zip(sizes, reversed(options.out), strict=True):
-        print(f"{path}: {write_corpus(generate(n, options.seed, split), path)} examples")
+        print(f"{path}: {write_examples(path, n, partial(generate, seed=options.seed, split=split))} examples")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import json
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -22,7 +21,7 @@ from visavis.retrieval.layers import read
 from visavis.retrieval.utterances import NONE, Utterance
 from visavis.tokenizers.turn_language import MAX_CANDIDATES, ActPlan, ActPrompt, Candidate, Tag
 
-__all__ = ["Split", "generate", "read_corpus", "write_corpus"]
+__all__ = ["Split", "generate"]
 
 Split = Literal["train", "dev"]
 DEV_FOLD: Final = FOLDS - 1
@@ -177,36 +176,3 @@ def _given(felt: Emotion, rng: random.Random) -> Emotion:
     if felt.name == "neutral":
         return felt
     return Emotion(felt.name, min(10, max(1, felt.level + rng.choice((-2, -1, 0, 0, 1, 2)))) / 10)
-
-
-def write_corpus(examples: Iterable[tuple[ActPrompt, ActPlan]], path: Path) -> int:
-    """One JSON object a line; returns how many."""
-    count = 0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for prompt, plan in examples:
-            row = {
-                "text": prompt.text,
-                "given": _felt(prompt.emotion),
-                "candidates": [[one.text, one.score] for one in prompt.candidates],
-                "emotion": _felt(plan.emotion),
-                "tags": [[tag.gloss, tag.word, dict(tag.params)] for tag in plan.tags],
-            }
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
-    return count
-
-
-def read_corpus(path: Path) -> Iterator[tuple[ActPrompt, ActPlan]]:
-    """What `write_corpus` wrote."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            candidates = tuple(Candidate(gloss, score) for gloss, score in row["candidates"])
-            tags = tuple(Tag(gloss, word, params) for gloss, word, params in row["tags"])
-            given, felt = (None if row[key] is None else Emotion(*row[key]) for key in ("given", "emotion"))
-            yield ActPrompt(row["text"], given, candidates), ActPlan(felt, row["text"], tags)
-
-
-def _felt(emotion: Emotion | None) -> tuple[str, float] | None:
-    return None if emotion is None else (emotion.name, emotion.intensity)

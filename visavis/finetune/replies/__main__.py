@@ -3,55 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from visavis.emotion import Emotion
 from visavis.finetune.replies.conversation import generate
-from visavis.tokenizers.turn_language import Candidate, ReplyPlan, ReplyPrompt, Segment
+from visavis.finetune.text_corpus import write_examples
 
-__all__ = ["main", "read_examples"]
-
-
-def read_examples(path: Path) -> Iterator[tuple[ReplyPrompt, ReplyPlan]]:
-    """The examples of a file that this command wrote."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            data = json.loads(line)
-            prompt, plan = data["prompt"], data["plan"]
-            cards = tuple(Candidate(**card) for card in prompt.pop("cards"))
-            history = tuple((speaker, text) for speaker, text in prompt.pop("history"))
-            yield (
-                ReplyPrompt(cards=cards, history=history, **prompt),
-                ReplyPlan(Emotion(**plan["emotion"]), tuple(Segment(**segment) for segment in plan["segments"])),
-            )
+__all__ = ["main"]
 
 
-def _write(path: Path, n: int, seed: int, split: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
-        for prompt, plan in generate(n, seed, split):  # type: ignore[arg-type]
-            pair = {"prompt": dataclasses.asdict(prompt), "plan": dataclasses.asdict(plan)}
-            file.write(json.dumps(pair, ensure_ascii=False) + "\n")
-    part.replace(path)
-    print(f"{n} examples in {path}")
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m visavis.finetune.replies", description=__doc__)
     parser.add_argument("--n", type=int, default=30_000, help="examples to write (default 30000)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--split", choices=["train", "dev"], default="train")
-    parser.add_argument("--out", type=Path, help="a .jsonl file")
+    parser.add_argument("--out", type=Path, help="a .jsonl file; one that is there is left as it is")
     parser.add_argument(
         "--fit-recall", action="store_true", help="fit visavis/agent/data/recall.json on training settings"
     )
     parser.add_argument("--measure-recall", action="store_true", help="measure the recall of cards on dev settings")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.fit_recall or options.measure_recall:
         from visavis.finetune.replies import fit_recall
 
@@ -61,7 +35,8 @@ def main() -> None:
         return
     if options.out is None:
         parser.error("expected --out FILE.jsonl")
-    _write(options.out, options.n, options.seed, options.split)
+    count = write_examples(options.out, options.n, partial(generate, seed=options.seed, split=options.split))
+    print(f"{options.out}: {count} examples")
 
 
 if __name__ == "__main__":
