@@ -28,8 +28,9 @@ from visavis.tokenizers.turn_language import (
 
 __all__ = ["NativeMover", "NativePlanner", "param_values", "sane_params"]
 
-MOVE_TEMPERATURE = 0.8
-MOVE_TOP_K = 24
+# Beats are rare events at every single step: any truncation of the distribution stills the hands (LOG.md).
+MOVE_TEMPERATURE = 1.0
+MOVE_TOP_K = 0
 LONGEST_REPLY = 160
 # Fitted on the development split of the corpus of ACT (LOG.md).
 GESTURE_BIAS = 0.0
@@ -153,7 +154,7 @@ class NativePlanner:
 
 
 class NativeMover:
-    """MOVE by the same model, sampled with a low temperature."""
+    """MOVE by the same model, sampled as it is."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
