@@ -63,7 +63,11 @@ def launch(
         MissingExtraError: Gradio is not installed.
     """
     listener = listen(host, port)
-    app = build_page(agent, open_agent)
+    try:
+        app = build_page(agent, open_agent)
+    except BaseException:
+        listener.close()
+        raise
     bound = listener.getsockname()
     url = f"http://{bound[0]}:{bound[1]}/"
 
