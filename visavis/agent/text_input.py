@@ -68,6 +68,6 @@ def other_language(text: str) -> str | None:
     table = _function_words()
     shares = {language: sum(word in forms for word in words) / len(words) for language, forms in table.items()}
     best = max(shares, key=lambda language: shares[language])
-    if best != "English" and shares[best] >= 0.25 and shares[best] > 2 * shares["English"]:
+    if best != "English" and shares[best] >= 0.25 and shares[best] > 1.5 * shares["English"]:
         return best
     return None
