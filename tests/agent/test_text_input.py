@@ -12,7 +12,7 @@ from visavis.errors import TextError
     "text",
     [
         "Hello!", "No.", "C'est la vie!", "Guten Tag!", "I met José in São Paulo.", "42", "It is 30 °C, café is open.",
-        "My friend Müller von der Heide lives here.", "Das Boot is a film about a submarine.", "µ is 10 to the minus 6.",
+        "My friend Müller von der Heide is here.", "Das Boot is a film about a submarine.", "µ is 10 to the minus 6.",
         "Ｆｕｌｌ width is English too", "Do you know the song 'La vie en rose'?", "Que sera, sera, she sang to me.",
         "Is the word kindergarten German? I think so.", "😀 I am so happy!", "What does 'der die das' mean in German?",
     ],
