@@ -1,10 +1,10 @@
 """Which of a persona's facts answer a line: few, best first, each with the probability that it is the answer.
 
-Meaning (MiniLM cosine of the line to fact and topic), shared words (weighted by rarity, stemmed lightly) and the kind
-of answer that is asked for (a price, a time, a place, ...) go through a logistic model with one small hidden layer.
-What is asked and what is said, each without its topic, are also compared in a learned space, where "how long does it
-take" is near to minutes. The numbers lie in `data/recall.json` and `data/recall.safetensors`;
-`python -m visavis.finetune.replies --fit-recall` fits them again, on training settings alone.
+Meaning (MiniLM cosine of the line to fact and topic), shared words (weighted by rarity, stemmed lightly), the kind of
+answer that is asked for (a price, a time, a place, ...), and how far a fact stands out from the persona's others go
+through one small hidden layer to a softmax over all facts and "none of them". A space learned from the embeddings
+ranked settings that it knew better and unseen ones worse, so there is none. The numbers lie in `data/recall.json` and
+`data/recall.safetensors`; `python -m visavis.finetune.replies --fit-recall` fits them again on training settings.
 A line may hold a greeting before the question, so its sentences are also tried alone; a line that leans on what came
 before ("and how old is it?") is also tried together with the user's last message.
 This module reads facts as they stand and knows nothing of models; whether to decline is the matter of REPLY.
@@ -24,17 +24,17 @@ import numpy as np
 from safetensors.numpy import load
 
 from visavis.agent.persona import Card, Persona
-from visavis.retrieval.embedder import DIMENSIONS, Embedder
+from visavis.retrieval.embedder import Embedder
 from visavis.tokenizers.turn_language import MAX_CARDS, Candidate
 
 __all__ = ["FEATURES", "Features", "RecallModel", "features", "look_up", "rank_cards", "recall_model", "stems"]
 
 FEATURES = (
     "fact", "topic", "both", "covered", "topic_words", "kind_fits", "kind_misses", "lead", "best", "rank", "question",
-    "leans", "words", "rest", "rest_lead", "rest_best", "fits_rest",
+    "leans", "words", "rest", "rest_lead", "rest_best", "fits_rest", "fact_out", "fact_lead", "topic_out", "topic_lead",
+    "both_out", "both_lead", "rest_out", "rest_gap", "facts",
 )  # fmt: skip
-LEAST_CARDS = 2  # so many are given even if none fits: a reply may offer what is known
-FLOOR = 0.03
+SPREAD = 0.02  # added to the spread of the others' cosines: a few near each other by chance are not sharp
 
 Encode = Callable[[Sequence[str]], np.ndarray]
 
@@ -112,13 +112,11 @@ _ASKS = re.compile(
 
 @dataclass(frozen=True)
 class RecallModel:
-    """The fitted numbers; F features and two more from the learned space, H hidden units, D = 384, K dimensions."""
+    """The fitted numbers; F features, H hidden units. The logit of "none of the facts" is 0."""
 
     mean: np.ndarray  # (F,)
     scale: np.ndarray  # (F,)
-    asked: np.ndarray  # (D, K) into the learned space, from what is asked
-    said: np.ndarray  # (D, K) and from what is said
-    hidden: np.ndarray  # (F + 2, H)
+    hidden: np.ndarray  # (F, H)
     hidden_bias: np.ndarray  # (H,)
     out: np.ndarray  # (H,)
     out_bias: np.ndarray  # (1,)
@@ -126,14 +124,14 @@ class RecallModel:
     idf_unknown: float
 
     def probability(self, found: Features) -> np.ndarray:
-        """(N,) probabilities in (0, 1) that a fact answers."""
+        """(N,) probabilities in (0, 1) that a fact is the answer; what is left to 1 is that none is."""
         if not len(found.rows):
             return np.zeros(0)
-        near = ((found.asked @ self.asked) * (found.said @ self.said)).sum(1)  # (N,)
         rows = (found.rows - self.mean) / self.scale
-        seen = np.concatenate([rows, near[:, None], (near - near.max())[:, None]], 1)
-        z = np.tanh(seen @ self.hidden + self.hidden_bias) @ self.out + self.out_bias
-        return 1.0 / (1.0 + np.exp(-np.clip(z, -30, 30)))
+        z = np.tanh(rows @ self.hidden + self.hidden_bias) @ self.out + self.out_bias
+        top = max(z.max(), 0.0)
+        mass = np.exp(z - top)
+        return mass / (mass.sum() + np.exp(-top))
 
 
 @dataclass(frozen=True)
@@ -142,8 +140,6 @@ class Features:
 
     facts: tuple[str, ...]  # (N,) in the order of the cards
     rows: np.ndarray  # (N, F) in the order of `FEATURES`
-    asked: np.ndarray  # (N, 384) what is asked, without the topic of that fact
-    said: np.ndarray  # (N, 384) what the fact says, without its topic
 
 
 @functools.cache
@@ -269,8 +265,7 @@ def features(
     found = look_up(line, history, cards)
     asked, n = found.asked, len(found.facts)
     if not n:
-        empty = np.zeros((0, DIMENSIONS))
-        return Features((), np.zeros((0, len(FEATURES))), empty, empty)
+        return Features((), np.zeros((0, len(FEATURES))))
     idf = (model or recall_model()).idf
     rare = (model or recall_model()).idf_unknown
     texts = sorted(found.texts)
@@ -323,9 +318,37 @@ def features(
         "rest_lead": rest + 0.2 * fits - rest_others,
         "rest_best": same * rest.max(),
         "fits_rest": fits * rest,
+        "fact_out": _out(fact_cosine),
+        "fact_lead": _lead(fact_cosine),
+        "topic_out": _out(topic_cosine),
+        "topic_lead": _lead(topic_cosine),
+        "both_out": _out(both),
+        "both_lead": _lead(both),
+        "rest_out": _out(rest),
+        "rest_gap": _lead(rest),
+        "facts": same * math.log(n),
     }
-    rows = np.stack([columns[name] for name in FEATURES], 1)
-    return Features(found.facts, rows, pick(found.asked_rests[-1]), rests)
+    return Features(found.facts, np.stack([columns[name] for name in FEATURES], 1))
+
+
+def _out(values: np.ndarray) -> np.ndarray:
+    """(N,) how many spreads of the others a value lies over their mean; 0 for fewer than three."""
+    n = len(values)
+    if n < 3:
+        return np.zeros(n)
+    mean = (values.sum() - values) / (n - 1)
+    square = ((values**2).sum() - values**2) / (n - 1)
+    return (values - mean) / np.sqrt(np.maximum(square - mean**2, 1e-6) + SPREAD**2)
+
+
+def _lead(values: np.ndarray) -> np.ndarray:
+    """(N,) how far the best lies over the second, and the rest under the best."""
+    if len(values) < 2:
+        return values.copy()
+    first, second = np.argsort(-values, kind="stable")[:2]
+    lead = values - values[first]
+    lead[first] = values[first] - values[second]
+    return lead
 
 
 def _kinds(question: str, facts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -354,13 +377,12 @@ def rank_cards(
         limit: at most so many.
         encode: sentences → (K, 384) of unit length (default: a shared `Embedder`).
     Returns:
-        candidates whose score is the probability, calibrated on training questions, that the fact answers the line.
-        Facts under 0.03 are left out, but for the first two.
+        candidates whose score is the probability, calibrated on training questions, that the fact is the answer to
+        the line; as many as there are facts and the limit allows, for the reader of the scores to judge.
 
     """
     cards = persona.cards if isinstance(persona, Persona) else persona
     found = features(question, history, cards, encode or _embedder().encode)
     facts, scores = found.facts, recall_model().probability(found)
     order = sorted(range(len(facts)), key=lambda i: (-scores[i], i))[:limit]
-    kept = [i for place, i in enumerate(order) if place < LEAST_CARDS or scores[i] >= FLOOR]
-    return [Candidate(facts[i], float(scores[i])) for i in kept]
+    return [Candidate(facts[i], float(scores[i])) for i in order]

@@ -1,7 +1,7 @@
 """Fit and measure the recall of cards.
 
-The model of `visavis.agent.recall` is fitted on lines to training personas: one row for every fact, 1 if it
-answers the line. Measured on dev settings and dev question templates, which the fit never sees.
+The model of `visavis.agent.recall` is fitted on lines to training personas: one choice for every line, among
+the facts and "none of them". Measured on dev settings and dev question templates, which the fit never sees.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from safetensors.numpy import save_file
 from visavis.agent.recall import FEATURES, Features, RecallModel, features, recall_model, stems
 from visavis.finetune.replies.conversation import talks_of_split
 from visavis.finetune.replies.worlds import Split
-from visavis.retrieval.embedder import DIMENSIONS
 
 __all__ = ["fit", "measure"]
 
@@ -29,9 +28,9 @@ COMMAND = "python -m visavis.finetune.replies --fit-recall"
 FIT_PERSONAS = 360
 MEASURE_PERSONAS = 120
 TURNS_OF_PERSONA = 10
-HIDDEN = 24
-SPACE = 24
-EPOCHS = 12
+HIDDEN = 12
+DECAY = 1e-2
+EPOCHS = 20
 RATE = 3e-3
 LINES_OF_BATCH = 64
 ASKING = ("known", "greet_known", "follow_up")
@@ -72,7 +71,7 @@ def fit(seed: int) -> None:
     """Fit on training settings and write the data files of `visavis.agent.recall`."""
     idf, rare = _rarity(seed)
     nothing = np.zeros(0)
-    blank = RecallModel(nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing, idf, rare)
+    blank = RecallModel(nothing, nothing, nothing, nothing, nothing, nothing, idf, rare)
     lines = _lines(FIT_PERSONAS, seed, "train", blank)
     arrays = _learn(lines, seed)
     data = {
@@ -88,38 +87,46 @@ def fit(seed: int) -> None:
     save_file(arrays, folder / "recall.safetensors")
 
 
+def _padded(
+    lines: list[tuple[str, Features, np.ndarray]], mean: np.ndarray, scale: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(L, N, F) rows, (L, N + 1) what is right with "none" last, (L, N + 1) what is there."""
+    most = max(len(right) for _, _, right in lines)
+    rows = np.zeros((len(lines), most, len(mean)), np.float32)
+    right = np.zeros((len(lines), most + 1), np.float32)
+    there = np.zeros((len(lines), most + 1), bool)
+    for i, (_, seen, answers) in enumerate(lines):
+        n = len(answers)
+        rows[i, :n] = (seen.rows - mean) / scale
+        right[i, :n] = answers
+        there[i, :n] = True
+    there[:, -1] = True
+    right[:, -1] = right.sum(1) == 0
+    return torch.tensor(rows), torch.tensor(right), torch.tensor(there)
+
+
 def _learn(lines: list[tuple[str, Features, np.ndarray]], seed: int) -> dict[str, np.ndarray]:
-    """The arrays of `RecallModel`, by AdamW on cross-entropy, a falling rate and dropout on the embeddings."""
+    """The arrays of `RecallModel`, by AdamW on the likelihood of any right fact, or of none; a falling rate."""
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
     every = np.concatenate([seen.rows for _, seen, _ in lines])
     mean, scale = every.mean(0), every.std(0) + 1e-9
-    asked = torch.nn.Parameter(torch.randn(DIMENSIONS, SPACE) * 0.05)
-    said = torch.nn.Parameter(torch.randn(DIMENSIONS, SPACE) * 0.05)
-    hidden, out = torch.nn.Linear(len(FEATURES) + 2, HIDDEN), torch.nn.Linear(HIDDEN, 1)
-    drop = torch.nn.Dropout(0.1)
-    weights = [asked, said, *hidden.parameters(), *out.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=RATE, weight_decay=1e-3)
+    rows, right, there = _padded(lines, mean, scale)
+    hidden, out = torch.nn.Linear(len(FEATURES), HIDDEN), torch.nn.Linear(HIDDEN, 1)
+    optimizer = torch.optim.AdamW([*hidden.parameters(), *out.parameters()], lr=RATE, weight_decay=DECAY)
     for epoch in range(EPOCHS):
         optimizer.param_groups[0]["lr"] = RATE * (1 - epoch / EPOCHS)
-        order = rng.permutation(len(lines))
+        order = torch.randperm(len(lines))
         for start in range(0, len(order), LINES_OF_BATCH):
-            batch = [lines[i] for i in order[start : start + LINES_OF_BATCH]]
-            sizes = [len(right) for _, _, right in batch]
-            rows = torch.tensor((np.concatenate([seen.rows for _, seen, _ in batch]) - mean) / scale).float()
-            questions = drop(torch.tensor(np.concatenate([seen.asked for _, seen, _ in batch])).float())
-            answers = drop(torch.tensor(np.concatenate([seen.said for _, seen, _ in batch])).float())
-            near = ((questions @ asked) * (answers @ said)).sum(1)
-            lead = torch.cat([part - part.max() for part in near.split(sizes)])
-            z = out(torch.tanh(hidden(torch.cat([rows, near[:, None], lead[:, None]], 1)))).squeeze(1)
-            right = torch.tensor(np.concatenate([right for _, _, right in batch]))
-            loss = F.binary_cross_entropy_with_logits(z, right)
+            batch = order[start : start + LINES_OF_BATCH]
+            z = out(torch.tanh(hidden(rows[batch]))).squeeze(2)
+            z = F.pad(z, (0, 1)).masked_fill(~there[batch], -1e9)
+            hit = z.masked_fill(right[batch] == 0, -1e9)
+            loss = (torch.logsumexp(z, 1) - torch.logsumexp(hit, 1)).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     learnt = {
-        "asked": asked, "said": said, "hidden": hidden.weight.T, "hidden_bias": hidden.bias, "out": out.weight[0],
-        "out_bias": out.bias,
+        "hidden": hidden.weight.T, "hidden_bias": hidden.bias, "out": out.weight[0], "out_bias": out.bias,
     }  # fmt: skip
     arrays = {name: np.ascontiguousarray(value.detach().numpy().astype(np.float32)) for name, value in learnt.items()}
     return arrays | {"mean": mean.astype(np.float32), "scale": scale.astype(np.float32)}
