@@ -22,7 +22,10 @@ pytestmark = [
 @pytest.fixture
 def demo():
     process = subprocess.Popen(
-        [sys.executable, "-m", "visavis", "ui", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "visavis", "ui", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     said = []
     try:
