@@ -248,7 +248,7 @@ class ActConstraint(_Machine):
         self._encoded = {tuple(vocabulary.encode_text(gloss)): gloss for gloss in glosses}
         # As with quotes: the choice among glosses is the model's, weighed by what RECALL thinks of each.
         scores = {c.text: c.score for c in candidates if isinstance(c, Candidate)}
-        self._chances = [float(np.log(max(scores.get(gloss, 1.0), 0.01))) for gloss in self._encoded.values()]
+        self._chances = [trust * float(np.log(max(scores.get(gloss, 1.0), 0.01))) for gloss in self._encoded.values()]
         self._params = params or {}
         self._word, self._place = 0, 0  # the next piece to force
         self._set = 0  # tags begun

@@ -33,8 +33,8 @@ MOVE_TEMPERATURE = 1.0
 MOVE_TOP_K = 0
 LONGEST_REPLY = 160
 # Fitted on the development split of the corpus of ACT (LOG.md).
-GESTURE_BIAS = 0.0
-RECALL_TRUST = 0.5
+GESTURE_BIAS = -0.5
+RECALL_TRUST = 2.0
 
 
 def param_values(gesture: Gesture) -> dict[str, Sequence[str | int | float] | None]:
