@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -163,7 +164,7 @@ class _Part:
         """One optimiser step on (B, T, F)."""
         s = self.settings
         for group in self.optimizer.param_groups:
-            group["lr"] = s.lr * min(1.0, share * 50) * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * share)))
+            group["lr"] = s.lr * min(1.0, share * 50) * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * share)))
         z = self.net.embed(x)
         codes = self.net.quantize(z.detach())
         q = self.net.codebook[codes]
