@@ -120,7 +120,10 @@ class NativePlanner:
     def feel(self, prompt: ActPrompt, *, cancel: Cancel) -> Emotion:
         """See `Planner`; greedy."""
         vocabulary = self.engine.vocabulary
-        ids = list(self.engine.generate(prompt.ids(vocabulary), EmotionConstraint(vocabulary), limit=2, cancel=cancel))
+        begin = prompt.ids(vocabulary)
+        if len(begin) + 2 > self.engine.context:  # words that are hardly any
+            return Emotion()
+        ids = list(self.engine.generate(begin, EmotionConstraint(vocabulary), limit=2, cancel=cancel))
         cancel.check()
         name, level = vocabulary.emotion_of(ids[0]), vocabulary.level_of(ids[1])
         assert name is not None and level is not None, "the constraint allows an emotion and a level"
