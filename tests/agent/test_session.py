@@ -9,7 +9,9 @@ from visavis.agent import Agent
 from visavis.agent import native as native_module
 from visavis.agent.events import Event, MotionDelta, SpeechDelta, TextDelta
 from visavis.agent.planner import Cancelled
+from visavis.emotion import Emotion
 from visavis.errors import TextError, UsageError, VoiceError
+from visavis.tokenizers.turn_language import ReplyPlan, Segment
 
 
 @pytest.fixture(autouse=True)
@@ -216,6 +218,14 @@ def test_a_cancelled_say_leaves_nothing_open(agent):
         session.interrupt()
     thread.join(20)
     assert failed == [True] and not session._open
+
+
+@pytest.mark.parametrize("said", ["", "...!", ",", "\N{GRINNING FACE}", "Können Sie mir helfen?"])
+def test_whatever_a_planner_writes_becomes_a_turn(agent, monkeypatch, said):
+    plan = ReplyPlan(Emotion("joy", 0.5), (Segment(said),))
+    monkeypatch.setattr(type(agent.tools.planner), "reply", lambda self, prompt, **options: plan)
+    turn = agent.session().answer("Hello?")
+    assert turn.text == (said or "Hm.") and len(turn.motion)
 
 
 def test_words_that_are_hardly_words_are_said_all_the_same(agent):

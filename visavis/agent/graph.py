@@ -84,7 +84,8 @@ def _reply(state: TurnState, runtime: Runtime[Work]) -> TurnState:
         plan = work.tools.planner.reply(prompt, seed=work.seed, cancel=work.cancel)
     work.first("reply_first_clause")
     emotion = [plan.emotion.name, plan.emotion.intensity]
-    return {"emotion": emotion, "text": plan.text, "clauses": split_clauses(plan.text)}
+    text = plan.text.strip() or "Hm."  # a planner that found no words is heard all the same
+    return {"emotion": emotion, "text": text, "clauses": split_clauses(text)}
 
 
 def _given(state: TurnState, runtime: Runtime[Work]) -> TurnState:
