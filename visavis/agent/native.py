@@ -13,6 +13,7 @@ from visavis.agent.engine import Engine, Sampling
 from visavis.agent.grid import move_steps
 from visavis.agent.planner import Cancel
 from visavis.emotion import Emotion
+from visavis.retrieval.aiming import DIRECTIONS
 from visavis.retrieval.lexicon import Gesture, Lexicon
 from visavis.tokenizers.turn_language import (
     ActPlan,
@@ -33,13 +34,19 @@ MOVE_TEMPERATURE = 1.0
 MOVE_TOP_K = 0
 LONGEST_REPLY = 160
 # Fitted on the development split of the corpus of ACT (LOG.md).
-GESTURE_BIAS = -0.5
-RECALL_TRUST = 2.0
+GESTURE_BIAS = 0.0
+RECALL_TRUST = 4.0
 
 
 def param_values(gesture: Gesture) -> dict[str, Sequence[str | int | float] | None]:
-    """What each parameter of a gesture may be: a list of values, or None for a number."""
-    return {name: (list(param.choices) or None) for name, param in gesture.params.items()}
+    """What each parameter of a gesture may be: a list of values, or None for a number. A model names no places."""
+    out: dict[str, Sequence[str | int | float] | None] = {}
+    for name, param in gesture.params.items():
+        if param.acts == "point":
+            out[name] = [*DIRECTIONS]
+        elif param.acts != "target":
+            out[name] = list(param.choices) or None
+    return out
 
 
 def sane_params(gesture: Gesture, params: Mapping[str, object]) -> dict[str, float | int | str]:
@@ -47,7 +54,11 @@ def sane_params(gesture: Gesture, params: Mapping[str, object]) -> dict[str, flo
     out: dict[str, float | int | str] = {}
     for name, value in params.items():
         param = gesture.params.get(name)
-        if param is None:
+        if param is None or param.acts == "target":
+            continue
+        if param.acts == "point":
+            if isinstance(value, str) and value in DIRECTIONS:
+                out[name] = value
             continue
         if param.choices:
             if value in param.choices:

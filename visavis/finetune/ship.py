@@ -118,7 +118,7 @@ def main() -> None:
     for name in ("codec", "refiner", "planner"):
         (models / name).mkdir(parents=True, exist_ok=True)
         for path in (runs / name).iterdir():
-            if path.suffix in (".safetensors", ".json", ".model", ".md") or path.name == "curve.csv":
+            if path.suffix in (".safetensors", ".json", ".model", ".md") or path.name in ("curve.csv", "curve.jsonl"):
                 shutil.copy2(path, models / name / path.name)
                 (models / name / path.name).chmod(0o644)
     train = MotionCorpus(runs / "corpora" / "motion", "train")
