@@ -34,7 +34,7 @@ MOVE_TEMPERATURE = 1.0
 MOVE_TOP_K = 0
 LONGEST_REPLY = 160
 # Fitted on the development split of the corpus of ACT (LOG.md).
-GESTURE_BIAS = 0.0
+GESTURE_BIAS = -2.0
 RECALL_TRUST = 4.0
 
 
