@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-NAMES = ("timing", "words", "gestures", "move", "facts", "controls")
+NAMES = ("timing", "words", "gestures", "move", "facts", "controls", "speed")
 
 
 def _timing(args: argparse.Namespace) -> Table:
@@ -78,6 +78,15 @@ def _controls(args: argparse.Namespace) -> Table:
     from visavis.evals.first_light.controls import measure
 
     return measure(count=args.limit or 1000, seed=args.seed)
+
+
+def _speed(args: argparse.Namespace) -> Table:
+    import torch
+
+    from visavis.evals.first_light.speed import measure
+
+    torch.set_num_threads(1)  # as the command line does
+    return measure(args.limit, model=args.model)
 
 
 def _tools(args: argparse.Namespace) -> Tools:

@@ -40,7 +40,10 @@ def act(planner: Planner, index: GestureIndex, lexicon: Lexicon, text: str, bias
     for number, clause in enumerate(split_clauses(text)):
         found = index.candidates(clause)
         params = {c.text: tuple(param_values(lexicon[c.text])) for c in found}
-        plan = planner.act(ActPrompt(clause, felt, found), params=params, seed=number, cancel=Cancel(), bias=bias)
+        chances = index.word_chances(clause).tolist()
+        plan = planner.act(
+            ActPrompt(clause, felt, found), params=params, seed=number, cancel=Cancel(), chances=chances, bias=bias
+        )
         scores = {c.text: c.score for c in found}
         made += [Made(tag.gloss, before + tag.word, scores.get(tag.gloss, 0.0)) for tag in plan.tags]
         before += len(clause.split())
