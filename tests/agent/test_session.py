@@ -1,6 +1,7 @@
 import asyncio
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,8 +104,22 @@ def test_say_keeps_the_words_as_given(turn):
     assert firsts == sorted(firsts) and firsts[0] == 0
 
 
+class Talker:
+    """A mind that has a lot to say, so that there is time to interrupt it; else the shipped one."""
+
+    def __init__(self, planner):
+        self.planner = planner
+
+    def __getattr__(self, name):
+        return getattr(self.planner, name)
+
+    def reply(self, prompt, *, seed, cancel):
+        return ReplyPlan(Emotion(), (Segment(" ".join(["There is always something more to tell."] * 20)),))
+
+
 @pytest.mark.parametrize("stop_at", ["response.created", "response.emotion", "response.speech.delta"])
-def test_an_interruption_is_told_and_the_next_turn_works(agent, stop_at):
+def test_an_interruption_is_told_and_the_next_turn_works(agent, stop_at, monkeypatch):
+    monkeypatch.setattr(agent, "tools", replace(agent.tools, planner=Talker(agent.tools.planner)))
     session = agent.session()
     names = types(events := listen(session, "Tell me everything. Now, please!", stop_at))
     assert names[-2:] == ["response.interrupted", "session.state"] and "response.done" not in names
