@@ -42,41 +42,13 @@ def _no_network():
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of the shipped weights; where none are shipped yet, untrained ones that fit each other."""
+def models() -> Path:
+    """The folder of the shipped weights: without them the package cannot do what it is for, so their absence fails."""
     from visavis.agent import loading
 
     shipped = loading.models_folder()
-    if (shipped / "fingerprint.json").exists():
-        yield shipped
-        return
-    import torch
-
-    from visavis.agent.llama import LlamaConfig
-    from visavis.finetune.language_model import new_model
-    from visavis.motion.idle import idle
-    from visavis.refiner.model import Refiner
-    from visavis.tokenizers.codec import MotionCodec, part_features
-    from visavis.tokenizers.fingerprint import record
-    from visavis.tokenizers.vocabulary import JointVocabulary
-
-    folder = tmp_path_factory.mktemp("models")
-    torch.manual_seed(0)
-    codec, calm = MotionCodec(), idle(30, seed=0)
-    for name in ("core", "left"):  # about the idle body, so that what is decoded is a body
-        features = torch.from_numpy(part_features(calm.rotations, name, calm.skeleton))
-        codec.network(name).mean.copy_(features.mean(0))
-        codec.network(name).scale.fill_(0.1)
-    codec.save(folder / "codec")
-    Refiner().save(folder / "refiner")
-    vocabulary = JointVocabulary.default()
-    model = new_model(vocabulary, LlamaConfig(vocabulary.size, layers=2, width=64, heads=2, hidden=128), minilm=False)
-    model.save(folder / "planner", *(vocabulary.control(name) for name in ("bos", "end", "pad")))
-    vocabulary.save(folder / "planner")
-    record(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "models_folder", lambda: folder)
-        yield folder
+    assert (shipped / "fingerprint.json").exists(), f"no shipped weights in {shipped}"
+    return shipped
 
 
 @pytest.fixture(scope="session")
