@@ -89,12 +89,24 @@ def test_weights_belong_to_the_nearest_bone_and_blend_at_the_joint():
     assert 0.3 < best[np.argmin(np.abs(x - 0.42)), 1] <= 0.5
 
 
+def test_a_warp_goes_there_and_back_and_mirrors():
+    from visavis.motion.avatar_build.juno import juno_warp
+
+    warp = juno_warp()
+    head = POINTS[:50] * 0.08 + np.array([0, 0.07, 0], np.float32)
+    np.testing.assert_allclose(warp.inverse(warp(head)), head, atol=2e-5)
+    flip = np.array([-1, 1, 1], np.float32)
+    np.testing.assert_allclose(warp(head * flip), warp(head) * flip, atol=1e-6)
+
+
 @pytest.mark.slow
-def test_the_shipped_avatar_is_what_the_code_builds():
+@pytest.mark.parametrize("name", ["robin", "juno"])
+def test_the_shipped_avatar_is_what_the_code_builds(name):
     pytest.importorskip("skimage")
     from visavis.motion.avatar import load_avatar
     from visavis.motion.avatar_build.assemble import build
 
-    built, shipped = build(), load_avatar()
+    built, shipped = build(name), load_avatar(name)
     np.testing.assert_allclose(built.positions_m, shipped.positions_m, atol=1e-5)
     np.testing.assert_array_equal(built.faces, shipped.faces)
+    np.testing.assert_array_equal(built.skeleton.offsets_m, shipped.skeleton.offsets_m)

@@ -97,3 +97,17 @@ def test_grid_places_pictures_in_reading_order():
     sheet = np.asarray(grid([Image.new("RGB", (20, 20), c) for c in colours], ["", "", ""], columns=2))
     at = [tuple(sheet[y, x]) for y, x in ((16, 16), (16, 42), (42, 16))]
     assert at == colours
+
+
+def test_close_views_look_at_the_avatars_own_head():
+    from visavis.motion.avatar import load_avatar
+
+    juno = load_avatar("juno")
+    skin = np.array([round(c * 255) for c in juno.materials[0].color])
+    image = np.asarray(render(Motion.rest(1), 0, (80, 80), "face", juno)).astype(int)
+    middle = image[36:52, 30:50].reshape(-1, 3)
+    assert (np.abs(middle - skin).max(axis=1) < 60).mean() > 0.4, "her face fills the middle"
+    far = np.asarray(render(Motion.rest(1), 0, (80, 80), "front", juno)).astype(int)
+    robin = np.asarray(render(Motion.rest(1), 0, (80, 80), "front")).astype(int)
+    top = [np.flatnonzero((np.abs(i - i[:, :1]).max(axis=2) > 40).any(axis=1))[0] for i in (far, robin)]
+    assert top[0] > top[1] + 4, "in whole views she is smaller"

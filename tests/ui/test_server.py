@@ -34,8 +34,8 @@ def test_the_viewer_and_the_avatar_are_served(client):
     script = client.get("/visavis/viewer.js")
     assert script.status_code == 200
     assert "javascript" in script.headers["content-type"]
-    avatar = client.get("/visavis/avatar.glb")
-    assert avatar.content[:4] == b"glTF"
+    avatar = client.get("/visavis/avatar.vrm")
+    assert avatar.content[:4] == b"glTF" and b"VRMC_vrm" in avatar.content
     assert client.get("/visavis/health").json() == {"status": "ok"}
 
 

@@ -1,17 +1,18 @@
-"""`Avatar`: the shipped body as arrays (mesh, skin, face morphs) and how it follows a pose.
+"""`Avatar`: a body as arrays (mesh, skin, face morphs, its own skeleton) and how it follows a pose.
 
-The data file is made by `python -m visavis.motion.avatar_build` and holds only arrays and JSON. Skinning is linear
-blend skinning of the morphed rest mesh, as glTF defines it, so what we draw is what a glTF viewer draws.
+Two are shipped, of clearly different proportions; their data files are made by `python -m visavis.motion.avatar_build`
+and hold only arrays and JSON. Skinning is linear blend skinning of the morphed rest mesh, as glTF defines it, so what
+we draw is what a glTF viewer draws.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,23 @@ from visavis.motion import rotations as quaternion
 from visavis.motion.kinematics import forward
 from visavis.motion.skeleton import Skeleton, default_skeleton
 
-__all__ = ["Avatar", "Material", "default_avatar_path", "load_avatar", "save_avatar", "vertex_normals"]
+__all__ = [
+    "DEFAULT_AVATAR",
+    "Avatar",
+    "Material",
+    "avatar_names",
+    "avatar_path",
+    "default_avatar_path",
+    "load_avatar",
+    "save_avatar",
+    "vertex_normals",
+]
 
 Array = NDArray[np.float32]
+
+DEFAULT_AVATAR: Final = "robin"
+# The shipped avatars and their files under `data`.
+_SHIPPED: Final = {"robin": "avatar.safetensors", "juno": "avatar_juno.safetensors"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,7 @@ def vertex_normals(positions: NDArray[np.floating], faces: NDArray[np.integer]) 
 
 @dataclass(frozen=True, eq=False)
 class Avatar:
-    """A skinned mesh with face morphs, in the T-pose of `default_skeleton()`.
+    """A skinned mesh with face morphs, in the T-pose of its skeleton.
 
     Legend: V vertices, F triangles, J bones, K vertices that a morph moves.
 
@@ -70,6 +85,7 @@ class Avatar:
         morph_index: per morph (K,) int32 vertices it moves.
         morph_delta_m: per morph (K, 3) float32 their displacement at weight 1.
         head_vertices: vertices 0..head_vertices are the head's, the only ones that morphs move.
+        skeleton: what the skin is bound to; the default skeleton unless the avatar brings its own.
     """
 
     positions_m: Array
@@ -83,11 +99,7 @@ class Avatar:
     morph_index: tuple[NDArray[np.int32], ...]
     morph_delta_m: tuple[Array, ...]
     head_vertices: int
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The skeleton that the skin is bound to."""
-        return default_skeleton()
+    skeleton: Skeleton = field(default_factory=default_skeleton)
 
     @cached_property
     def normals(self) -> Array:
@@ -133,9 +145,21 @@ class Avatar:
         return np.einsum("vab,vb->va", blended[:, :, :3], moved) + blended[:, :, 3]
 
 
+def avatar_names() -> tuple[str, ...]:
+    """The shipped avatars, the default one first: `robin` (1.68 m, slim) and `juno` (1.47 m, broad, short limbs)."""
+    return tuple(_SHIPPED)
+
+
+def avatar_path(name: str) -> Path:
+    """Where a shipped avatar lies; ValueError if there is none of that name."""
+    if name not in _SHIPPED:
+        raise ValueError(f"expected one of the avatars {', '.join(_SHIPPED)}; got {name!r}")
+    return Path(str(files("visavis.motion") / "data" / _SHIPPED[name]))
+
+
 def default_avatar_path() -> Path:
-    """Where the shipped avatar lies."""
-    return Path(str(files("visavis.motion") / "data" / "avatar.safetensors"))
+    """Where the default avatar lies."""
+    return avatar_path(DEFAULT_AVATAR)
 
 
 def save_avatar(avatar: Avatar, path: str | Path) -> None:
@@ -154,33 +178,62 @@ def save_avatar(avatar: Avatar, path: str | Path) -> None:
         "morph_index": np.concatenate(avatar.morph_index).astype(np.int32),
         "morph_delta_m": np.concatenate(avatar.morph_delta_m).astype(np.float16),
     }
+    skeleton = avatar.skeleton
+    if skeleton is not default_skeleton():
+        tensors["parents"] = skeleton.parents.astype(np.int16)
+        tensors["offsets_m"] = skeleton.offsets_m.astype(np.float32)
+        tensors["tips_m"] = np.array(list(skeleton.tips_m.values()), np.float32).reshape(-1, 3)
     about = {
         "materials": json.dumps([[m.name, m.color, m.roughness] for m in avatar.materials]),
         "morph_names": json.dumps(avatar.morph_names),
         "head_vertices": str(avatar.head_vertices),
-        "bones": json.dumps(avatar.skeleton.names),
+        "bones": json.dumps(skeleton.names),
+        "tips": json.dumps(list(skeleton.tips_m)),
+        "girth": json.dumps({bone: np.asarray(size).tolist() for bone, size in skeleton.girth.items()}),
     }
     save_file({name: np.ascontiguousarray(t) for name, t in tensors.items()}, str(path), metadata=about)
 
 
-@lru_cache(maxsize=4)
-def load_avatar(path: str | Path | None = None) -> Avatar:
-    """The default avatar, or one that `save_avatar` wrote.
+def _skeleton(about: dict[str, str], data: dict[str, NDArray[Any]]) -> Skeleton:
+    """The skeleton that an avatar's file describes; the default one where it names no offsets."""
+    names = tuple(json.loads(about["bones"]))
+    if "offsets_m" not in data:
+        if names != default_skeleton().names:
+            raise ValueError("it is bound to another skeleton")
+        return default_skeleton()
+    parents, tips = data["parents"].astype(np.int64), json.loads(about["tips"])
+    if data["offsets_m"].shape != (len(names), 3) or parents.shape != (len(names),):
+        raise ValueError(f"its skeleton has {len(names)} names, {len(parents)} parents")
+    if (parents >= np.arange(len(names))).any() or (parents[1:] < 0).any() or len(tips) != len(data["tips_m"]):
+        raise ValueError("its skeleton is no tree in order")
+    girth = {bone: np.array(size, np.float32).reshape(3) for bone, size in json.loads(about.get("girth", "{}")).items()}
+    return Skeleton(names, parents, data["offsets_m"], dict(zip(tips, data["tips_m"], strict=True)), girth)
+
+
+def load_avatar(avatar: str | Path | None = None) -> Avatar:
+    """The default avatar, a shipped one by name (see `avatar_names`), or one that `save_avatar` wrote.
+
+    The same name or path gives the same object.
 
     Raises:
-        FileFormatError: the file is not an avatar, or is bound to another skeleton.
+        FileFormatError: it is neither a name nor the file of an avatar.
     """
+    if avatar is None or str(avatar) in _SHIPPED:
+        return _read(avatar_path(str(avatar or DEFAULT_AVATAR)))
+    return _read(Path(avatar))
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path) -> Avatar:
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path) if path is not None else default_avatar_path()
     try:
         with safe_open(str(path), framework="numpy") as store:
             about = store.metadata() or {}
             data = {name: store.get_tensor(name) for name in store.keys()}  # noqa: SIM118 (not a dict)
         materials = tuple(Material(n, tuple(c), r) for n, c, r in json.loads(about["materials"]))
-        morph_names, bones = tuple(json.loads(about["morph_names"])), tuple(json.loads(about["bones"]))
         cuts = np.cumsum(data["morph_counts"])[:-1]
-        avatar = Avatar(
+        return Avatar(
             positions_m=data["positions_m"],
             shade=data["shade"].astype(np.float32) / 255,
             faces=data["faces"].astype(np.int32),
@@ -188,16 +241,14 @@ def load_avatar(path: str | Path | None = None) -> Avatar:
             materials=materials,
             joints=data["joints"],
             weights=data["weights"],
-            morph_names=morph_names,
+            morph_names=tuple(json.loads(about["morph_names"])),
             morph_index=tuple(np.split(data["morph_index"], cuts)),
             morph_delta_m=tuple(np.split(data["morph_delta_m"].astype(np.float32), cuts)),
             head_vertices=int(about["head_vertices"]),
+            skeleton=_skeleton(about, data),
         )
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise FileFormatError(
-            f"expected an avatar written by visavis at {path}, got {error}: "
-            "rebuild the default with `python -m visavis.motion.avatar_build`"
+            f"expected an avatar written by visavis at {path} (or one of {', '.join(_SHIPPED)}), got {error}: "
+            "rebuild the shipped ones with `python -m visavis.motion.avatar_build`"
         ) from error
-    if bones != default_skeleton().names:
-        raise FileFormatError(f"{path} is bound to another skeleton: rebuild it with `visavis.motion.avatar_build`")
-    return avatar

@@ -7,10 +7,9 @@ and are stored sparse. Colours are linear in glTF and sRGB here. Source: glTF 2.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pygltflib as gltf
@@ -18,19 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from visavis.motion import rotations
 from visavis.motion.avatar import Avatar, load_avatar, vertex_normals
+from visavis.motion.fitting import fitted
+from visavis.motion.gltf_store import Store
 from visavis.motion.motion import Motion
+from visavis.motion.skeleton import Skeleton
 
-__all__ = ["Placed", "write_glb", "write_scene_glb"]
+__all__ = ["BodyMesh", "Placed", "body_mesh", "bone_nodes", "materials", "skin_of", "write_glb", "write_scene_glb"]
 
 Array = NDArray[np.float32]
-
-_KINDS = {1: gltf.SCALAR, 3: gltf.VEC3, 4: gltf.VEC4, 16: gltf.MAT4}
-_TYPES = {
-    "float32": gltf.FLOAT,
-    "uint8": gltf.UNSIGNED_BYTE,
-    "uint16": gltf.UNSIGNED_SHORT,
-    "uint32": gltf.UNSIGNED_INT,
-}
 
 
 @dataclass(frozen=True)
@@ -41,63 +35,6 @@ class Placed:
     name: str = "avatar"
     position_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
     turn: float = 0.0
-
-
-@dataclass
-class _Store:
-    """The binary chunk with its views and accessors."""
-
-    blob: bytearray = field(default_factory=bytearray)
-    views: list[gltf.BufferView] = field(default_factory=list)
-    accessors: list[gltf.Accessor] = field(default_factory=list)
-
-    def view(self, data: NDArray[Any], target: int | None = None) -> int:
-        """Append bytes, aligned to four."""
-        self.blob += b"\0" * (-len(self.blob) % 4)
-        raw = np.ascontiguousarray(data).tobytes()
-        self.views.append(gltf.BufferView(buffer=0, byteOffset=len(self.blob), byteLength=len(raw), target=target))
-        self.blob += raw
-        return len(self.views) - 1
-
-    def accessor(
-        self, data: NDArray[Any], target: int | None = None, bounds: bool = False, normalized: bool = False
-    ) -> int:
-        """Append an array (N,) or (N, C)."""
-        flat = data.reshape(len(data), -1)
-        self.accessors.append(
-            gltf.Accessor(
-                bufferView=self.view(data, target),
-                componentType=_TYPES[data.dtype.name],
-                count=len(data),
-                type=_KINDS[flat.shape[1]],
-                normalized=normalized,
-                min=flat.min(axis=0).tolist() if bounds else None,
-                max=flat.max(axis=0).tolist() if bounds else None,
-            )
-        )
-        return len(self.accessors) - 1
-
-    def sparse(self, index: NDArray[np.integer], values: Array, count: int) -> int:
-        """An accessor (count, 3) that is zero but at `index` (K,), where it has `values` (K, 3)."""
-        low, high = np.minimum(values.min(axis=0), 0), np.maximum(values.max(axis=0), 0)
-        self.accessors.append(
-            gltf.Accessor(
-                byteOffset=None,  # only allowed together with a bufferView
-                componentType=gltf.FLOAT,
-                count=count,
-                type=gltf.VEC3,
-                min=low.tolist(),
-                max=high.tolist(),
-                sparse=gltf.Sparse(
-                    count=len(index),
-                    indices=gltf.AccessorSparseIndices(
-                        bufferView=self.view(index.astype(np.uint32)), componentType=gltf.UNSIGNED_INT
-                    ),
-                    values=gltf.AccessorSparseValues(bufferView=self.view(values.astype(np.float32))),
-                ),
-            )
-        )
-        return len(self.accessors) - 1
 
 
 @lru_cache(maxsize=2)
@@ -115,7 +52,7 @@ def _normal_morphs(avatar: Avatar) -> tuple[tuple[NDArray[np.int64], Array], ...
     return tuple(out)
 
 
-def _mesh(store: _Store, avatar: Avatar, name: str, start: int, stop: int, morphs: bool) -> gltf.Mesh:
+def _mesh(store: Store, avatar: Avatar, name: str, start: int, stop: int, morphs: bool) -> gltf.Mesh:
     """The vertices start..stop with one primitive per material, all on the same attributes."""
     linear = np.column_stack([avatar.shade[start:stop] ** 2.2, np.ones(stop - start)])
     normals = avatar.normals[start:stop]
@@ -146,7 +83,8 @@ def _mesh(store: _Store, avatar: Avatar, name: str, start: int, stop: int, morph
     return gltf.Mesh(name=name, primitives=primitives, weights=weights, extras=extras)
 
 
-def _materials(avatar: Avatar) -> list[gltf.Material]:
+def materials(avatar: Avatar) -> list[gltf.Material]:
+    """The avatar's palette, linear."""
     return [
         gltf.Material(
             name=material.name,
@@ -162,7 +100,7 @@ def _materials(avatar: Avatar) -> list[gltf.Material]:
 
 
 def _animate(
-    store: _Store, animation: gltf.Animation, motion: Motion, first_bone: int, face_node: int, clock: dict[int, int]
+    store: Store, animation: gltf.Animation, motion: Motion, first_bone: int, face_node: int, clock: dict[int, int]
 ) -> None:
     """Add the channels of one body."""
     frames = len(motion)
@@ -183,27 +121,58 @@ def _animate(
         channel(motion.face.reshape(-1), face_node, "weights")
 
 
-def write_scene_glb(bodies: Sequence[Placed], path: str | Path, avatar: Avatar | None = None) -> None:
-    """Write several bodies in one scene; they share one mesh.
+@dataclass(frozen=True)
+class BodyMesh:
+    """The avatar's meshes in a store: the face (with morphs) first, then the body; and its inverse bind matrices."""
 
-    Args:
-        bodies: whose motions to write, on the default skeleton, each at least one frame long.
-        path: the `.glb` file.
-        avatar: their looks; the default avatar if None.
-    """
-    avatar = avatar or load_avatar()
-    if not bodies or any(len(body.motion) == 0 for body in bodies):
-        raise ValueError("a glTF animation needs at least one body and one frame: got an empty motion")
-    store, skeleton = _Store(), avatar.skeleton
-    head = avatar.head_vertices
+    meshes: list[gltf.Mesh]
+    inverse_bind: int
+
+
+def body_mesh(store: Store, avatar: Avatar) -> BodyMesh:
+    """Put the avatar's meshes into a store."""
+    skeleton, head = avatar.skeleton, avatar.head_vertices
     meshes = [
         _mesh(store, avatar, "Face", 0, head, morphs=True),
         _mesh(store, avatar, "Body", head, len(avatar.positions_m), morphs=False),
     ]
     bind = np.tile(np.eye(4, dtype=np.float32), (len(skeleton), 1, 1))
     bind[:, 3, :3] = -skeleton.rest_positions_m  # column-major: the translation is the last row in memory
-    inverse_bind = store.accessor(bind.reshape(-1, 16))
+    return BodyMesh(meshes, store.accessor(bind.reshape(-1, 16)))
+
+
+def bone_nodes(skeleton: Skeleton, first: int) -> list[gltf.Node]:
+    """One node per bone, the first at place `first`; ends of bones go along as extras."""
+    return [
+        gltf.Node(
+            name=name,
+            translation=[float(v) for v in skeleton.offsets_m[bone]],
+            children=[first + int(child) for child in np.flatnonzero(skeleton.parents == bone)],
+            extras={"tip_m": [float(v) for v in skeleton.tips_m[name]]} if name in skeleton.tips_m else {},
+        )
+        for bone, name in enumerate(skeleton.names)
+    ]
+
+
+def skin_of(skeleton: Skeleton, inverse_bind: int, first: int) -> gltf.Skin:
+    """The skin of a body whose bones start at node `first`."""
+    return gltf.Skin(inverseBindMatrices=inverse_bind, skeleton=first, joints=[first + i for i in range(len(skeleton))])
+
+
+def write_scene_glb(bodies: Sequence[Placed], path: str | Path, avatar: Avatar | None = None) -> None:
+    """Write several bodies in one scene; they share one mesh.
+
+    Args:
+        bodies: whose motions to write, each at least one frame long; retargeted where they are another skeleton's.
+        path: the `.glb` file.
+        avatar: their looks; the default avatar if None.
+    """
+    avatar = avatar or load_avatar()
+    if not bodies or any(len(body.motion) == 0 for body in bodies):
+        raise ValueError("a glTF animation needs at least one body and one frame: got an empty motion")
+    store = Store()
     nodes: list[gltf.Node] = []
+    shared = body_mesh(store, avatar)
     skins: list[gltf.Skin] = []
     roots: list[int] = []
     animation = gltf.Animation(name="motion", samplers=[], channels=[])
@@ -219,27 +188,20 @@ def write_scene_glb(bodies: Sequence[Placed], path: str | Path, avatar: Avatar |
                 rotation=[float(v) for v in np.asarray(turn)],
             )
         )
-        for bone, name in enumerate(skeleton.names):
-            children = [top + 1 + int(c) for c in np.flatnonzero(skeleton.parents == bone)]
-            offset = [float(v) for v in skeleton.offsets_m[bone]]
-            nodes.append(gltf.Node(name=name, translation=offset, children=children))
-        skins.append(
-            gltf.Skin(
-                inverseBindMatrices=inverse_bind, skeleton=top + 1, joints=[top + 1 + i for i in range(len(skeleton))]
-            )
-        )
+        nodes += bone_nodes(avatar.skeleton, top + 1)
+        skins.append(skin_of(avatar.skeleton, shared.inverse_bind, top + 1))
         face_node = len(nodes)
-        nodes += [gltf.Node(name=mesh.name, mesh=i, skin=len(skins) - 1) for i, mesh in enumerate(meshes)]
-        roots += [top, face_node, face_node + 1]
-        _animate(store, animation, body.motion, top + 1, face_node, clock)
+        nodes += [gltf.Node(name=m.name, mesh=i, skin=len(skins) - 1) for i, m in enumerate(shared.meshes)]
+        roots += [top, *range(face_node, len(nodes))]
+        _animate(store, animation, fitted(body.motion, avatar), top + 1, face_node, clock)
     document = gltf.GLTF2(
         asset=gltf.Asset(version="2.0", generator="visavis"),
         scene=0,
         scenes=[gltf.Scene(nodes=roots)],
         nodes=nodes,
-        meshes=meshes,
+        meshes=shared.meshes,
         skins=skins,
-        materials=_materials(avatar),
+        materials=materials(avatar),
         animations=[animation],
         accessors=store.accessors,
         bufferViews=store.views,

@@ -7,7 +7,7 @@ Meant for previews, contact sheets and tests; the browser viewer is the place fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from visavis.motion.avatar import Avatar, load_avatar, vertex_normals
+from visavis.motion.fitting import fitted
 from visavis.motion.motion import Motion
+from visavis.motion.skeleton import default_skeleton
 
 __all__ = ["VIEWS", "Camera", "draw", "render"]
 
@@ -250,6 +252,16 @@ def draw(
     return Image.fromarray(np.round(np.clip(mean, 0, 1) * 255).astype(np.uint8))
 
 
+def _at_head(camera: Camera, avatar: Avatar) -> Camera:
+    """A close view of the default avatar's head moved and scaled to this one's."""
+    ours, own = default_skeleton(), avatar.skeleton
+    if "head" not in own.names or own is ours:
+        return camera
+    a, b = ours.rest_positions_m[ours.index("head")], own.rest_positions_m[own.index("head")]
+    x, y, z = (float(v) for v in np.asarray(camera.target_m) - a + b)
+    return replace(camera, target_m=(x, y, z))
+
+
 def render(
     motion: Motion,
     frame: int,
@@ -260,17 +272,19 @@ def render(
     """One frame of a motion on the avatar (the default one if None).
 
     Args:
-        motion: on the default skeleton.
+        motion: what it does; retargeted if it was made on another skeleton than the avatar's.
         frame: its number; negative counts from the end.
         size: width, height in pixels.
-        view: a camera or a name of `VIEWS`: `front`, `side` (its left), `three_quarter`, `bust`, `face`, ...
+        view: a camera or a name of `VIEWS`: `front`, `side` (its left), `three_quarter`, `bust`, `face`, ...; the close
+            ones look at the avatar's own head, the others always from the same place, so that sizes compare.
         avatar: whom to draw.
     """
+    avatar = avatar or load_avatar()
     if isinstance(view, str):
         if view not in VIEWS:
             raise ValueError(f"view must be one of {', '.join(VIEWS)}; got {view!r}")
-        view = VIEWS[view]
-    avatar = avatar or load_avatar()
+        view = _at_head(VIEWS[view], avatar) if view.startswith(("bust", "face")) else VIEWS[view]
+    motion = fitted(motion, avatar)
     face: Any = None if motion.face is None else motion.face[frame]
     positions = avatar.pose(motion.rotations[frame], motion.root_m[frame], face)
     return draw(positions, avatar.faces, avatar.face_colors, view, size, avatar.shade)

@@ -7,7 +7,7 @@ Source: VRMC_vrm-1.0 (humanoid bones); the proportions are those of our default 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from typing import Final
@@ -37,12 +37,15 @@ class Skeleton:
         parents: (J,) int64 index of the parent, -1 for the root.
         offsets_m: (J, 3) float32 offset from the parent in the T-pose; for the root its height above the floor.
         tips_m: end points of the last bones (fingertips, crown, toe tips), offset from that bone.
+        girth: of a body whose flesh is known: hips, spine or upperChest → (3,) its width, height and depth in those of
+            the default body. Where it is missing, whoever needs it guesses from the bones.
     """
 
     names: tuple[str, ...]
     parents: NDArray[np.int64]
     offsets_m: NDArray[np.float32]
     tips_m: dict[str, NDArray[np.float32]]
+    girth: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)

@@ -9,13 +9,16 @@ import threading
 import webbrowser
 from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from visavis.agent.events import ErrorEvent, ResponseDone, ResponseInterrupted, TextDelta
 from visavis.agent.persona import Persona, load_persona, presets
 from visavis.errors import MissingExtraError, UsageError
+from visavis.motion.expressions import fitted_presets, preset_shapes
 from visavis.motion.face import ARKIT_NAMES
 from visavis.motion.skeleton import default_skeleton
+from visavis.ui.avatar import avatar_version
 from visavis.ui.conversation import ChatSession, Conversation, Conversations
 from visavis.ui.server import build_app, listen, run, viewer_version
 
@@ -48,6 +51,7 @@ def launch(
     port: int = 7860,
     open_browser: bool = False,
     open_agent: Callable[[str], Agent] | None = None,
+    avatar: str | Path | None = None,
 ) -> None:
     """Serve the page until interrupted (`visavis ui`).
 
@@ -57,14 +61,15 @@ def launch(
         port: where to listen; 0 takes a free one.
         open_browser: whether to show the page at once.
         open_agent: makes the agent of another preset when the user chooses it; without, there is no choice.
+        avatar: whom the page shows: a shipped avatar's name or a `.vrm` file.
 
     Raises:
-        UsageError: the address cannot be used.
+        UsageError: the address or the avatar cannot be used.
         MissingExtraError: Gradio is not installed.
     """
     listener = listen(host, port)
     try:
-        app = build_page(agent, open_agent)
+        app = build_page(agent, open_agent, avatar)
     except BaseException:
         listener.close()
         raise
@@ -82,7 +87,9 @@ def launch(
         app.state.cast.close()
 
 
-def build_page(agent: Agent, open_agent: Callable[[str], Agent] | None = None) -> FastAPI:
+def build_page(
+    agent: Agent, open_agent: Callable[[str], Agent] | None = None, avatar: str | Path | None = None
+) -> FastAPI:
     """The application: our socket and files, and the Gradio page at the root. Arguments as in `launch`."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -91,9 +98,9 @@ def build_page(agent: Agent, open_agent: Callable[[str], Agent] | None = None) -
     except ImportError as error:
         raise MissingExtraError("the web page", "ui") from error
 
-    app = build_app(agent.session)
+    app = build_app(agent.session, avatar)
     app.state.cast = _Cast(agent, open_agent)
-    blocks = _blocks(gr, app.state.conversations, app.state.cast)
+    blocks = _blocks(gr, app.state.conversations, app.state.cast, _avatar_script(avatar))
     sans, mono = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
     return gr.mount_gradio_app(
         app,
@@ -144,13 +151,21 @@ def _asset(name: str) -> str:
     return (files("visavis.ui") / "assets" / name).read_text("utf-8")
 
 
-def _avatar_script() -> str:
+def _avatar_script(avatar: str | Path | None) -> str:
     """The page's side of the viewer, with what it must know filled in."""
-    known = {"version": viewer_version(), "bones": list(default_skeleton().names), "morphs": list(ARKIT_NAMES)}
+    skeleton = default_skeleton()
+    known = {
+        "version": viewer_version(),
+        "avatar": avatar_version(avatar),
+        "bones": list(skeleton.names),
+        "morphs": list(ARKIT_NAMES),
+        "hips_height": float(skeleton.offsets_m[0, 1]),
+        "presets": {name: dict(preset_shapes()[name]) for name in (*fitted_presets(), "blink")},
+    }
     return _asset("avatar.js").replace("__KNOWN__", json.dumps(known))
 
 
-def _blocks(gr: Any, conversations: Conversations, cast: _Cast) -> Any:
+def _blocks(gr: Any, conversations: Conversations, cast: _Cast, script: str) -> Any:
     """The layout and its wiring."""
     handlers = _Handlers(conversations, cast)
     choices = cast.choices
@@ -158,10 +173,10 @@ def _blocks(gr: Any, conversations: Conversations, cast: _Cast) -> Any:
         session_id = gr.State("", delete_callback=conversations.close)
         with gr.Row(elem_id="vv-page", equal_height=False):
             with gr.Column(scale=6, min_width=300, elem_id="vv-left"):
-                avatar = gr.HTML(
+                stage = gr.HTML(
                     value={},
                     html_template="<div class='vv-host'></div>",
-                    js_on_load=_avatar_script(),
+                    js_on_load=script,
                     elem_id="vv-avatar",
                     apply_default_css=False,
                 )
@@ -185,7 +200,7 @@ def _blocks(gr: Any, conversations: Conversations, cast: _Cast) -> Any:
                     stop = gr.Button("Stop", variant="stop", scale=1, min_width=70, elem_id="vv-stop")
                 gr.Examples([[line] for line in EXAMPLES], inputs=say, label="Try", elem_id="vv-examples")
 
-        blocks.load(handlers.open, [persona, session_id], [session_id, avatar, chat], show_progress="hidden")
+        blocks.load(handlers.open, [persona, session_id], [session_id, stage, chat], show_progress="hidden")
         gr.on(
             [say.submit, send.click], handlers.respond, [say, session_id], [say, chat],
             trigger_mode="multiple", concurrency_limit=None, show_progress="hidden",

@@ -1,4 +1,4 @@
-"""The socket server: `/ws` carries a conversation, `/visavis/viewer.js` and `/visavis/avatar.glb` feed the viewer.
+"""The socket server: `/ws` carries a conversation, `/visavis/viewer.js` and `/visavis/avatar.vrm` feed the viewer.
 
 It binds to this machine unless told otherwise, and a page of another site cannot talk to it (its Origin differs).
 """
@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import logging
 import socket
-import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 
 from visavis.agent.events import ErrorEvent, Event
 from visavis.errors import MissingExtraError, UsageError, VisavisError
-from visavis.motion.motion import Motion
+from visavis.ui.avatar import avatar_vrm
 from visavis.ui.conversation import ChatSession, Conversation, Conversations
 from visavis.ui.wire import MAX_FRAME_BYTES, IdleRequest, WireError, pack, unpack
 from visavis.viewer import bundle_path
@@ -39,8 +38,10 @@ FROM_CLIENT: Final = frozenset({
 })  # fmt: skip
 
 
-def build_app(open_session: Callable[[], ChatSession]) -> FastAPI:
+def build_app(open_session: Callable[[], ChatSession], avatar: str | Path | None = None) -> FastAPI:
     """The application; `app.state.conversations` holds its conversations.
+
+    `avatar` is whom the viewer shows: a shipped avatar's name or a `.vrm` file, see `avatar_vrm`.
 
     `/ws?session=ID` joins a conversation that the page opened; `/ws` alone opens one for as long as it is connected.
     """
@@ -51,6 +52,7 @@ def build_app(open_session: Callable[[], ChatSession]) -> FastAPI:
     except ImportError as error:
         raise MissingExtraError("the socket server", "serve") from error
 
+    avatar_vrm(avatar)  # a wrong file is told now, not in the browser
     app = FastAPI(title="visavis", docs_url=None, redoc_url=None, openapi_url=None)
     conversations = Conversations(open_session)
     app.state.conversations = conversations
@@ -59,9 +61,9 @@ def build_app(open_session: Callable[[], ChatSession]) -> FastAPI:
     async def viewer() -> Response:
         return FileResponse(bundle_path(), media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
-    @app.get("/visavis/avatar.glb")
-    async def avatar() -> Response:
-        content = await asyncio.to_thread(_avatar_glb)
+    @app.get("/visavis/avatar.vrm")
+    async def body() -> Response:
+        content = await asyncio.to_thread(avatar_vrm, avatar)
         return Response(content, media_type="model/gltf-binary", headers={"Cache-Control": "no-cache"})
 
     @app.get("/visavis/health")
@@ -163,17 +165,6 @@ def _same_site(origin: str | None, host: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _avatar_glb() -> bytes:
-    """The default avatar in its T-pose."""
-    from visavis.motion.glb import write_glb
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "avatar.glb"
-        write_glb(Motion.rest(1), path)
-        return path.read_bytes()
-
-
-@lru_cache(maxsize=1)
 def viewer_version() -> str:
     """Changes with the viewer's bundle, so that browsers do not keep an old one."""
     return hashlib.sha256(bundle_path().read_bytes()).hexdigest()[:12]
@@ -216,13 +207,18 @@ def run(app: FastAPI, listener: socket.socket, ready: Callable[[], None] | None 
     Server(config).run(sockets=[listener])
 
 
-def serve(open_session: Callable[[], ChatSession], host: str = "127.0.0.1", port: int = 7860) -> None:
+def serve(
+    open_session: Callable[[], ChatSession],
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    avatar: str | Path | None = None,
+) -> None:
     """The socket server alone (`visavis serve`); blocks until interrupted.
 
     Raises:
         UsageError: the address cannot be used.
     """
     listener = listen(host, port)
-    app = build_app(open_session)
+    app = build_app(open_session, avatar)
     bound = listener.getsockname()
     run(app, listener, lambda: print(f"visavis listens on ws://{bound[0]}:{bound[1]}/ws", flush=True))

@@ -5,48 +5,34 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from visavis.motion.avatar import Avatar, Material, vertex_normals
-from visavis.motion.avatar_build.body import body_field, body_parts
-from visavis.motion.avatar_build.head import head_parts
+from visavis.motion.avatar import DEFAULT_AVATAR, Avatar, vertex_normals
+from visavis.motion.avatar_build.design import Design, design
 from visavis.motion.avatar_build.head_shape import ORIGIN, skull
 from visavis.motion.avatar_build.morphs import face_morphs
 from visavis.motion.avatar_build.part import Part
 from visavis.motion.avatar_build.skin import four_largest, part_weights
 from visavis.motion.face import ARKIT_NAMES
-from visavis.motion.skeleton import default_skeleton
 
-__all__ = ["PALETTE", "build"]
+__all__ = ["build"]
 
-# Flat and friendly; sRGB.
-PALETTE = (
-    Material("skin", (0.925, 0.735, 0.615), 0.75),
-    Material("lips", (0.800, 0.490, 0.455), 0.6),
-    Material("mouth", (0.360, 0.120, 0.130), 0.9),
-    Material("tongue", (0.800, 0.420, 0.420), 0.6),
-    Material("teeth", (0.965, 0.955, 0.925), 0.4),
-    Material("sclera", (0.965, 0.960, 0.950), 0.3),
-    Material("iris", (0.330, 0.420, 0.300), 0.3),
-    Material("iris_rim", (0.180, 0.240, 0.190), 0.3),
-    Material("pupil", (0.060, 0.050, 0.055), 0.2),
-    Material("glint", (1.0, 1.0, 1.0), 0.2),
-    Material("lash", (0.170, 0.110, 0.095), 0.9),
-    Material("brow", (0.290, 0.185, 0.140), 0.9),
-    Material("hair", (0.365, 0.235, 0.170), 0.85),
-    Material("shirt", (0.235, 0.560, 0.585), 0.95),
-    Material("band", (0.180, 0.450, 0.480), 0.95),
-    Material("trousers", (0.235, 0.275, 0.385), 0.95),
-    Material("shoe", (0.910, 0.470, 0.375), 0.8),
-    Material("sole", (0.955, 0.945, 0.925), 0.8),
-)
+Array = NDArray[np.float32]
 
 
-def _shade(parts: list[Part], starts: NDArray[np.int64], normals: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(V, 3) factors: darker where the body shades itself, a blush on cheeks and nose, dark in the mouth."""
+def _shade(plan: Design, parts: list[Part], starts: NDArray[np.int64], points: Array, normals: Array) -> Array:
+    """(V, 3) factors: darker where the body shades itself, a blush on cheeks and nose, dark in the mouth.
 
-    def everything(p: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.minimum(body_field(p), skull(p - ORIGIN))
+    `parts` have the head on the default skeleton; `points` and `normals` (V, 3) are where everything came to lie.
+    """
+    origin = plan.skeleton.rest_positions_m[plan.skeleton.index("head")]
 
-    points = np.concatenate([part.vertices for part in parts]).astype(np.float32)
+    def everything(p: Array) -> Array:
+        near = np.flatnonzero(p[:, 1] > origin[1] - 0.15)
+        out = plan.body_field(p)
+        local = p[near] - origin
+        head = skull(plan.warp.inverse(local) if plan.warp else local)
+        out[near] = np.minimum(out[near], head)
+        return out
+
     hidden = np.zeros(len(points), np.float32)
     for reach in (0.012, 0.03, 0.06):
         away = everything(points + reach * normals)
@@ -58,6 +44,8 @@ def _shade(parts: list[Part], starts: NDArray[np.int64], normals: NDArray[np.flo
         rows = slice(start, start + len(part.vertices))
         if part.name.endswith(("eyeball", "teeth", "tongue", "brow")):
             out[rows] = 1
+        if "tint" in part.labels:
+            out[rows] *= part.labels["tint"][:, None]
         if part.name == "face":
             p = part.vertices - ORIGIN
             front = np.stack([np.abs(p[:, 0]) - 0.043, p[:, 1] - 0.038, np.minimum(p[:, 2] - 0.05, 0)], axis=1)
@@ -70,34 +58,47 @@ def _shade(parts: list[Part], starts: NDArray[np.int64], normals: NDArray[np.flo
     return out.astype(np.float32)
 
 
-def build() -> Avatar:
-    """The default avatar; the same result on every run."""
-    head = head_parts()
-    parts: list[Part] = [*head, *body_parts()]
+def _placed(plan: Design, head: list[Part]) -> tuple[Array, tuple[NDArray[np.int32], ...], tuple[Array, ...]]:
+    """The head of the default skeleton brought to this one: vertices (H, 3) in the world, and its face morphs."""
+    points = np.concatenate([part.vertices for part in head]).astype(np.float32)
+    index, delta = face_morphs(head)
+    if plan.warp is None:
+        return points, index, delta
+    local = points - ORIGIN
+    warped = plan.warp(local)
+    carried = tuple(plan.warp(local[rows] + move) - warped[rows] for rows, move in zip(index, delta, strict=True))
+    return warped + plan.skeleton.rest_positions_m[plan.skeleton.index("head")], index, carried
+
+
+def build(name: str = DEFAULT_AVATAR) -> Avatar:
+    """A shipped avatar by name; the same result on every run."""
+    plan = design(name)
+    head, body = plan.head(), plan.body()
+    parts: list[Part] = [*head, *body]
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
-    positions = np.concatenate([part.vertices for part in parts]).astype(np.float32)
+    head_points, morph_index, morph_delta_m = _placed(plan, head)
+    positions = np.concatenate([head_points, *(part.vertices for part in body)]).astype(np.float32)
     faces = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=False)])
     names = np.concatenate([part.face_materials for part in parts])
-    order = {material.name: i for i, material in enumerate(PALETTE)}
+    order = {material.name: i for i, material in enumerate(plan.palette)}
     corner = positions[faces]
     solid = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1) > 1e-11
     faces, names = faces[solid], names[solid]
     material = np.array([order[name] for name in names], np.uint8)
     by_material = np.argsort(material, kind="stable")
-    joints, weights = four_largest(np.concatenate([part_weights(part) for part in parts]))
-    morph_index, morph_delta_m = face_morphs(head)
-    assert weights.shape[0] == len(positions) and default_skeleton().index("hips") == 0
-    normals = vertex_normals(positions, faces)
+    # A piece of the head that follows several bones would need its warped place; they all follow one.
+    joints, weights = four_largest(np.concatenate([part_weights(part, plan.skeleton) for part in parts]))
     return Avatar(
         positions_m=positions,
-        shade=_shade(parts, starts, normals),
+        shade=_shade(plan, parts, starts, positions, vertex_normals(positions, faces)),
         faces=faces[by_material].astype(np.int32),
         face_material=material[by_material],
-        materials=PALETTE,
+        materials=plan.palette,
         joints=joints,
         weights=weights,
         morph_names=ARKIT_NAMES,
         morph_index=morph_index,
         morph_delta_m=morph_delta_m,
         head_vertices=int(starts[len(head)]),
+        skeleton=plan.skeleton,
     )

@@ -19,7 +19,7 @@ from visavis.motion.avatar_build.field import (
 from visavis.motion.avatar_build.part import Part
 from visavis.motion.skeleton import FINGERS, default_skeleton
 
-__all__ = ["body_field", "body_parts"]
+__all__ = ["body_field", "body_parts", "hand", "lathe", "sides", "sole", "turns"]
 
 Array = NDArray[np.float32]
 _BONES = default_skeleton()
@@ -35,14 +35,14 @@ def _tip(name: str) -> Array:
     return _at(name) + _BONES.tips_m[name]
 
 
-def _sides(p: Array) -> Array:
+def sides(p: Array) -> Array:
     """Fold space onto the left half: shapes given for the left exist on both sides."""
     return p * np.where(p[:, :1] < 0, np.array([-1, 1, 1], np.float32), np.float32(1))
 
 
 def sweater(p: Array) -> Array:
     """A soft crew-neck sweater with long sleeves."""
-    q = _sides(p)
+    q = sides(p)
     flat = (1, 1, 1.32)
     chest = round_cone(q, (0.046, 1.262, -0.012), (0.041, 1.07, -0.010), 0.107, 0.096, flat)
     waist = round_cone(q, (0.042, 1.07, -0.010), (0.054, 0.895, -0.006), 0.097, 0.122, flat)
@@ -65,7 +65,7 @@ def sweater(p: Array) -> Array:
 
 def trousers(p: Array) -> Array:
     """Straight trousers."""
-    q = _sides(p)
+    q = sides(p)
     hip, knee, foot = _at("leftUpperLeg"), _at("leftLowerLeg"), _at("leftFoot")
     pelvis = round_cone(q, (0.040, 0.95, -0.006), (0.050, 0.885, -0.008), 0.086, 0.096, (1, 1, 1.22))
     seat = ellipsoid(q, (0.058, 0.872, -0.036), (0.072, 0.080, 0.066))
@@ -90,8 +90,8 @@ def shoe(p: Array) -> Array:
     return smooth_max(upper, 0.012 - p[:, 1], 0.004)
 
 
-def _lathe(rows: list[Array]) -> Mesh:
-    """A skin over rings of the same count; each ring runs counter-clockwise about the direction of the next one."""
+def lathe(rows: list[Array]) -> Mesh:
+    """A skin over rings (n, 3) of the same count; each runs counter-clockwise about the direction of the next."""
     n = len(rows[0])
     faces = []
     for k in range(len(rows) - 1):
@@ -100,19 +100,20 @@ def _lathe(rows: list[Array]) -> Mesh:
     return Mesh(np.concatenate(rows).astype(np.float32), np.concatenate(faces))
 
 
-def _turns(n: int) -> tuple[Array, Array]:
+def turns(n: int) -> tuple[Array, Array]:
+    """Cosine and sine (n,) once round a circle."""
     turn = 2 * np.pi * np.arange(n) / n
     return np.cos(turn).astype(np.float32), np.sin(turn).astype(np.float32)
 
 
-def _sole() -> Mesh:
+def sole() -> Mesh:
     """The left sole: the outline of the shoe as seen from above, a little wider."""
     foot, toes = _at("leftFoot"), _at("leftToes")
     flat = np.array([1, 0, 1], np.float32)
     heel, ball, tip = (
         (q * flat).astype(np.float32) for q in (foot - [0, 0, 0.020], toes + [0.002, 0, 0], toes + [-0.003, 0, 0.039])
     )
-    c, s = _turns(48)
+    c, s = turns(48)
     ray = np.column_stack([0.55 * c, 0 * c, -s])  # more points at toe and heel than along the sides
     ray /= np.linalg.norm(ray, axis=1, keepdims=True)
     centre = 0.5 * (heel + tip)
@@ -124,7 +125,7 @@ def _sole() -> Mesh:
     profile = ((0, -0.04), (0, -0.006), (0.003, -0.001), (0.008, 0), (0.018, 0), (0.023, -0.002), (0.025, -0.007))
     rows = [centre + ray * (reach + out)[:, None] + [0, y, 0] for y, out in profile]
     rows.append(centre + ray * 0.02 + [0, 0.026, 0])
-    return _lathe([row.astype(np.float32) for row in rows])
+    return lathe([row.astype(np.float32) for row in rows])
 
 
 def hand(p: Array) -> Array:
@@ -172,16 +173,16 @@ def _cuff() -> Mesh:
         (-20, 30),
         (-30, 20),
     )
-    c, s = _turns(32)
+    c, s = turns(32)
     rib = 1 + 0.012 * (np.arange(32) % 2)
     wrist = _at("leftHand")
     ring = np.column_stack([0 * c, rib * c, rib * s])
-    return _lathe([(wrist + 1e-3 * (ring * r + [x, 0, 0])).astype(np.float32) for x, r in profile])
+    return lathe([(wrist + 1e-3 * (ring * r + [x, 0, 0])).astype(np.float32) for x, r in profile])
 
 
 def _collar() -> Mesh:
     """A ring about the neck, lying where the cloth ends."""
-    c, s = _turns(44)
+    c, s = turns(44)
     height = np.full(len(c), 1.48, np.float32)
     for _ in range(60):
         ring = COLLAR + np.column_stack([0.0615 * c, height - COLLAR[1], -0.0615 * s])
@@ -192,7 +193,7 @@ def _collar() -> Mesh:
         q = np.column_stack([radius * c, -0.0120 * np.sin(minor) + 0 * c, -radius * s])
         q[:, 1] += height + 0.003 - COLLAR[1]
         rows.append((COLLAR + q).astype(np.float32))
-    return _lathe(rows)
+    return lathe(rows)
 
 
 def neck(p: Array) -> Array:
@@ -212,17 +213,17 @@ def body_parts() -> list[Part]:
     wrist = float(_at("leftHand")[0])
     knit = extract(sweater, (-0.70, 0.86, -0.17), (0.70, 1.46, 0.16), 0.0075, 4600)
     arms = ("Shoulder", "UpperArm", "LowerArm")
-    sides = ("left", "right")
-    torso_bones = ("hips", "spine", "chest", "upperChest", *(s + b for s in sides for b in arms))
+    both = ("left", "right")
+    torso_bones = ("hips", "spine", "chest", "upperChest", *(s + b for s in both for b in arms))
     parts = [_cut(knit, knit.vertices[:, 1] - HEM_Y - 0.032, "band", "shirt").bound("sweater", torso_bones, smooth=7)]
     legs = extract(trousers, (-0.2, 0.04, -0.17), (0.2, 1.02, 0.15), 0.0065, 2400)
-    leg_bones = ("hips", *(s + b for s in sides for b in ("UpperLeg", "LowerLeg")))
+    leg_bones = ("hips", *(s + b for s in both for b in ("UpperLeg", "LowerLeg")))
     parts.append(Part(legs.vertices, legs.faces, "trousers").bound("trousers", leg_bones, smooth=10))
     left_shoe = extract(shoe, (0.03, -0.01, -0.10), (0.16, 0.16, 0.19), 0.0045, 900)
-    left_cuff, left_sole, ring = _cuff(), _sole(), _collar()
+    left_cuff, left_sole, ring = _cuff(), sole(), _collar()
     parts.append(Part(ring.vertices, ring.faces, "band").bound("collar", ("upperChest", "neck"), smooth=3))
     left_hand = extract(hand, (wrist - 0.09, 1.30, -0.09), (wrist + 0.22, 1.39, 0.11), 0.0015, 3200)
-    for side in sides:
+    for side in both:
         mesh = left_shoe if side == "left" else left_shoe.mirrored()
         foot_bones = (side + "Foot", side + "Toes")
         parts.append(Part(mesh.vertices, mesh.faces, "shoe").bound(f"{side} shoe", foot_bones, smooth=4))
@@ -247,5 +248,5 @@ def _is_finger(name: str) -> bool:
 
 def body_field(p: Array) -> Array:
     """All of the clothed body: for occlusion."""
-    q = _sides(p)
+    q = sides(p)
     return np.minimum.reduce([sweater(p), trousers(p), shoe(q), hand(q), neck(p)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from visavis.motion.avatar_build.face_mesh import face_skin
@@ -12,8 +13,12 @@ from visavis.motion.avatar_build.part import Part
 __all__ = ["head_parts"]
 
 
-def head_parts() -> list[Part]:
-    """Everything that belongs to the head, in the world's T-pose."""
+def head_parts(worn: Sequence[Part] | None = None) -> list[Part]:
+    """Everything that belongs to the head, in the world's T-pose of the default skeleton.
+
+    Args:
+        worn: what the head wears, in the frame of its bone; short hair if None.
+    """
     parts = [
         face_skin(),
         *(make(side) for make in (eyeball, brow) for side in ("left", "right")),
@@ -21,6 +26,6 @@ def head_parts() -> list[Part]:
         teeth("lower"),
         tongue(),
         *ears(),
-        hair(),
+        *([hair()] if worn is None else worn),
     ]
     return [replace(part, vertices=part.vertices + ORIGIN) for part in parts]

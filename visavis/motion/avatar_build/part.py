@@ -21,8 +21,9 @@ class Part:
         name: for messages and for finding it again.
         bones: the bones that its vertices may follow.
         smooth: rounds of weight smoothing over the mesh.
-        steepness: power by which a bone's pull falls with distance (see `skin.py`).
-        labels: per vertex (V,) values that the face morphs need (see `morphs.py`); empty below the chin.
+        steepness: power by which a bone's pull falls with distance (see `skin.py`), one number or (V,).
+        labels: per vertex (V,) values that the face morphs need (see `morphs.py`), empty below the chin; `tint` (V,)
+            darkens any piece.
     """
 
     vertices: NDArray[np.float32]
@@ -31,7 +32,7 @@ class Part:
     name: str = ""
     bones: tuple[str, ...] = ()
     smooth: int = 0
-    steepness: float = 8.0
+    steepness: float | NDArray[np.float32] = 8.0
     labels: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def bound(self, name: str, bones: tuple[str, ...], smooth: int) -> Part:

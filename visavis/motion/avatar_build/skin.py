@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from visavis.motion.avatar_build.field import neighbours
 from visavis.motion.avatar_build.part import Part
-from visavis.motion.skeleton import default_skeleton
+from visavis.motion.skeleton import Skeleton, default_skeleton
 
 __all__ = ["four_largest", "part_weights"]
 
@@ -22,8 +22,7 @@ _THICKNESS_M = {"hips": 0.08, "spine": 0.08, "chest": 0.08, "upperChest": 0.085,
 _NEXT = {"hips": "spine", "upperChest": "neck", "neck": "head"}
 
 
-def _segment(name: str) -> tuple[Array, Array]:
-    skeleton = default_skeleton()
+def _segment(name: str, skeleton: Skeleton) -> tuple[Array, Array]:
     start = skeleton.rest_positions_m[skeleton.index(name)]
     if name in skeleton.tips_m:
         return start, start + skeleton.tips_m[name]
@@ -36,8 +35,8 @@ def _segment(name: str) -> tuple[Array, Array]:
     return start, skeleton.rest_positions_m[child]
 
 
-def _distance(points: Array, name: str) -> Array:
-    a, b = _segment(name)
+def _distance(points: Array, name: str, skeleton: Skeleton) -> Array:
+    a, b = _segment(name, skeleton)
     if name.endswith("Hand"):
         # A palm is wide: measure from the plane of the metacarpals, not from one line.
         points = (points * [1, 1, 0.35] + a * [0, 0, 0.65]).astype(np.float32)
@@ -47,16 +46,17 @@ def _distance(points: Array, name: str) -> Array:
     return np.maximum(np.linalg.norm(points - a - t[:, None] * ab, axis=1) - flesh, 0) + 0.002 + 0.1 * flesh
 
 
-def part_weights(part: Part) -> Array:
-    """(V, J) weights of one piece, each row summing to 1."""
-    skeleton = default_skeleton()
+def part_weights(part: Part, skeleton: Skeleton | None = None) -> Array:
+    """(V, J) weights of one piece on a skeleton (the default one if None), each row summing to 1."""
+    skeleton = skeleton or default_skeleton()
     out = np.zeros((len(part.vertices), len(skeleton)))
     index = skeleton.indices(list(part.bones))
     if len(index) == 1:
         out[:, index[0]] = 1
         return out.astype(np.float32)
-    distance = np.stack([_distance(part.vertices, name) for name in part.bones], axis=1)
-    pull = (distance.min(axis=1, keepdims=True) / distance) ** part.steepness
+    distance = np.stack([_distance(part.vertices, name, skeleton) for name in part.bones], axis=1)
+    steepness = np.broadcast_to(part.steepness, len(distance))[:, None]
+    pull = (distance.min(axis=1, keepdims=True) / distance) ** steepness
     out[:, index] = pull / pull.sum(axis=1, keepdims=True)
     near = neighbours(part.faces, len(part.vertices))
     degree = np.maximum(np.asarray(near.sum(axis=1)), 1).reshape(-1, 1)

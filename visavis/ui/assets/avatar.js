@@ -14,9 +14,11 @@ function connect() {
   socket.protocol = base.protocol === "https:" ? "wss:" : "ws:";
   stage.visavis = module.mount(stage, {
     socketUrl: socket.href,
-    avatarUrl: new URL("visavis/avatar.glb", base).href,
+    avatarUrl: new URL(`visavis/avatar.vrm?v=${known.avatar}`, base).href,
     bones: known.bones,
     morphs: known.morphs,
+    hipsHeight: known.hips_height,
+    presets: known.presets,
   });
 }
 

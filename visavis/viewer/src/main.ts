@@ -1,20 +1,17 @@
 /** The viewer of visavis: an avatar that speaks, moves and waits, fed by one socket. `mount` is all there is. */
 
-import { Avatar } from "./avatar";
+import { Avatar, type Conventions } from "./avatar";
 import { Overlay } from "./overlay";
 import { Player } from "./player";
 import { Socket } from "./socket";
 import { Stage } from "./stage";
 import type { Message } from "./wire";
 
-export interface Options {
+export interface Options extends Conventions {
   /** Address of the socket (ws:// or wss://), with its session. */
   socketUrl: string;
-  /** Address of the avatar's .glb. */
+  /** Address of the avatar's .vrm. */
   avatarUrl: string;
-  /** The 55 bones and the 52 face weights, in the order of the arrays. */
-  bones: string[];
-  morphs: string[];
 }
 
 /** What tests and the curious may read; nothing of the viewer lives in globals. */
@@ -37,6 +34,7 @@ export interface Debug {
   turnsEnded: number;
   ready: boolean;
   missing: string[];
+  faceKind: string;
   errors: string[];
 }
 
@@ -59,7 +57,7 @@ export function mount(host: HTMLElement, options: Options): Viewer {
   const debug: Debug = {
     framesDrawn: 0, motionFramesApplied: 0, source: "", state: "initializing", connection: "connecting", turnId: "",
     positionS: 0, jawOpen: 0, jawOpenMost: 0, leftWrist: [], rightWrist: [], audioSeconds: 0, audioPeak: 0,
-    audible: false, idleChunks: 0, turnsEnded: 0, ready: false, missing: [], errors: [],
+    audible: false, idleChunks: 0, turnsEnded: 0, ready: false, missing: [], faceKind: "", errors: [],
   };
   const jaw = options.morphs.indexOf("jawOpen");
   const life = new AbortController();
@@ -117,13 +115,14 @@ export function mount(host: HTMLElement, options: Options): Viewer {
   }
   const placed = stage;
   if (placed)
-    Avatar.load(options.avatarUrl, options.bones, options.morphs).then((loaded) => {
+    Avatar.load(options.avatarUrl, options).then((loaded) => {
       if (disposed) return;
       avatar = loaded;
       debug.missing = loaded.missing;
+      debug.faceKind = loaded.faceKind;
       placed.scene.add(loaded.group);
     }, (error) => {
-      overlay.showNotice("The avatar could not be loaded.");
+      overlay.showNotice(`The avatar could not be loaded: ${error instanceof Error ? error.message : error}`);
       fail(error);
     });
 
@@ -148,6 +147,7 @@ export function mount(host: HTMLElement, options: Options): Viewer {
       avatar.pose(player.body);
       avatar.face(player.face);
       avatar.attend(placed.camera.position, attention);
+      avatar.update(Math.min(dt, MOST_DT_S));
       if (!debug.ready) {
         debug.ready = true;
         overlay.ready();

@@ -1,0 +1,355 @@
+"""Contacts that carry meaning: a hand that touches body, head or the other hand does so on any body.
+
+A body is a few rounded solids, fixed to hips, chest, neck and head and sized by the skeleton (shoulders, trunk, head).
+A point of a hand that is near a solid has a place on it in the body's own proportions; on another body the whole hand
+is shifted so that the point comes to that place, its orientation kept. Two hands that meet keep the way between them.
+What is not near anything is not moved at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter1d
+
+from visavis.motion import limits
+from visavis.motion import rotations as rot
+from visavis.motion.ik import move_arm
+from visavis.motion.kinematics import forward
+from visavis.motion.motion import Motion
+from visavis.motion.skeleton import Skeleton, default_skeleton
+
+__all__ = ["gaps_m", "keep_contacts", "touching"]
+
+Array = NDArray[np.float32]
+
+# Rounded boxes of the default body: bone, least and greatest corner, radius; metres. The skin, not what must stay out.
+_SOLIDS: Final = (
+    ("hips", (-0.070, -0.02, 0.0), (0.070, 0.05, 0.0), 0.095),
+    ("spine", (-0.055, 0.0, 0.005), (0.055, 0.10, 0.005), 0.090),
+    ("upperChest", (-0.070, -0.08, 0.010), (0.070, 0.07, 0.010), 0.092),
+    ("neck", (0.0, 0.0, 0.005), (0.0, 0.06, 0.005), 0.050),
+    ("head", (0.0, 0.05, 0.010), (0.0, 0.12, 0.008), 0.088),
+)
+# Points of a left hand are palm and back, then fingertips; with their radii.
+_FINGERTIPS: Final = ("Thumb", "Index", "Middle", "Little")
+_RADIUS_M: Final = (0.016, 0.016, 0.009, 0.008, 0.008, 0.007)
+_PALM: Final = ((0.70, -0.10, 0.0), (0.70, 0.10, 0.0))  # in lengths of the palm: along, palmar or dorsal, towards thumb
+# Gaps in metres on the default body: full below the first, nothing above the second. An approach counts if it comes as
+# near as `_TOUCH`, and then from `_REACH` on; or if it stays as near as `_NEAR` for so long without moving (m/s).
+_TOUCH: Final = (0.010, 0.022)
+_REACH: Final = (0.030, 0.085)
+_NEAR: Final = (0.038, 0.052)
+_HOLD_S: Final = 0.25
+_STILL_M_S: Final = (0.10, 0.30)
+_PASSED: Final = ("hips", "spine")
+# A hand that hangs beside the hips touches nothing; an elbow bent this much may put it there (radians).
+_AKIMBO: Final = np.radians([40.0, 60.0])
+_SMOOTH_FRAMES: Final = 3
+_FALLOFF_M: Final = 0.005
+_MOST_TILT: Final = np.radians(25.0)
+_DEEPEST_M: Final = 0.03
+_FAILED_M: Final = (0.003, 0.010)
+_MOST_SHRUG: Final = np.radians(6.0)  # each pass
+_ARM: Final = ("Shoulder", "UpperArm", "LowerArm", "Hand")
+_SIDES: Final = ("left", "right")
+
+
+def _ratio(skeleton: Skeleton, *pairs: tuple[str, str]) -> float:
+    """Length of ways between resting bones, in those of the default body."""
+    ours = default_skeleton()
+
+    def length(body: Skeleton) -> float:
+        place = body.rest_positions_m
+        return sum(float(np.linalg.norm(place[body.index(a)] - place[body.index(b)])) for a, b in pairs)
+
+    return length(skeleton) / length(ours)
+
+
+def _sizes(skeleton: Skeleton) -> dict[str, Array]:
+    """Bone of a solid → (3,) width, height and depth in those of the default body."""
+    wide = _ratio(skeleton, ("leftUpperArm", "rightUpperArm"))
+    hips = _ratio(skeleton, ("leftUpperLeg", "rightUpperLeg"))
+    tall = _ratio(skeleton, ("hips", "spine"), ("spine", "chest"), ("chest", "upperChest"), ("upperChest", "neck"))
+    neck = _ratio(skeleton, ("neck", "head"))
+    tip = skeleton.tips_m.get("head")
+    head = float(np.linalg.norm(tip) / np.linalg.norm(default_skeleton().tips_m["head"])) if tip is not None else tall
+    depth = float(np.sqrt(wide * tall))
+    trunk = np.array([wide, tall, depth], np.float32)
+    return {
+        "hips": np.array([hips, tall, depth], np.float32),
+        "spine": trunk,
+        "upperChest": trunk,
+        "neck": np.array([neck, neck, neck], np.float32),
+        "head": np.full(3, head, np.float32),
+        **skeleton.girth,
+    }
+
+
+def _hand_size(skeleton: Skeleton, side: str) -> float:
+    palm = skeleton.offsets_m[skeleton.index(f"{side}MiddleProximal")]
+    return float(np.linalg.norm(palm))
+
+
+@dataclass(frozen=True, eq=False)
+class _Posed:
+    """A body with its frames and the points of its hands: world places (T, J, 3), orientations (T, J, 4)."""
+
+    motion: Motion
+    places: Array
+    world: Array
+    points: dict[str, Array]  # side → (T, P, 3)
+
+    @classmethod
+    def of(cls, motion: Motion, fingers: bool = True) -> _Posed:
+        skeleton = motion.skeleton
+        places, world = forward(motion.rotations, motion.root_m, skeleton)
+        points = {}
+        for side, sign in (("left", 1.0), ("right", -1.0)):
+            hand, size = skeleton.index(f"{side}Hand"), _hand_size(skeleton, side)
+            some = [
+                places[:, hand] + rot.rotate(world[:, hand], np.array(p, np.float32) * [sign, 1, 1] * size)
+                for p in _PALM
+            ]
+            for finger in _FINGERTIPS if fingers else ():
+                bone = f"{side}{finger}Distal"
+                i = skeleton.index(bone)
+                tip = skeleton.tips_m.get(bone, default_skeleton().tips_m[bone])
+                some.append(places[:, i] + rot.rotate(world[:, i], tip))
+            points[side] = np.stack(some, axis=1).astype(np.float32)
+        return cls(motion, places, world, points)
+
+    def local(self, bone: str, points: Array) -> Array:
+        """World points (T, P, 3) in a bone's frame."""
+        i = self.motion.skeleton.index(bone)
+        return rot.rotate(rot.conjugate(self.world[:, i, None]), points - self.places[:, i, None])
+
+    def outside(self, bone: str, points: Array) -> Array:
+        """Points (T, P, 3) of a bone's frame in the world."""
+        i = self.motion.skeleton.index(bone)
+        return self.places[:, i, None] + rot.rotate(self.world[:, i, None], points)
+
+
+def _ramp(gap: Array, near: tuple[float, float]) -> Array:
+    """1 where they touch, 0 where the gap means nothing, smooth between."""
+    t = np.clip((gap - near[0]) / (near[1] - near[0]), 0.0, 1.0)
+    return np.asarray(1.0 - t * t * (3.0 - 2.0 * t), np.float32)
+
+
+def _gap(local: Array, low: tuple[float, ...], high: tuple[float, ...], radius: float) -> Array:
+    """(T, P) metres between points (T, P, 3) in the default body's measure and a rounded box, less their own radii."""
+    apart = local - np.clip(local, np.array(low, np.float32), np.array(high, np.float32))
+    return np.asarray(np.linalg.norm(apart, axis=-1) - radius - np.array(_RADIUS_M[: local.shape[1]]), np.float32)
+
+
+def _outside(local: Array, gap: Array, low: tuple[float, ...], high: tuple[float, ...]) -> Array:
+    """Points (T, P, 3) that are deep inside a rounded box brought up to `_DEEPEST_M` below its skin."""
+    apart = local - np.clip(local, np.array(low, np.float32), np.array(high, np.float32))
+    length = np.linalg.norm(apart, axis=-1, keepdims=True)
+    front = np.array([0, 0, 1], np.float32)
+    out = np.where(length > 1e-3, apart / np.maximum(length, 1e-3), front)
+    return np.asarray(local + out * np.maximum(-_DEEPEST_M - gap, 0.0)[..., None], np.float32)
+
+
+def _body_gaps(body: _Posed, side: str) -> list[tuple[str, Array, Array]]:
+    """For every solid: its bone, the points of one hand (T, P, 3) in the default body's measure, and gaps (T, P).
+
+    Thin bodies and loose data leave hands inside our solids: points deep inside are given near the skin.
+    """
+    sizes, out = _sizes(body.motion.skeleton), []
+    lower = body.motion.rotations[:, body.motion.skeleton.index(f"{side}LowerArm")]
+    bend = np.arccos(np.clip(1.0 - 2.0 * (lower[:, 1] ** 2 + lower[:, 2] ** 2), -1.0, 1.0))
+    hanging = 1.0 - np.clip((bend - _AKIMBO[0]) / (_AKIMBO[1] - _AKIMBO[0]), 0.0, 1.0)
+    for bone, low, high, radius in _SOLIDS:
+        local = body.local(bone, body.points[side]) / sizes[bone]
+        gap = _gap(local, low, high, radius)
+        if bone in ("hips", "spine"):
+            gap = gap + (hanging * 2 * _REACH[1])[:, None].astype(np.float32)
+        out.append((bone, _outside(local.astype(np.float32), gap, low, high), gap))
+    return out
+
+
+def _hand_gaps(body: _Posed) -> tuple[Array, Array]:
+    """Ways (T, P, P, 3) from the points of the right hand to those of the left, and the gaps (T, P, P) between them."""
+    ways = body.points["left"][:, :, None] - body.points["right"][:, None]
+    radii = np.array(_RADIUS_M[: ways.shape[1]], np.float32)
+    return ways, (np.linalg.norm(ways, axis=-1) - radii[:, None] - radii).astype(np.float32)
+
+
+def gaps_m(motion: Motion) -> dict[str, Array]:
+    """How near hands are to the body and to each other: "left", "right" and "hands" → (T,) metres, below 0 inside.
+
+    In the measure of the default body; `motion` is on our 55 bones of any proportions.
+    """
+    body = _Posed.of(motion)
+    out = {side: np.min([gap.min(axis=1) for *_, gap in _body_gaps(body, side)], axis=0) for side in _SIDES}
+    return {**out, "hands": _hand_gaps(body)[1].min(axis=(1, 2))}
+
+
+def touching(motion: Motion) -> NDArray[np.bool_]:
+    """(T,) whether a hand is brought to the same place of body or other hand on another body."""
+    strength = _strengths(_Posed.of(motion))
+    return np.asarray(np.max(list(strength.values()), axis=0) > 0)
+
+
+def _strengths(body: _Posed) -> dict[str, Array]:
+    """How much a contact counts, from 0 (none) to 1: "left", "right" and "hands" → (T,).
+
+    What counts is decided for a whole approach: it must touch, or stay near without moving. A hand that only passes,
+    or waves beside the head, is left alone.
+    """
+    motion, out = body.motion, {}
+    seen = {side: body.local("upperChest", body.places[:, [motion.skeleton.index(f"{side}Hand")]])[:, 0]
+            for side in _SIDES}  # fmt: skip
+    for side in _SIDES:
+        still = _still(seen[side], motion.fps)
+        gaps = {bone: gap.min(axis=1) for bone, _, gap in _body_gaps(body, side)}
+        # Hands pass the hips on their way up from hanging: only one that rests there is on the hip.
+        low = np.min([gaps[bone] for bone in _PASSED], axis=0)
+        high = np.min([gap for bone, gap in gaps.items() if bone not in _PASSED], axis=0)
+        out[side] = np.maximum(_held(low, still, motion.fps, passing=True), _held(high, still, motion.fps))
+    gap = _hand_gaps(body)[1].min(axis=(1, 2))
+    out["hands"] = _held(gap, _still(seen["left"] - seen["right"], motion.fps), motion.fps)
+    return out
+
+
+def _still(place: Array, fps: int) -> Array:
+    """(T,) 1 where a point (T, 3) rests, 0 where it moves."""
+    if len(place) < 2:
+        return np.ones(len(place), np.float32)
+    speed = np.linalg.norm(np.gradient(place, axis=0), axis=-1) * fps
+    return _ramp(speed.astype(np.float32), _STILL_M_S)
+
+
+def _held(gap: Array, still: Array, fps: int, passing: bool = False) -> Array:
+    """(T,) strength of a contact from its gap (T,), every approach weighed as a whole; `passing`: it must rest."""
+    near = _ramp(gap, _NEAR)
+    resting = minimum_filter1d(near * still, max(1, round(_HOLD_S * fps)), mode="nearest")
+    strength = _weighed(near, resting)
+    if passing:
+        return strength
+    return np.maximum(strength, _weighed(_ramp(gap, _REACH), _ramp(gap, _TOUCH)))
+
+
+def _weighed(ramp: Array, proof: Array) -> Array:
+    """(T,) a ramp whose every stretch above 0 is scaled by the most that `proof` (T,) reaches in it."""
+    out = ramp.copy()
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], (ramp > 0).astype(np.int8), [0]])))
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        out[start:stop] *= proof[start:stop].max()
+    return out
+
+
+def _pulls(source: _Posed, target: _Posed, strength: dict[str, Array]) -> dict[str, tuple[Array, Array]]:
+    """Side → what the hand's touching point has to do: from where (T, 3) and by how much (T, 3) in the world, faded.
+
+    Among all points of a hand and all solids those that touch most count most. Hands that meet share what is missing
+    between them; the one that holds on to the body less moves more.
+    """
+    frames = len(source.places)
+    sizes = _sizes(target.motion.skeleton)
+    at, way, hold = {}, {}, {}
+    for side in _SIDES:
+        gaps, ways = [], []
+        for bone, local, gap in _body_gaps(source, side):
+            gaps.append(gap)
+            ways.append(target.outside(bone, local * sizes[bone]) - target.points[side])
+        gap, wanted = np.concatenate(gaps, axis=1), np.concatenate(ways, axis=1)
+        share = _shares(gap)
+        at[side] = np.sum(share[..., None] * np.tile(target.points[side], (1, len(gaps), 1)), axis=1)
+        hold[side] = strength[side]
+        way[side] = np.sum(share[..., None] * wanted, axis=1) * hold[side][:, None]
+    between, gap = _hand_gaps(source)
+    meet = strength["hands"]
+    if meet.max() > 0:
+        scale = [_hand_size(body.motion.skeleton, "left") for body in (source, target)]
+        short = between * np.float32(scale[1] / scale[0]) - _hand_gaps(target)[0]
+        share = _shares(gap.reshape(frames, -1))
+        missing = np.sum(share[..., None] * short.reshape(frames, -1, 3), axis=1) - (way["left"] - way["right"])
+        free = {side: 1.05 - hold[side] for side in _SIDES}
+        both = free["left"] + free["right"]
+        each = share.reshape(gap.shape)
+        for side, sign, axis in (("left", 1.0, 2), ("right", -1.0, 1)):
+            point = np.sum(each.sum(axis=axis)[..., None] * target.points[side], axis=1)
+            at[side] = np.where((hold[side] > meet)[:, None], at[side], point)
+            way[side] = way[side] + np.float32(sign) * missing * (free[side] / both * meet)[:, None]
+    return {side: (at[side].astype(np.float32), way[side].astype(np.float32)) for side in _SIDES}
+
+
+def _shares(gap: Array) -> Array:
+    """(T, P) weights that add up to 1, of the points by their gaps (T, P): a centimetre farther counts an eighth."""
+    weight = np.exp(-(gap - gap.min(axis=1, keepdims=True)) / _FALLOFF_M)
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True), np.float32)
+
+
+def _smoothed(x: Array) -> Array:
+    """Averaged over neighbouring frames, so that a contact's coming and going does not jerk the arm."""
+    kernel = np.hanning(2 * _SMOOTH_FRAMES + 3)[1:-1]
+    padded = np.pad(x, ((_SMOOTH_FRAMES, _SMOOTH_FRAMES), (0, 0)), mode="edge")
+    window = np.lib.stride_tricks.sliding_window_view(padded, 2 * _SMOOTH_FRAMES + 1, axis=0)
+    return (window @ (kernel / kernel.sum())).astype(np.float32)
+
+
+def _tilted(turned: Array, wrist: Array, at: Array, way: Array) -> Array:
+    """Hands (T, 4) turned about their wrists so that the touching point comes nearer to its place, by 25° at most."""
+    turn = rot.to_rotation_vector(rot.rotation_between(at - wrist, at + way - wrist))
+    angle = np.linalg.norm(turn, axis=-1, keepdims=True)
+    return rot.multiply(rot.from_rotation_vector(turn * np.minimum(1.0, _MOST_TILT / np.maximum(angle, 1e-6))), turned)
+
+
+def _shrugged(shoulder: Array, reach: Array, way: Array) -> Array:
+    """Clavicles (T, 4), all in the chest frame, turned so that the joint at `reach` (T, 3) moves along `way` (T, 3)."""
+    axis = np.cross(reach, way) / np.maximum(np.sum(reach * reach, axis=-1, keepdims=True), 1e-6)
+    angle = np.linalg.norm(axis, axis=-1, keepdims=True)
+    turn = rot.from_rotation_vector(axis * np.minimum(1.0, _MOST_SHRUG / np.maximum(angle, 1e-6)))
+    return rot.multiply(turn, shoulder)
+
+
+def keep_contacts(motion: Motion, source: Motion, fingers: bool = True, passes: int = 6) -> Motion:
+    """Bring hands to the places that they touch on the source, inside the joint limits.
+
+    Args:
+        motion: the source's angles on the target body (our 55 bones of any proportions).
+        source: the same frames on the source's body.
+        fingers: whether the source's fingers are its own; otherwise only palms touch.
+        passes: in the later ones the hand tilts as well, where the arm is too long or too short for the place.
+
+    Returns:
+        `motion` with changed arms where the source's hands are near something, else the same bits.
+    """
+    if not len(motion) or motion.skeleton is source.skeleton:
+        return motion
+    before, skeleton = _Posed.of(source, fingers), motion.skeleton
+    strength = _strengths(before)
+    if max(float(s.max()) for s in strength.values()) == 0.0:
+        return motion
+    chest = skeleton.index("upperChest")
+    asked: dict[str, Array] = {}
+    for _ in range(passes):
+        now = _Posed.of(motion, fingers)
+        out = motion.rotations.copy()
+        back = rot.conjugate(now.world[:, chest])
+        for side, (at, way) in _pulls(before, now, strength).items():
+            way = _smoothed(way)
+            busy = np.flatnonzero(np.linalg.norm(way, axis=-1) > 1e-4)
+            if not len(busy):
+                continue
+            columns = skeleton.indices([side + bone for bone in _ARM])
+            wrist, turned = now.places[:, columns[3]], now.world[:, columns[3]]
+            arm = motion.rotations[busy][:, columns]
+            if side in asked:
+                # What the arm could not do hand and shoulder do in part.
+                failed = np.linalg.norm(asked[side] - wrist, axis=-1)
+                help_m = way * (1.0 - _ramp(failed, _FAILED_M))[:, None]
+                turned = _tilted(turned, wrist, at, help_m)
+                joint = now.places[:, skeleton.index(f"{side}UpperArm")] - now.places[:, columns[0]]
+                arm[:, 0] = _shrugged(arm[:, 0], rot.rotate(back, joint)[busy], rot.rotate(back, help_m)[busy])
+            asked[side] = wrist + way
+            hand = rot.multiply(back, turned)[busy]
+            place = rot.rotate(back, wrist + way - now.places[:, chest])[busy]
+            out[np.ix_(busy, columns)] = move_arm(skeleton, side, arm, place, hand)
+        motion = replace(motion, rotations=limits.clamp(out))
+    return motion

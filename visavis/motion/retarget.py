@@ -1,0 +1,170 @@
+"""Retargeting: a motion of any skeleton on any other, the meaning of its contacts kept.
+
+Angles are copied in terms of the T-pose (`visavis.motion.canonical`), which keeps gestures alike whatever the limbs'
+lengths; legs then keep the way from hip to ankle in leg lengths, so that feet stay where they stand; last, hands that
+touch something touch the same place on the new body (`visavis.motion.contacts`). The sources are the common practice of
+motion retargeting (Gleicher 1998; rest-pose alignment as in three-vrm and Blender's retargeters).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visavis.motion import limits
+from visavis.motion import rotations as rot
+from visavis.motion.anatomy import ordered
+from visavis.motion.bone_maps import BoneMap, guess_bones
+from visavis.motion.canonical import Rig, from_canonical, is_body_at_rest, rebased, rig, to_canonical
+from visavis.motion.contacts import keep_contacts
+from visavis.motion.feet import plant
+from visavis.motion.ik import move_arm, solve_leg
+from visavis.motion.kinematics import forward
+from visavis.motion.motion import Motion
+from visavis.motion.skeleton import Skeleton, default_skeleton
+
+__all__ = ["normalized", "retarget"]
+
+Array = NDArray[np.float32]
+_LEG: Final = ("UpperLeg", "LowerLeg", "Foot")
+_ARM: Final = ("Shoulder", "UpperArm", "LowerArm", "Hand")
+_OFF_M: Final = 0.001  # wrists are brought back from here on
+
+
+def _leg_length(skeleton: Skeleton) -> float:
+    bones = [f"{side}{bone}" for side in ("left", "right") for bone in _LEG[1:]]
+    return float(np.linalg.norm(skeleton.offsets_m[skeleton.indices(bones)], axis=-1).sum()) / 2
+
+
+def _middle(skeleton: Skeleton) -> Array:
+    """(3,) from the hips to the middle between the hip joints."""
+    both = skeleton.offsets_m[skeleton.indices(["leftUpperLeg", "rightUpperLeg"])]
+    return np.asarray(both.mean(axis=0), np.float32)
+
+
+def _ankle_height(skeleton: Skeleton) -> float:
+    """Height of the resting ankle above the sole, metres: a flat foot's, from its toes."""
+    foot = skeleton.rest_positions_m[skeleton.indices(["leftFoot", "leftToes"])]
+    return float(foot[0, 1] - foot[1, 1]) + _sole(skeleton)
+
+
+def _sole(skeleton: Skeleton) -> float:
+    """Height of the ball of the foot, in proportion to the foot."""
+    ours = default_skeleton()
+    at_rest = float(ours.rest_positions_m[ours.index("leftToes"), 1])
+    size = np.linalg.norm(skeleton.offsets_m[skeleton.index("leftToes")])
+    return at_rest * float(size / np.linalg.norm(ours.offsets_m[ours.index("leftToes")]))
+
+
+def _floor(ankles: Array, source: Skeleton) -> float:
+    """Height of the source's floor: where the lower ankle mostly is, a standing ankle's height below it."""
+    low = float(np.percentile(ankles[..., 1].min(axis=1), 5))
+    return low - _ankle_height(source)
+
+
+def _stand(motion: Motion, source: Motion) -> Motion:
+    """Scale the root and bring the ankles where they were, in leg lengths from the hip joints.
+
+    Args:
+        motion: angles of the source on the target body.
+        source: the source on its own body.
+    """
+    body, skeleton = motion.skeleton, source.skeleton
+    if body is skeleton:
+        return motion
+    scale = _leg_length(body) / _leg_length(skeleton)
+    places, world = forward(source.rotations, source.root_m, skeleton)
+    feet = places[:, skeleton.indices(["leftFoot", "rightFoot"])]
+    floor = _floor(feet, skeleton)
+    hips = source.root_m + rot.rotate(world[:, 0], _middle(skeleton))
+    hips = (hips - np.array([0, floor + _ankle_height(skeleton), 0], np.float32)) * np.float32(scale)
+    hips[:, 1] += _ankle_height(body)
+    root = hips - rot.rotate(world[:, 0], _middle(body))
+    out = motion.rotations.copy()
+    back = rot.conjugate(world[:, 0])
+    for side in ("left", "right"):
+        thigh, shin, foot = (skeleton.index(side + bone) for bone in _LEG)
+        way = rot.rotate(back, places[:, foot] - places[:, thigh]) * np.float32(scale)
+        knee = rot.rotate(rot.multiply(back, world[:, thigh]), np.array([0, 0, 1], np.float32))
+        turned = rot.multiply(back, world[:, foot])
+        leg = solve_leg(body, side, body.offsets_m[body.index(side + "UpperLeg")] + way, turned, knee)
+        out[:, body.indices([side + bone for bone in _LEG])] = leg[:, :3]
+    return replace(motion, rotations=out, root_m=root)
+
+
+def normalized(motion: Motion, bones: BoneMap | None = None) -> tuple[Motion, Rig]:
+    """The motion on our bones with its own body's proportions, and how it was read.
+
+    Raises:
+        FileFormatError: its bones cannot be found.
+    """
+    bones = bones or guess_bones(motion.skeleton)
+    if not bones.axes and not bones.tpose and len(motion) and not is_body_at_rest(motion.skeleton, bones):
+        motion = rebased(motion, bones)
+    source = rig(motion.skeleton, bones)
+    return to_canonical(motion, source), source
+
+
+def _has_twist_bones(source: Rig) -> bool:
+    """Whether joints lie between elbow and wrist: then the wrist's joint carries all of the pronation."""
+    hand, elbow = (source.skeleton.index(source.bones.bones[f"left{bone}"]) for bone in ("Hand", "LowerArm"))
+    return int(source.skeleton.parents[hand]) != elbow
+
+
+def _limited(motion: Motion) -> Motion:
+    """Inside the joint limits, the wrists where they were as far as that goes: what a clavicle may not the arm does."""
+    skeleton, chest = motion.skeleton, motion.skeleton.index("upperChest")
+    places, world = forward(motion.rotations, motion.root_m, skeleton)
+    origin, back = places[:, chest], rot.conjugate(world[:, chest])
+    out = limits.clamp(motion.rotations)
+    for _ in range(2):
+        now, turned = forward(out, motion.root_m, skeleton)
+        for side in ("left", "right"):
+            columns = skeleton.indices([side + bone for bone in _ARM])
+            wanted = rot.rotate(back, places[:, columns[3]] - origin)
+            came = rot.rotate(rot.conjugate(turned[:, chest]), now[:, columns[3]] - now[:, chest])
+            off = np.flatnonzero(np.linalg.norm(wanted - came, axis=-1) > _OFF_M)
+            if len(off):
+                hand = rot.multiply(back, world[:, columns[3]])[off]
+                out[np.ix_(off, columns)] = move_arm(skeleton, side, out[off][:, columns], wanted[off], hand)
+        out = limits.clamp(out)
+    return replace(motion, rotations=out)
+
+
+def retarget(
+    motion: Motion, skeleton: Skeleton | None = None, bones: BoneMap | None = None, contacts: bool = True
+) -> Motion:
+    """Give a motion to another body.
+
+    Args:
+        motion: on any skeleton, metres, Y up, at rest where its rotations are the identity (as every reader gives it).
+        skeleton: the body that shall have it; the default avatar if None. Joints of it that are no bones of the
+            humanoid stay at rest.
+        bones: which joint of the motion's skeleton is which bone; guessed if None.
+        contacts: bring hands that touch body, head or each other to the same place on the new body.
+
+    Returns:
+        the motion on `skeleton`, inside the joint limits of a human body; face and frame rate as they were. Fingers
+        that the source lacks are relaxed; a source without legs stands.
+
+    Raises:
+        FileFormatError: one of the skeletons has no body that could be found.
+    """
+    skeleton = skeleton or default_skeleton()
+    source, read = normalized(motion, bones)
+    target = rig(skeleton)
+    if not len(motion):
+        return from_canonical(replace(source, skeleton=target.body), target)
+    source = _limited(replace(source, rotations=ordered(source.rotations, share_twist=_has_twist_bones(read))))
+    moved = replace(source, skeleton=target.body)
+    if "leftFoot" in read.bones.bones and "rightFoot" in read.bones.bones:
+        moved = _stand(moved, source)
+    else:
+        moved = plant(replace(moved, root_m=np.tile(target.body.offsets_m[0], (len(moved), 1))))
+    if contacts:
+        moved = keep_contacts(moved, source, any("Index" in bone for bone in read.bones.bones))
+    moved = replace(moved, rotations=limits.clamp(moved.rotations))
+    return from_canonical(moved, target)
