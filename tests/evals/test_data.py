@@ -1,15 +1,38 @@
 """The held-out data is what it was when it was written, and is well formed."""
 
 import hashlib
+import re
 from importlib.resources import files
 
 import pytest
 import yaml
 
 from visavis.agent.persona import Persona
-from visavis.agent.recall import stems
 from visavis.agent.text_input import checked_text
 from visavis.retrieval.lexicon import load_lexicon
+
+STOPWORDS = frozenset(
+    """a an and any are as at be been but by can could did do does for from get give had has have he her here him his
+    how i if in is it its just know like may me might more much many my no not of oh okay on one or our out please say
+    she should so some tell than thank thanks that the their them then there these they this those to too up us was
+    we well were what whats what's when where which who whom whose why will with would yes you your hello hi hey good
+    morning evening afternoon day about actually also anything something s re ve ll d m t""".split()
+)
+
+
+def _stem(word: str) -> str:
+    """Enough of a stemmer to join plural and tense: opens, opened, opening → open."""
+    for ending in ("'s", "ings", "ing", "ies", "ied", "ed", "es", "s", "ly", "e", "y"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word[: -len(ending)]
+            break
+    return word[:-1] if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "sl" else word
+
+
+def stems(text: str) -> frozenset[str]:
+    """Stems of the content words of a text."""
+    return frozenset(_stem(word) for word in re.findall(r"[a-z0-9']+", text.lower()) if word not in STOPWORDS)
+
 
 DATA = files("visavis.evals") / "data"
 SUMS = dict(reversed(line.split(maxsplit=1)) for line in (DATA / "SHA256SUMS").read_text().splitlines())

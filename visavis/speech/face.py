@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from visavis.emotion import Emotion
 from visavis.motion.face import ARKIT_NAMES, face_index
 from visavis.speech.life import blink_curve, blink_times, drift, saccades
-from visavis.speech.prosody import prosody
+from visavis.speech.prosody import prosody, stresses
 from visavis.speech.types import Speech
 from visavis.speech.visemes import FPS, close_lips, mouth, visemes
 
@@ -123,12 +123,12 @@ def _speaking_blinks(
 
 
 def _brows(speech: Speech, times: NDArray[np.float64], factor: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(T,) raise of the brows: on most strongly stressed words, a little before the vowel."""
+    """(T,) raise of the brows: on most strong stresses, a little before the vowel."""
     curve = np.zeros(len(times))
-    for word in speech.words:
-        if word.stress >= 0.75 and rng.random() < 0.65:
-            height = (0.14 + 0.2 * rng.random()) * word.stress * factor
-            curve = np.maximum(curve, height * np.exp(-0.5 * ((times - word.stress_s + 0.02) / 0.11) ** 2))
+    for at_s, stress in stresses(speech):
+        if stress >= 0.75 and rng.random() < 0.65:
+            height = (0.14 + 0.2 * rng.random()) * stress * factor
+            curve = np.maximum(curve, height * np.exp(-0.5 * ((times - at_s + 0.02) / 0.11) ** 2))
     return curve
 
 

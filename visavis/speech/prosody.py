@@ -61,12 +61,11 @@ def prosody(speech: Speech, frames: int | None = None) -> NDArray[np.float32]:
 
 
 def stress_curve(speech: Speech, frames: int) -> NDArray[np.float32]:
-    """(frames,) word stress as Gaussian bumps at each `stress_s`, their height the word's stress."""
+    """(frames,) stress as Gaussian bumps at the onsets of `stresses`, their height its strength."""
     times = np.arange(frames) / FPS
     curve = np.zeros(frames)
-    for word in speech.words:
-        if word.stress > 0:
-            curve = np.maximum(curve, word.stress * np.exp(-0.5 * ((times - word.stress_s) / _STRESS_SIGMA_S) ** 2))
+    for at_s, strength in stresses(speech):
+        curve = np.maximum(curve, strength * np.exp(-0.5 * ((times - at_s) / _STRESS_SIGMA_S) ** 2))
     return curve.astype(np.float32)
 
 
@@ -90,7 +89,8 @@ def stresses(speech: Speech) -> NDArray[np.float32]:
     peaks, shape = find_peaks(level, prominence=2.5, width=3, rel_height=0.6)
     loud = level[peaks] > level.max() - 22
     peaks, width, left = peaks[loud], shape["widths"][loud], shape["left_ips"][loud]
-    log_f0 = prosody(speech)[:, 0]
+    own = max(1, int(np.ceil(speech.duration_s * FPS - 1e-6)))
+    log_f0, _ = _pitch(speech.samples.astype(np.float32) / np.float32(32768), speech.sample_rate_hz, own)
     pitch = np.array([log_f0[max(0, round(k * FPS / _NUCLEI_FPS) - 2) :][:5].max() for k in peaks])
     score = level[peaks] / 6 + width / 10 + 1.0 * pitch
     chosen: list[tuple[float, float]] = []

@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visavis.evals.any_body._limbs import contact_errors_m, other_limbs
+from visavis.evals.any_body.retarget import DATA, RECORDINGS, clips_of
+from visavis.motion.avatar import avatar_names, load_avatar
+from visavis.motion.retarget import retarget
+from visavis.motion.skeleton import default_skeleton
+from visavis.retrieval.lexicon import load_lexicon
+from visavis.retrieval.posing import Performer, perform
+
+REAL = Path(__file__).parents[2] / DATA
+
+
+def test_other_limbs_stand_on_the_floor_and_have_their_own_ratios():
+    ours = default_skeleton()
+    body = other_limbs(np.random.default_rng(0))
+    foot = ours.index("leftFoot")
+    assert np.isclose(body.rest_positions_m[foot, 1], ours.rest_positions_m[foot, 1], atol=1e-5)
+    ratios = np.linalg.norm(body.offsets_m, axis=1) / np.maximum(np.linalg.norm(ours.offsets_m, axis=1), 1e-9)
+    limbs = ratios[ours.indices(["leftLowerArm", "leftHand", "leftLowerLeg", "leftFoot"])]
+    assert ((limbs >= 0.7) & (limbs <= 1.3)).all() and len(set(limbs.round(3))) == 4
+
+
+def test_a_lost_contact_is_seen():
+    performance = perform(load_lexicon()["hush"], Performer.neutral())
+    body = other_limbs(np.random.default_rng(1))
+    assert contact_errors_m(performance, performance.motion) == [0.0]
+    assert max(contact_errors_m(performance, retarget(performance.motion, body, contacts=False))) > 0.03
+    assert max(contact_errors_m(performance, retarget(performance.motion, body))) < 0.02
+
+
+@pytest.mark.parametrize("corpus", RECORDINGS)
+def test_a_real_recording_fits_every_avatar(corpus):
+    pattern, read = RECORDINGS[corpus]
+    paths = sorted(REAL.glob(pattern))
+    if not paths:
+        pytest.skip(f"the recordings of {corpus} are not part of the project: unpack them into {DATA}")
+    skeletons = {name: load_avatar(name).skeleton for name in avatar_names()}
+    clips, failed = clips_of(paths[:1], read, skeletons)
+    assert not failed
+    for result in clips[0]["avatars"].values():
+        assert result["left"] and result["excess"] <= 0.01
+        assert np.median([r for _, r in result["correlation"]]) > 0.95

@@ -1,0 +1,127 @@
+"""Our forty gestures on bodies whose limbs have other lengths, and back again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visavis.evals.first_light.table import Table, progress, share
+from visavis.metrics.bootstrap import bootstrap
+from visavis.motion import rotations as rot
+from visavis.motion.constraints import Constraint
+from visavis.motion.contacts import gaps_m
+from visavis.motion.kinematics import forward
+from visavis.motion.motion import Motion
+from visavis.motion.retarget import retarget
+from visavis.motion.skeleton import Skeleton, default_skeleton
+from visavis.retrieval.lexicon import load_lexicon
+from visavis.retrieval.posing import Performance, Performer, perform
+
+__all__ = ["contact_errors_m", "effector_m", "measure_limbs", "other_limbs"]
+
+_RATIOS: Final = (0.7, 1.3)
+_BODIES: Final = 8
+_SIDES: Final = ("left", "right")
+_PALM_M: Final = (0.065, -0.018, 0.0)
+# An effector that is this near to its landmark touches it; palms that are this near have met; what may be missed.
+_TOUCH_M: Final = 0.03
+_REACHED_M: Final = 0.05
+_PALMS_MEET_M: Final = 0.03
+_CONTACT_M: Final = 0.02
+# A gesture whose hands never come nearer than this to the body or each other has no contact.
+_CLEAR_M: Final = 0.015
+
+
+def other_limbs(rng: np.random.Generator) -> Skeleton:
+    """Our skeleton with upper arms, forearms, thighs and shins each of another length, by ratios in [0.7, 1.3]."""
+    ours = default_skeleton()
+    offsets = ours.offsets_m.copy()
+    for bone in ("LowerArm", "Hand", "LowerLeg", "Foot"):
+        ratio = rng.uniform(*_RATIOS)
+        for side in ("left", "right"):
+            offsets[ours.index(side + bone)] *= np.float32(ratio)
+    stand = Skeleton(ours.names, ours.parents, offsets, ours.tips_m)
+    foot = ours.index("leftFoot")
+    offsets[0, 1] += ours.rest_positions_m[foot, 1] - stand.rest_positions_m[foot, 1]
+    return Skeleton(ours.names, ours.parents, offsets, ours.tips_m)
+
+
+def _palms_apart_m(motion: Motion) -> NDArray[np.float32]:
+    """(T,) metres between the two palms."""
+    marks = [Constraint(f"{side}Hand", "world", (0.0, 0.0, 0.0), None, 0.0, 0.0, "", "palm") for side in _SIDES]
+    places = [effector_m(motion, mark) for mark in marks]
+    return np.asarray(np.linalg.norm(places[0] - places[1], axis=-1))
+
+
+def effector_m(motion: Motion, constraint: Constraint) -> NDArray[np.float32]:
+    """(T, 3) a constraint's effector in its frame ("world" or a bone), metres."""
+    places, turned = forward(motion.rotations, motion.root_m, motion.skeleton)
+    skeleton = motion.skeleton
+    side = constraint.bone.removesuffix("Hand")
+    if constraint.effector.endswith("_tip"):
+        bone = f"{side}{constraint.effector.removesuffix('_tip').capitalize()}Distal"
+        i, local = skeleton.index(bone), skeleton.tips_m[bone]
+    else:
+        i = skeleton.index(constraint.bone)
+        local = np.array(_PALM_M if constraint.effector == "palm" else (0, 0, 0), np.float32)
+        local = local * np.array([1 if side == "left" else -1, 1, 1], np.float32)
+    point = places[:, i] + rot.rotate(turned[:, i], local)
+    if constraint.frame == "world":
+        return point
+    j = skeleton.index("upperChest" if constraint.frame == "chest" else constraint.frame)
+    return rot.rotate(rot.conjugate(turned[:, j]), point - places[:, j])
+
+
+def contact_errors_m(performance: Performance, other: Motion) -> list[float]:
+    """By how far every touch of a gesture misses its place on the other body, in the worst frame it is held; metres.
+
+    Touches are the gesture's own promises (an effector at a place of head or chest), and palms that meet.
+    """
+    motion, out = performance.motion, []
+    time, near = np.arange(len(motion)) / motion.fps, gaps_m(motion)
+    for c in performance.constraints:
+        if c.target_m is None or c.frame not in ("head", "upperChest") or c.effector == "point":
+            continue
+        if float(np.median(near[c.bone.removesuffix("Hand")][(time >= c.from_s) & (time <= c.to_s)])) > _REACHED_M:
+            continue  # a cup is at the mouth, no hand
+        held = (time >= c.from_s) & (time <= c.to_s)
+        before, after = (effector_m(one, c)[held] for one in (motion, other))
+        if len(before) and np.linalg.norm(before - np.array(c.target_m), axis=-1).max() < _TOUCH_M:
+            out.append(float(np.linalg.norm(after - before, axis=-1).max()))
+    before, after = _palms_apart_m(motion), _palms_apart_m(other)
+    met = before < _PALMS_MEET_M
+    if met.any():
+        out.append(float(np.abs(after - before)[met].max()))
+    return out
+
+
+def measure_limbs(table: Table, limit: int | None = None, seed: int = 0) -> None:
+    """Add the rows of the gestures to a table: there and back without contact, contacts on the other body."""
+    rng = np.random.default_rng(seed)
+    gestures = list(load_lexicon().values())
+    away, back_again, errors, far = [], [], [], []
+    for _ in progress(range(limit or _BODIES), "other limbs"):
+        body = other_limbs(rng)
+        for gesture in gestures:
+            performance = perform(gesture, Performer.neutral())
+            motion = performance.motion
+            there = retarget(motion, body)
+            back = retarget(there, motion.skeleton)
+            worst = float(np.degrees(rot.angle_between(back.rotations, motion.rotations)).max())
+            touches = contact_errors_m(performance, there)
+            for error in touches:
+                errors.append(error)
+                if error > _CONTACT_M:
+                    far.append((round(error * 1000, 1), gesture.gloss))
+            if not touches and min(float(gap.min()) for gap in gaps_m(motion).values()) > _CLEAR_M:
+                back_again.append(worst)
+                if worst > 1.0:
+                    away.append((round(worst, 2), gesture.gloss))
+    table.add("limbs × 0.7-1.3, no contact: clips back within 1°", share(w <= 1.0 for w in back_again), "%", 100)
+    table.add("limbs × 0.7-1.3, no contact: worst joint and frame", bootstrap(back_again, np.max), "°")
+    table.add("limbs × 0.7-1.3: contacts within 2 cm", share(e <= _CONTACT_M for e in errors), "%", 100)
+    table.add("limbs × 0.7-1.3: contact error", bootstrap(errors), "mm", 1000)
+    table.details["limbs: back by more than 1°"] = sorted(away, reverse=True)
+    table.details["limbs: contacts off by more than 2 cm (mm)"] = sorted(far, reverse=True)
