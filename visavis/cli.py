@@ -83,7 +83,7 @@ def _report(args: argparse.Namespace, turn: Any, folder: Path | None) -> None:
     if args.json:
         print(turn.record.model_dump_json())
     elif not args.quiet:
-        print(turn.text)
+        print(turn.text or "(a recording without a transcript: rhythm alone)")
         felt = turn.record.clauses[0] if turn.record.clauses else None
         made = ", ".join(f"{g.gloss} at {g.stroke_s:.2f} s" for g in turn.gestures) or "none"
         if felt:
@@ -112,11 +112,67 @@ def _folder(value: str) -> Path:
 def _say(args: argparse.Namespace) -> int:
     from visavis.agent.text_input import checked_text
 
-    checked_text(args.text)
+    text = args.text if args.audio is None else _transcript(args.transcript)
+    if args.audio is None:
+        if args.transcript is not None:
+            raise UsageError("--transcript is what is said in --audio FILE; got no --audio")
+        if args.text is None:
+            raise UsageError("the following arguments are required: TEXT, or --audio FILE: see `visavis say --help`")
+        checked_text(text)
+    else:
+        if args.text is not None:
+            raise UsageError("expected TEXT or --audio, got both: give what is said in the recording as --transcript")
+        _checked_recording(args.audio, text)
+    if args.to_avatar is not None:
+        from visavis.motion.vrm import read_vrm
+
+        if not args.out:
+            raise UsageError("--to-avatar writes your avatar with the motion inside; it needs --out DIR")
+        read_vrm(args.to_avatar)
+    if args.avatar is not None:
+        from visavis.convert import open_avatar
+
+        open_avatar(args.avatar)
     out = _folder(args.out) if args.out else None
     with _agent(args) as agent:
-        turn = agent.say(args.text)
-        _report(args, turn, turn.save(out) if out else None)
+        turn = agent.say(text, audio=args.audio)
+        _report(args, turn, turn.save(out, avatar=args.avatar, to_avatar=args.to_avatar) if out else None)
+    return 0
+
+
+def _transcript(value: str | None) -> str | None:
+    """The text itself, or that of a file after `@`."""
+    if value is None or not value.startswith("@"):
+        return value
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise UsageError(f"expected a transcript in {value[1:]}; it cannot be read: {why}") from error
+
+
+def _checked_recording(path: str, transcript: str | None) -> None:
+    """Refuse what cannot be used before anything is loaded."""
+    from visavis.agent.text_input import LONGEST_TRANSCRIPT, checked_text
+    from visavis.speech.recorded import read_recording
+
+    if transcript is not None:
+        checked_text(transcript, what="transcript", longest=LONGEST_TRANSCRIPT)
+    read_recording(path)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from visavis.convert import convert
+
+    done = convert(args.source, args.target, skeleton=args.skeleton, to_avatar=args.to_avatar, avatar=args.avatar)
+    if args.json:
+        print(json.dumps(done.to_json()))
+    elif not args.quiet:
+        if done.bones is not None:
+            print(done.bones.report())
+        for note in done.notes:
+            print(f"  note: {note}")
+        print(f"{args.source} ({done.source}) -> {args.target}: {done.seconds:.1f} s, {done.joints} joints")
     return 0
 
 
@@ -159,7 +215,7 @@ def _ui(args: argparse.Namespace) -> int:
     from visavis.ui.page import launch
 
     with _agent(args) as agent:
-        launch(agent, host=args.host, port=args.port, open_agent=lambda name: _agent(args, name))
+        launch(agent, host=args.host, port=args.port, open_agent=lambda name: _agent(args, name), avatar=args.avatar)
     return 0
 
 
@@ -167,7 +223,7 @@ def _serve(args: argparse.Namespace) -> int:
     from visavis.ui.server import serve
 
     with _agent(args) as agent:
-        serve(agent.session, host=args.host, port=args.port)
+        serve(agent.session, host=args.host, port=args.port, avatar=args.avatar)
     return 0
 
 
@@ -253,6 +309,11 @@ def _doctor(args: argparse.Namespace) -> int:
     return 0
 
 
+def _bodies(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--to-avatar", metavar="FILE", help="your own .vrm or .glb, written with the motion inside")
+    parser.add_argument("--avatar", metavar="NAME", help="a shipped avatar: robin (default) or juno")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="visavis", description="An embodied partner for two-person conversation.")
     parser.add_argument("--version", action="version", version=f"visavis {__version__}")
@@ -263,9 +324,14 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    say = add("say", _say, "the avatar says TEXT as given: voice, gestures, face and body")
-    say.add_argument("text", metavar="TEXT")
+    say = add("say", _say, "the avatar says TEXT as given, or what is recorded: voice, gestures, face and body")
+    say.add_argument("text", nargs="?", metavar="TEXT")
+    say.add_argument("--audio", metavar="FILE", help="a wav recording instead of the voice, up to 10 minutes")
+    say.add_argument(
+        "--transcript", metavar="TEXT|@FILE", help="what it says; without, its rhythm alone moves the body"
+    )
     say.add_argument("--out", metavar="DIR", help="write the folder of the turn")
+    _bodies(say)
     _common(say)
 
     chat = add("chat", _chat, "a conversation in the terminal")
@@ -276,12 +342,24 @@ def _parser() -> argparse.ArgumentParser:
     ui = add("ui", _ui, "the web page: chat on one side, the avatar on the other")
     ui.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
     ui.add_argument("--port", type=_whole(0, 65535), default=7860, metavar="N")
+    ui.add_argument("--avatar", metavar="NAME|FILE", help="whom the page shows: robin, juno or a .vrm file")
     _common(ui)
 
     serve = add("serve", _serve, "the socket server alone: events of a session as JSON and binary frames")
     serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
-    serve.add_argument("--port", type=int, default=7860, metavar="N")
+    serve.add_argument("--port", type=_whole(0, 65535), default=7860, metavar="N")
+    serve.add_argument("--avatar", metavar="NAME|FILE", help="whom a viewer shows: robin, juno or a .vrm file")
     _common(serve)
+
+    convert = add("convert", _convert, "a motion file in another format, on another body")
+    convert.add_argument("source", metavar="IN", help=".bvh .glb .vrma .vrm .npz .skm .csv, found from the content")
+    convert.add_argument("target", metavar="OUT", help="named by its extension; or DIR.openpose, vmc://HOST:PORT")
+    convert.add_argument(
+        "--skeleton", metavar="FILE", help="the .sk of a SmartBody motion; any other file: the body to retarget to"
+    )
+    _bodies(convert)
+    convert.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    convert.add_argument("--json", action="store_true", help="print JSON")
 
     library = add("library", _library, "the motion library: list, search TEXT, show GLOSS [--png FILE]")
     library.add_argument("action", choices=("list", "search", "show"))

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from visavis.agent.persona import Card, load_persona
-from visavis.agent.recall import look_up, rank_cards, stems, variants, without_topic
+from visavis.agent.recall import READ, choose, look_up, rank_cards, variants
 
 WHALE = "The blue whale is about thirty metres long."
 TALK = [("user", "How big is the blue whale?"), ("agent", WHALE)]
@@ -72,12 +72,35 @@ def test_no_cards_give_no_candidates_and_one_card_one():
     assert len(rank_cards("Hello", [Card(topic="tea", facts=("Tea is hot.",))])) == 1
 
 
-def test_an_embedding_given_by_the_caller_is_used(guide):
-    def encode(texts):
+class Alike:
+    """Everything means the same."""
+
+    def encode(self, texts):
         return np.ones((len(texts), 384), np.float32) / np.sqrt(384)
 
-    assert len(rank_cards("How big is the whale?", guide, encode=encode)) <= 5
-    assert WHALE in look_up("How big is it?", TALK, guide.cards).texts
+    def tokens(self, texts):
+        return [self.encode(text.split() or [text]) for text in texts]
+
+
+class Rising:
+    """The later a fact is read, the better it answers."""
+
+    def mix(self, rows):
+        return rows[:, 0]
+
+    def read(self, question, facts):
+        assert question == "How big is the whale?" and all(": " in fact for fact in facts)
+        return np.linspace(0, 1, len(facts))
+
+
+def test_meanings_and_a_reader_given_by_the_caller_are_used(guide):
+    found = rank_cards("How big is the whale?", guide, meanings=Alike(), reader=Rising())
+    assert len(found) == 5 and found[0].score > found[-1].score > 0
+
+
+def test_what_is_looked_up_holds_every_fact_and_the_question_that_is_read(guide):
+    found = look_up("How big is it?", TALK, guide.cards)
+    assert set(guide.facts) <= found.texts and found.question == "How big is the blue whale? How big is it?"
 
 
 def test_a_line_is_also_tried_without_its_greeting_and_with_what_came_before():
@@ -89,6 +112,12 @@ def test_a_line_is_also_tried_without_its_greeting_and_with_what_came_before():
     assert variants("How big is the whale?", "Where are we?") == ["How big is the whale?"]
 
 
-def test_the_topic_becomes_a_pronoun_and_words_lose_their_endings():
-    assert without_topic("How long is the blue whale?", "blue whale") == "How long is it?"
-    assert stems("opening") == stems("opens") and stems("whales") == stems("whale")
+def test_the_facts_that_are_read_are_few_and_near():
+    class Places(Alike):
+        def encode(self, texts):
+            return np.stack([np.eye(64)[sum(text.encode()) % 64] for text in texts])
+
+    cards = [Card(topic=f"thing {i}", facts=(f"Thing {i} is here.",)) for i in range(40)]
+    near = choose(look_up("Thing 7 is here.", [], cards), Places())
+    assert len(near.places) == READ == len(set(near.places)) == len(near.rows) and 7 in near.places[:3]
+    assert len(choose(look_up("Hello.", [], []), Places()).places) == 0

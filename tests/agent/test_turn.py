@@ -30,7 +30,8 @@ def folder(turn, tmp_path_factory):
 def test_every_file_of_the_contract_is_there(folder):
     files = {path.name for path in folder.iterdir()}
     assert files == {
-        "turn.json", "speech.wav", "motion.bvh", "motion.glb", "face.csv", "events.jsonl", "preview.png",
+        "turn.json", "speech.wav", "motion.bvh", "motion.glb", "motion.vrma", "motion.npz", "face.csv", "events.jsonl",
+        "preview.png",
     }  # fmt: skip
     assert all(path.stat().st_size > 0 for path in folder.iterdir())
 

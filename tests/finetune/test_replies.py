@@ -39,7 +39,7 @@ def test_quotes_are_cards_of_the_prompt_and_scores_fall(examples):
 def test_the_cards_are_those_really_recalled(examples):
     prompt, _ = examples[0]
     assert not re.search(r"[{}]", prompt.user)
-    world, talks, _ = next(conversation.talks_of_split(5, "train"))
+    world, talks, _ = next(conversation.talks_of_split(5, "train", "reply"))
     assert world.persona.name == prompt.name and talks[0][0].user == prompt.user
     recalled = rank_cards(prompt.user, world.persona)
     assert [card.text for card in recalled] == [card.text for card in prompt.cards]

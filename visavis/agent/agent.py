@@ -73,15 +73,21 @@ class Agent:
         body = Body(self._codec, self._refiner, self.seed)
         return Session(self.tools, body, session_id or f"session-{self._sessions}", self.seed)
 
-    def say(self, text: str) -> Turn:
+    def say(self, text: str | None = None, *, audio: str | Path | None = None) -> Turn:
         """Say a text as given: the model adds emotion and gestures, the voice speaks, the body moves.
 
         Works inside a running event loop too; it blocks until the turn is whole.
 
+        Args:
+            text: what is said; with `audio` its transcript, or None: then nothing is known but the rhythm, which
+                moves the body and, by loudness and colour of the sound, the mouth; there are no semantic gestures.
+            audio: a wav file that is played instead of the voice. The turn begins with its first sample.
+
         Raises:
             TextError: the text is empty, too long, not English, or holds control characters.
+            FileFormatError: the recording cannot be used.
         """
-        return self.session().say(text)
+        return self.session().say(text, audio=audio)
 
     def close(self) -> None:
         """Stop the voice's process; the agent is not used afterwards."""

@@ -27,11 +27,13 @@ from visavis.agent.grid import STEP_S, cues, move_steps, step_count, words_by_st
 from visavis.agent.native import sane_params
 from visavis.agent.recall import rank_cards
 from visavis.agent.records import gesture_record, viseme_records, word_records
+from visavis.agent.rhythm import beat_lexicon, choose_beats
 from visavis.agent.work import SpokenClause, Work
 from visavis.emotion import Emotion
 from visavis.motion.motion import FPS, FRAMES_PER_STEP
 from visavis.speech.face import face_track
 from visavis.speech.prosody import prosody
+from visavis.speech.types import Word
 from visavis.tokenizers.turn_language import (
     MAX_CONTEXT_STEPS,
     ActPrompt,
@@ -91,10 +93,13 @@ def _reply(state: TurnState, runtime: Runtime[Work]) -> TurnState:
 def _given(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     """Take the text of `say` as it is; the model feels it as a whole."""
     work, text = runtime.context, state["given"] or ""
+    clauses = [item.speech.text for item in work.recording] or split_clauses(text)
+    if not text:  # a recording without a transcript: nothing is known that could be felt
+        return {"emotion": ["neutral", 0.0], "text": "", "clauses": clauses}
     with work.stage("feel"):
         head = " ".join(text.split()[:LONGEST_FELT])
         felt = work.tools.planner.feel(ActPrompt(head, None, work.tools.index.candidates(head)), cancel=work.cancel)
-    return {"emotion": [felt.name, felt.intensity], "text": text, "clauses": split_clauses(text)}
+    return {"emotion": [felt.name, felt.intensity], "text": text, "clauses": clauses}
 
 
 def _act(state: TurnState, runtime: Runtime[Work]) -> TurnState:
@@ -103,6 +108,8 @@ def _act(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     number = state.get("planned", 0)
     text = state["clauses"][number]
     felt = state.get("emotion")
+    if not text:  # no words, no meaning: the body moves to the rhythm alone
+        return {"choices": [*state.get("choices", []), []]}
     with work.stage("act"):
         found = tools.index.candidates(text) if tools.gestures else []
         avoid = tools.persona.gestures.avoid
@@ -152,8 +159,11 @@ def _speak(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     assert felt is not None, "ACT sets the emotion"
     emotion = Emotion(felt[0], felt[1])
     with work.stage("speak"):
-        speech = tools.voice.speak(text, emotion)
-        if work.clauses:
+        recorded = work.recording[number] if work.recording else None
+        speech = recorded.speech if recorded else tools.voice.speak(text, emotion)
+        if recorded:  # the body keeps to the recording, whose first sample is the turn's beginning
+            start = recorded.start_s
+        elif work.clauses:
             last = work.clauses[-1]
             pause = PAUSE_S["sentence" if last.text.rstrip("\"')")[-1:] in ".!?" else "clause"]
             sound_end = max((w.end_s for w in last.words), default=last.end_s)
@@ -161,14 +171,16 @@ def _speak(state: TurnState, runtime: Runtime[Work]) -> TurnState:
         else:
             choices = [_choice(raw) for raw in state["choices"][number]]
             start = lead_in_s(choices, speech.words, tools.lexicon, tools.performer)
-        words = tuple(
-            replace(w, start_s=w.start_s + start, end_s=w.end_s + start, stress_s=w.stress_s + start)
-            for w in speech.words
-        )
+        words = _later(speech.words, start)
+        rhythm = _later(recorded.rhythm, start) if recorded else words
         phonemes = tuple(replace(p, start_s=p.start_s + start, end_s=p.end_s + start) for p in speech.phonemes)
         count = sum(len(c.words) for c in work.clauses)
-        work.clauses.append(SpokenClause(text, emotion, speech, start, words, phonemes, count))
+        work.clauses.append(SpokenClause(text, emotion, speech, start, words, phonemes, count, rhythm=rhythm))
     return {}
+
+
+def _later(words: tuple[Word, ...], by_s: float) -> tuple[Word, ...]:
+    return tuple(replace(w, start_s=w.start_s + by_s, end_s=w.end_s + by_s, stress_s=w.stress_s + by_s) for w in words)
 
 
 def _choice(raw: dict[str, Any]) -> Choice:
@@ -187,8 +199,16 @@ def _aim(state: TurnState, runtime: Runtime[Work]) -> TurnState:
                 for part in parts_of(item.performance):
                     key = "head" if part == "core" else part
                     busy[key] = max(busy.get(key, 0.0), item.phases.stroke_end_s)
+        choices, lexicon = [_choice(raw) for raw in state["choices"][number]], tools.lexicon
+        if tools.gestures and not clause.words:  # a recording without a transcript
+            strokes = [item.phases.stroke_s for earlier in work.clauses[:number] for item in earlier.placed]
+            choices = choose_beats(
+                clause.rhythm, work.seed * 1009 + number, after_s=max(strokes, default=-1.0),
+                amount=tools.persona.gestures.amount,
+            )  # fmt: skip
+            lexicon = beat_lexicon()
         clause.placed = place(
-            [_choice(raw) for raw in state["choices"][number]], clause.words, tools.lexicon, tools.performer,
+            choices, clause.rhythm, lexicon, tools.performer,
             earliest_s=work.moved_steps * STEP_S, busy_until_s=busy,
         )  # fmt: skip
     for item in clause.placed:
@@ -206,9 +226,11 @@ def _move(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     if number + 1 < len(work.clauses):
         last = max(step_count(work.clauses[number + 1].start_s - STEP_S / 2), first + 1)
     else:
-        end = max([clause.end_s + TAIL_S, *(item.phases.end_s + 0.1 for item in placed)])
+        # A recording may end in silence: the hands come home in it.
+        sounding = max((w.end_s for w in clause.rhythm), default=clause.end_s) if work.recording else clause.end_s
+        end = max([clause.end_s, sounding + TAIL_S, *(item.phases.end_s + 0.1 for item in placed)])
         last = max(step_count(end), first + 1)
-    words = [w for c in work.clauses for w in c.words]
+    words = [w for c in work.clauses for w in c.rhythm]
     speech_end = max((w.end_s for w in words), default=0.0) if number + 1 == len(work.clauses) else 1e9
     with work.stage("move"):
         clips, clip_codes, forced = work.body.clips(placed, first, last)
@@ -249,7 +271,6 @@ def _face(work: Work, clause: SpokenClause, first: int, last: int) -> np.ndarray
     frames = (last - first) * FRAMES_PER_STEP
     # The clause begins somewhere inside its first step, or after the lead-in of the first gesture.
     lead = max(round(clause.start_s * FPS) - first * FRAMES_PER_STEP, 0)
-    whole = sum(len(c.words) for c in work.clauses)
     track = face_track(
         clause.speech,
         clause.emotion,
@@ -257,7 +278,7 @@ def _face(work: Work, clause: SpokenClause, first: int, last: int) -> np.ndarray
         duration_s=max(frames - lead, 1) / FPS,
         start_s=clause.start_s,
         starts_turn=first == 0,
-        ends_turn=clause.first_word + len(clause.words) == whole,
+        ends_turn=clause is work.clauses[-1],  # the next clause is spoken before this one moves
         previous=work.face[-1][-1] if work.face and not lead else None,
     )
     track = np.concatenate([np.repeat(track[:1], lead, axis=0), track])

@@ -14,6 +14,7 @@ from visavis.motion.render import render
 
 if TYPE_CHECKING:
     from visavis.agent.turn import Turn
+    from visavis.motion.avatar import Avatar
 
 __all__ = ["write_preview"]
 
@@ -36,11 +37,11 @@ def _moments(turn: Turn) -> list[tuple[float, str]]:
     return sorted(chosen)
 
 
-def write_preview(turn: Turn, path: str | Path) -> None:
-    """Draw the turn as one PNG."""
+def write_preview(turn: Turn, path: str | Path, avatar: Avatar | None = None) -> None:
+    """Draw the turn as one PNG, on the default avatar or another."""
     motion = turn.motion
     moments = _moments(turn) if len(motion) else []
-    pictures = [render(motion, min(round(t * motion.fps), len(motion) - 1), SIZE) for t, _ in moments]
+    pictures = [render(motion, min(round(t * motion.fps), len(motion) - 1), SIZE, avatar=avatar) for t, _ in moments]
     if not pictures:
         pictures, moments = [Image.new("RGB", SIZE, (255, 255, 255))], [(0.0, "")]
     sheet = grid(pictures, [f"{t:.1f} s {name}".strip() for t, name in moments], columns=len(pictures))

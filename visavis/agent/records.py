@@ -93,7 +93,8 @@ def turn_record(work: Work, user: str | None, text: str, duration_s: float) -> T
     return TurnRecord(
         agent=work.tools.persona.name, user=user, text=text, duration_s=duration_s, seed=work.seed,
         planner=work.tools.planner.name, engine=work.tools.engine,
-        timings_ms={k: round(v, 2) for k, v in work.timings_ms.items()}, degraded=list(work.tools.degraded),
+        timings_ms={k: round(v, 2) for k, v in work.timings_ms.items()},
+        degraded=[*work.tools.degraded, *work.degraded],
         fingerprint=work.tools.fingerprint, parts=list(PARTS), heard_s=None,
         clauses=[clause_record(clause, moved) for clause in moved],
         constraints=[_constraint_record(c) for clause in moved for item in clause.placed for c in item.constraints],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -14,11 +15,12 @@ from visavis.agent.events import Event, ResponseCreated, ResponseDone, ResponseI
 from visavis.agent.graph import TurnState, build_graph
 from visavis.agent.planner import Cancel, Cancelled
 from visavis.agent.records import turn_record
-from visavis.agent.text_input import checked_text
+from visavis.agent.text_input import LONGEST_TRANSCRIPT, checked_text
 from visavis.agent.turn import Turn
 from visavis.agent.work import Tools, Work
 from visavis.motion.motion import FPS, Motion
 from visavis.speech.face import idle_face
+from visavis.speech.recorded import Recorded, clauses_of, read_recording, recorded_speech
 from visavis.speech.types import Speech
 
 __all__ = ["Session"]
@@ -38,9 +40,14 @@ class Session:
         self._open: list[Cancel] = []  # of the turn in the making and of those that wait for it
         self._graph = build_graph()
 
-    def say(self, text: str) -> Turn:
-        """Say a text as given."""
-        return self._run(None, checked_text(text), _drop)
+    def say(self, text: str | None = None, *, audio: str | os.PathLike[str] | None = None) -> Turn:
+        """Say a text as given, or what is recorded in `audio`; see `Agent.say`."""
+        if audio is None:
+            return self._run(None, checked_text(text), _drop)
+        transcript = None if text is None else checked_text(text, what="transcript", longest=LONGEST_TRANSCRIPT)
+        samples, rate_hz = read_recording(audio)
+        speech, degraded = recorded_speech(samples, rate_hz, transcript)
+        return self._run(None, speech.text, _drop, recording=tuple(clauses_of(speech)), degraded=degraded)
 
     def answer(self, text: str) -> Turn:
         """Answer the user's line and wait for the whole turn."""
@@ -97,18 +104,32 @@ class Session:
             return motion.with_face(idle_face(frames, self._seed, start_s))
 
     def _run(
-        self, user: str | None, given: str | None, emit: Callable[[Event], None], cancel: Cancel | None = None
+        self,
+        user: str | None,
+        given: str | None,
+        emit: Callable[[Event], None],
+        cancel: Cancel | None = None,
+        recording: tuple[Recorded, ...] = (),
+        degraded: tuple[str, ...] = (),
     ) -> Turn:
         if cancel is None:
             cancel = Cancel()
             self._open.append(cancel)
         try:
             with self._lock:
-                return self._turn(user, given, emit, cancel)
+                return self._turn(user, given, emit, cancel, recording, degraded)
         finally:
             self._open.remove(cancel)
 
-    def _turn(self, user: str | None, given: str | None, emit: Callable[[Event], None], cancel: Cancel) -> Turn:
+    def _turn(
+        self,
+        user: str | None,
+        given: str | None,
+        emit: Callable[[Event], None],
+        cancel: Cancel,
+        recording: tuple[Recorded, ...],
+        degraded: tuple[str, ...],
+    ) -> Turn:
         self._turns += 1
         events: list[Event] = []
 
@@ -117,7 +138,9 @@ class Session:
             emit(event)
 
         seed = self._seed + self._turns - 1
-        work = Work(self._tools, self._body, send, self.id, f"{self.id}-turn-{self._turns}", seed, cancel)
+        work = Work(
+            self._tools, self._body, send, self.id, f"{self.id}-turn-{self._turns}", seed, cancel, recording, degraded
+        )
         self._body.begin()
         work.send(SessionState(state="thinking"))
         work.send(ResponseCreated())

@@ -11,13 +11,14 @@ import yaml
 
 from visavis.errors import TextError
 
-__all__ = ["LONGEST_TEXT", "checked_text", "other_language"]
+__all__ = ["LONGEST_TEXT", "LONGEST_TRANSCRIPT", "checked_text", "other_language"]
 
 LONGEST_TEXT = 5_000
+LONGEST_TRANSCRIPT = 20_000  # more than anybody says in the ten minutes that a recording may have
 LONGEST_WORD = 100
 
 
-def checked_text(text: object, *, what: str = "text", english: bool = True) -> str:
+def checked_text(text: object, *, what: str = "text", english: bool = True, longest: int = LONGEST_TEXT) -> str:
     """The text with white space folded and invisible characters removed.
 
     Raises:
@@ -25,8 +26,8 @@ def checked_text(text: object, *, what: str = "text", english: bool = True) -> s
     """
     if not isinstance(text, str):
         raise TextError(f"expected {what} as a string; got {type(text).__name__}")
-    if len(text) > LONGEST_TEXT:
-        raise TextError(f"expected at most {LONGEST_TEXT:,} characters of {what}; got {len(text):,}: split it")
+    if len(text) > longest:
+        raise TextError(f"expected at most {longest:,} characters of {what}; got {len(text):,}: split it")
     for char in text:
         if unicodedata.category(char) in ("Cc", "Cs") and char not in "\t\n\r":
             raise TextError(f"expected printable {what}; got the control character U+{ord(char):04X}: remove it")
@@ -34,11 +35,11 @@ def checked_text(text: object, *, what: str = "text", english: bool = True) -> s
     clean = " ".join("".join(char for char in text if unicodedata.category(char) != "Cf").split())
     if not any(char.isalnum() for char in clean):
         raise TextError(f"expected {what} with at least one word; got {clean[:20]!r}")
-    longest = max(clean.split(), key=len)
-    if len(longest) > LONGEST_WORD:
+    word = max(clean.split(), key=len)
+    if len(word) > LONGEST_WORD:
         raise TextError(
-            f"expected {what} in words of at most {LONGEST_WORD} characters; got one of {len(longest):,}, "
-            f"{longest[:12]!r}...: put spaces into it"
+            f"expected {what} in words of at most {LONGEST_WORD} characters; got one of {len(word):,}, "
+            f"{word[:12]!r}...: put spaces into it"
         )
     if english and (language := other_language(clean)):
         raise TextError(f"expected English {what}; this looks like {language}, which no shipped model speaks")

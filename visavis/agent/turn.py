@@ -157,28 +157,56 @@ class Turn:
         """The emotion of the first clause, neutral for an empty turn."""
         return self.record.clauses[0].emotion if self.record.clauses else "neutral"
 
-    def save(self, folder: str | Path) -> Path:
-        """Write turn.json, speech.wav, motion.bvh, motion.glb, face.csv, events.jsonl and preview.png.
+    def save(
+        self, folder: str | Path, *, avatar: str | Path | None = None, to_avatar: str | Path | None = None
+    ) -> Path:
+        """Write the folder of a turn.
+
+        turn.json, speech.wav, motion.bvh, motion.glb, motion.vrma, motion.npz (the same motion), face.csv, events.jsonl
+        and preview.png.
+
+        Args:
+            folder: made where it is missing.
+            avatar: a shipped avatar (`visavis.motion.avatar.avatar_names`) whose body the motion is for.
+            to_avatar: somebody's own `.vrm` or `.glb`: written beside as `avatar.vrm` or `avatar.glb`, with the motion
+                and the face inside, retargeted to its bones.
 
         Returns:
-            The folder, made where it is missing.
+            The folder.
+
+        Raises:
+            FileFormatError: `avatar` or `to_avatar` cannot be used.
         """
         from visavis.agent.preview import write_preview
+        from visavis.motion.avatar import load_avatar
         from visavis.motion.bvh import write_bvh
+        from visavis.motion.fitting import fitted
         from visavis.motion.glb import write_glb
         from visavis.motion.livelink import write_livelink
+        from visavis.motion.retarget import retarget
+        from visavis.motion.smplx import write_npz
+        from visavis.motion.vrm import bake, read_vrm
+        from visavis.motion.vrma import write_vrma
         from visavis.speech.wav import write_wav
 
+        body = load_avatar(avatar)
+        theirs = read_vrm(to_avatar) if to_avatar is not None else None
+        motion = fitted(self.motion, body)
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "turn.json").write_text(self.record.model_dump_json(indent=1) + "\n")
         write_wav(folder / "speech.wav", self.speech.samples, self.speech.sample_rate_hz)
-        write_bvh(self.motion, folder / "motion.bvh")
-        write_glb(self.motion, folder / "motion.glb")
-        write_livelink(self.motion, folder / "face.csv")
+        write_bvh(motion, folder / "motion.bvh")
+        write_glb(motion, folder / "motion.glb", body)
+        write_vrma(motion, folder / "motion.vrma")
+        write_npz(motion, folder / "motion.npz")
+        write_livelink(motion, folder / "face.csv")
+        if theirs is not None:
+            name = "avatar.vrm" if theirs.humanoid else "avatar.glb"
+            bake(retarget(self.motion, theirs.skeleton), theirs, folder / name)
         lines = [json.dumps(event.to_json(), default=_plain) for event in self.events]
         (folder / "events.jsonl").write_text("".join(line + "\n" for line in lines))
-        write_preview(self, folder / "preview.png")
+        write_preview(self, folder / "preview.png", body)
         return folder
 
 

@@ -19,6 +19,7 @@ from visavis.emotion import Emotion
 from visavis.retrieval.index import GestureIndex
 from visavis.retrieval.lexicon import Lexicon
 from visavis.retrieval.posing import Performer
+from visavis.speech.recorded import Recorded
 from visavis.speech.types import Phoneme, Speech, Voice, Word
 from visavis.tokenizers.turn_language import MoveStep
 
@@ -47,6 +48,7 @@ class SpokenClause:
     """One clause in time: its voice from `start_s`, its words on the turn's clock, its gestures.
 
     first_word: the place of its first word among all words of the turn.
+    rhythm: what the body moves to, on the turn's clock: the words, or the syllables of a recording without words.
     """
 
     text: str
@@ -59,6 +61,7 @@ class SpokenClause:
     placed: list[Placed] = field(default_factory=list)
     chunk: Chunk | None = None
     forced: NDArray[np.bool_] | None = None
+    rhythm: tuple[Word, ...] = ()
 
     @property
     def end_s(self) -> float:
@@ -68,7 +71,11 @@ class SpokenClause:
 
 @dataclass(eq=False)
 class Work:
-    """The state of a turn in the making."""
+    """The state of a turn in the making.
+
+    recording: the clauses of recorded speech, which are then spoken instead of the voice's.
+    degraded: what this turn could not do as well as asked, beside `tools.degraded`.
+    """
 
     tools: Tools
     body: Body
@@ -77,6 +84,8 @@ class Work:
     turn_id: str
     seed: int
     cancel: Cancel = field(default_factory=Cancel)
+    recording: tuple[Recorded, ...] = ()
+    degraded: tuple[str, ...] = ()
     clauses: list[SpokenClause] = field(default_factory=list)
     context: list[MoveStep] = field(default_factory=list)
     face: list[NDArray[np.float32]] = field(default_factory=list)

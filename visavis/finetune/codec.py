@@ -26,7 +26,7 @@ from visavis.finetune.checkpoints import Checkpointer
 from visavis.motion.skeleton import Skeleton, default_skeleton
 from visavis.tokenizers.codec import CodecConfig, MotionCodec, PartCodec
 
-__all__ = ["CodecTraining", "fit", "part_positions"]
+__all__ = ["Chain", "CodecTraining", "fit", "part_positions"]
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def _matrices(d: Tensor) -> Tensor:
     return torch.stack([x, y, torch.linalg.cross(x, y)], dim=-1)
 
 
-class _Chain:
+class Chain:
     """Forward kinematics of one part: joints and tips relative to the part's own root."""
 
     def __init__(self, skeleton: Skeleton, part: str) -> None:
@@ -104,7 +104,7 @@ class _Chain:
 
 def part_positions(features: NDArray[np.float32], part: str) -> NDArray[np.float32]:
     """(T, K * 6) features of a part → (T, K + tips, 3) metres relative to its root; `right` as mirrored left."""
-    chain = _Chain(default_skeleton(), "core" if part == "core" else "left")
+    chain = Chain(default_skeleton(), "core" if part == "core" else "left")
     return chain(torch.from_numpy(features).unflatten(-1, (-1, 6))).numpy()
 
 
@@ -128,7 +128,7 @@ class _Part:
 
     def __init__(self, net: PartCodec, part: str, settings: CodecTraining) -> None:
         self.net, self.settings = net, settings
-        self.chain = _Chain(default_skeleton(), part)
+        self.chain = Chain(default_skeleton(), part)
         self.size = len(net.codebook)
         self.count = torch.ones(self.size)
         self.total = net.codebook.clone()

@@ -3,7 +3,7 @@
     visavis train corpus    text and motion corpora in OUT/corpora
     visavis train codec     OUT/codec, from the motion corpus
     visavis train refiner   OUT/refiner, from the motion corpus and the codec
-    visavis train planner   OUT/planner, from all corpora and the codec
+    visavis train planner   OUT/planner, from all corpora and the codec; OUT/reader comes with the corpora
 
 `--smoke` does the same on tiny data in about a minute. `python -m visavis.finetune.ship OUT` moves finished models into
 the package and writes their fingerprint.
@@ -39,11 +39,15 @@ class Sizes:
     text_dev: int = 1_000
     codec_steps: int = 3000
     refiner_steps: int = 2500
-    planner_tokens: int = 20_000_000
-    planner_seconds: float = 3600.0
+    planner_tokens: int = 40_000_000
+    planner_seconds: float = 5400.0
+    reader_minutes: float = 80.0
+    reader_lines: int = 3000
 
 
-SMOKE = Sizes(16, 8, 200, 200, 40, 60, 20, 60_000, 20.0)
+# What a token of a task counts in the loss; ACT is learnt soon and then by heart.
+TASK_WEIGHTS = {"act": 0.3, "speak": 0.6, "listen": 0.3, "drill": 0.6, "repeat": 0.3}
+SMOKE = Sizes(16, 8, 200, 200, 40, 60, 20, 60_000, 20.0, 0.05, 40)
 
 
 def train(what: str, out: Path, smoke: bool = False) -> None:
@@ -60,13 +64,22 @@ def _needs(path: Path, command: str) -> Path:
 
 
 def _corpus(out: Path, sizes: Sizes) -> None:
+    from visavis.agent.reader import FactReader
     from visavis.finetune import acts, motion_corpus, replies
+    from visavis.finetune.replies.train_reader import fit
     from visavis.finetune.text_corpus import corpus_texts, write_examples
     from visavis.finetune.text_vocabulary import train_text_vocabulary
 
     folder = out / "corpora"
+    if not (out / "reader" / "reader.safetensors").exists():  # REPLY learns from what RECALL really gives it
+        fit(out / "reader", sizes.reader_minutes, mix_lines=sizes.reader_lines)
+    reader = FactReader.load(out / "reader")
     for split, n_reply, n_act in (("train", sizes.replies, sizes.acts), ("dev", sizes.text_dev, sizes.text_dev)):
-        write_examples(folder / f"reply_{split}.jsonl", n_reply, lambda n, s=split: replies.generate(n, 1, s))  # type: ignore
+        write_examples(
+            folder / f"reply_{split}.jsonl",
+            n_reply,
+            lambda n, s=split: replies.generate(n, 1, s, reader),  # type: ignore
+        )
         write_examples(folder / f"act_{split}.jsonl", n_act, lambda n, s=split: acts.generate(n, 1, s))  # type: ignore
     if not (out / "vocabulary").exists():
         train_text_vocabulary(corpus_texts(folder), out / "vocabulary")
@@ -150,22 +163,29 @@ def _planner(out: Path, sizes: Sizes) -> None:
         yield from reply_examples(folder / f"reply_{split}.jsonl", vocabulary)
         yield from act_examples(folder / f"act_{split}.jsonl", vocabulary)
 
-    texts = list(islice(corpus_texts(folder), 40_000))
+    texts = sorted(set(islice(corpus_texts(folder), 40_000)))
+
+    def lessons() -> Iterator[tuple[str, Example]]:
+        """Looking back first: sequences said again, then one card, then several."""
+        yield from recall_drill(sizes.acts // 2, vocabulary, texts, repeats=0.8, most_cards=1)
+        yield from recall_drill(sizes.acts // 2, vocabulary, texts, seed=8)
 
     def everything(split: str) -> Iterator[tuple[str, Example]]:
         yield from talk(split)
-        if split == "train":
-            yield from recall_drill(sizes.acts // 2, vocabulary, texts)
-            yield from moves(split)  # twice, because motion is scarcer than text
         yield from moves(split)
+        if split == "train":
+            yield from moves(split)  # twice, because motion is scarcer than text
+            yield from recall_drill(sizes.acts // 3, vocabulary, texts, seed=9)
 
-    drill = corpus("tokens_drill", lambda: recall_drill(sizes.acts // 4, vocabulary, texts))
+    drill = corpus("tokens_drill", lessons)
+    move = corpus("tokens_move", lambda: moves("train"))
     full = corpus("tokens_train", lambda: everything("train"))
     dev = corpus("tokens_dev", lambda: everything("dev"))
+    share = sizes.planner_tokens // 10
     train(
-        [Stage("drill", drill, sizes.planner_tokens // 20), Stage("all", full, sizes.planner_tokens)],
+        [Stage("drill", drill, share), Stage("move", move, 2 * share), Stage("all", full, sizes.planner_tokens)],
         vocabulary,
         out / "planner",
-        PlannerTraining(seconds=sizes.planner_seconds, weights={"speak": 0.5, "listen": 0.3, "drill": 0.5}),
+        PlannerTraining(seconds=sizes.planner_seconds, weights=TASK_WEIGHTS),
         heldout=dev,
     )

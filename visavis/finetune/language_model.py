@@ -97,9 +97,9 @@ def minilm_rows(vocabulary: JointVocabulary, width: int, scale: float = 0.02) ->
     """
     from tokenizers import Tokenizer
 
-    from visavis.retrieval.embedder import _Encoder
+    from visavis.retrieval.embedder import Encoder
 
-    encoder = _Encoder()
+    encoder = Encoder()
     words: Tensor = encoder.weights["embeddings.word_embeddings.weight"].float()
     tokenizer: Tokenizer = encoder.tokenizer
     tokenizer.no_padding()

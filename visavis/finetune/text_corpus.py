@@ -113,33 +113,59 @@ def corpus_texts(folder: Path) -> Iterator[str]:
         yield from (candidate.text for candidate in act.candidates)
 
 
-def recall_drill(n: int, vocabulary: JointVocabulary, texts: Sequence[str] = ()) -> Iterator[tuple[str, Example]]:
+def recall_drill(
+    n: int, vocabulary: JointVocabulary, texts: Sequence[str] = (), repeats: float = 0.15, most_cards: int = 5,
+    seed: int = 7,
+) -> Iterator[tuple[str, Example]]:  # fmt: skip
     """Copying, the first lesson: a small model learns to look back long before it learns to talk.
 
-    Half of the examples repeat random pieces; half are cards of which the line names two pieces and the reply quotes
-    the whole card. Pieces are random, or the words of `texts`, where these are given, in random order.
+    Some examples are a sequence said two or three times, to be learnt from the second time on: the densest lesson there
+    is, and what makes a model look back within a minute (LOG.md). The others are cards of which the line names two or
+    three pieces and the reply quotes the whole card, the one that RECALL holds for best as a rule.
+
+    Args:
+        n: examples.
+        vocabulary: of the ids.
+        texts: whose words, in their order and in random order, are copied beside random pieces.
+        repeats: share of the sequences that are only repeated.
+        most_cards: cards in a prompt, one to so many.
+        seed: of every choice.
     """
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     c = vocabulary.control
-    words = [id_ for text in texts for id_ in vocabulary.encode_text(text)]
+    sentences = [ids for text in texts if (ids := vocabulary.encode_text(text))]
+    words = [ids for text in texts for *_, ids in vocabulary.encode_words(text) if ids]
     low = 300  # past the bytes and the shortest pieces
 
-    def pieces(count: int) -> list[int]:
-        if words and rng.random() < 0.6:
-            return [words[i] for i in rng.integers(0, len(words), count)]
+    def random_words(count: int) -> list[int]:
+        return [id_ for place in rng.integers(0, len(words), count) for id_ in words[place]]
+
+    def pieces() -> list[int]:
+        kind, count = rng.random(), int(rng.integers(5, 15))
+        if words and kind < 0.35:
+            return sentences[rng.integers(len(sentences))]
+        if words and kind < 0.75:
+            return random_words(count)
         return rng.integers(low, vocabulary.text_size, count).tolist()  # type: ignore[no-any-return]
 
     for _ in range(n):
-        if rng.random() < 0.5:
-            x = pieces(int(rng.integers(6, 24)))
-            prompt, answer = [c("bos"), c("reply"), c("persona"), *x, c("agent")], [*x, c("end")]
-        else:
-            cards = [pieces(int(rng.integers(4, 14))) for _ in range(int(rng.integers(1, 5)))]
-            right = int(rng.integers(len(cards)))
-            start = int(rng.integers(0, max(len(cards[right]) - 2, 1)))
-            prompt = [c("bos"), c("reply"), c("persona")]
-            for card in cards:
-                prompt += [c("card"), c("s5"), *card]
-            prompt += [c("user"), *cards[right][start : start + 2], c("agent")]
-            answer = [c("neutral"), c("i0"), c("quote"), *cards[right], c("/quote"), c("end")]
+        if rng.random() < repeats:
+            strange = not words or rng.random() < 0.6
+            size = int(rng.integers(8, 40 if strange else 24))
+            x = rng.integers(low, vocabulary.text_size, size).tolist() if strange else random_words(size)
+            times = int(rng.integers(2, 4))
+            begin = [c("bos"), c("reply"), *x]
+            yield "repeat", Example(begin + x * (times - 1), [False] * len(begin) + [True] * len(x) * (times - 1))
+            continue
+        cards = [pieces() for _ in range(int(rng.integers(1, most_cards + 1)))]
+        right = int(rng.integers(len(cards)))
+        others = [i for i in range(len(cards)) if i != right]
+        order = [right, *others] if rng.random() < 0.8 else rng.permutation(len(cards)).tolist()
+        levels = sorted(rng.integers(0, 10, len(cards)).tolist(), reverse=True)
+        prompt = [c("bos"), c("reply"), c("persona")]
+        for level, place in zip(levels, order, strict=True):
+            prompt += [c("card"), c(f"s{level}"), *cards[place]]
+        start = int(rng.integers(0, max(len(cards[right]) - 2, 1)))
+        prompt += [c("user"), *cards[right][start : start + 3], c("agent")]
+        answer = [c("neutral"), c("i2"), c("quote"), *cards[right], c("/quote"), c("end")]
         yield "drill", Example(prompt + answer, [False] * len(prompt) + [True] * len(answer))

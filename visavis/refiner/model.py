@@ -125,7 +125,8 @@ class Refiner(nn.Module):
         for block in self.blocks:
             x = block(x, offsets)
         change = self.outlet(self.norm(x)).view(batch, frames, c.features)
-        return decoded + smooth(change)
+        # All of it is smoothed: what jerks in the decoded motion could not be taken away by a smooth change.
+        return smooth(decoded + change)
 
     def save(self, folder: Path) -> None:
         """Write `refiner.safetensors` (half precision) and `refiner.json`."""

@@ -23,11 +23,15 @@ from tokenizers import Tokenizer
 
 from visavis.errors import ServiceError
 
-__all__ = ["DIMENSIONS", "Embedder"]
+__all__ = ["DIMENSIONS", "Embedder", "Encoder", "mean_of"]
 
 DIMENSIONS = 384
 MAX_PIECES = 128  # a question or a fact; longer text is cut, as in the published model
 BATCH = 32
+# Pieces that tell nothing of what a text is about.
+_PLAIN = "[CLS] [SEP] ? . , ! ' - the a an is are of to in on it do does i you your my we can and for at"
+# The vector (384,) of a text and those of its telling pieces, (n, 384), all of unit length.
+Meaning = tuple[np.ndarray, np.ndarray]
 
 
 def _weights_folder() -> Path:
@@ -37,8 +41,8 @@ def _weights_folder() -> Path:
     return Path(spec.origin).parent / "model"
 
 
-class _Encoder:
-    """The transformer itself. B sentences, T pieces, D = 384, H heads."""
+class Encoder:
+    """The transformer itself, for what is built on it. B sentences, T pieces, D = 384, H heads."""
 
     def __init__(self) -> None:
         folder = _weights_folder()
@@ -50,6 +54,7 @@ class _Encoder:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_truncation(MAX_PIECES)
         self.tokenizer.enable_padding()
+        self.plain = {self.tokenizer.token_to_id(word) for word in _PLAIN.split()}
 
     def _norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
         return F.layer_norm(x, (DIMENSIONS,), self.weights[f"{name}.weight"], self.weights[f"{name}.bias"], self.eps)
@@ -66,32 +71,47 @@ class _Encoder:
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         return self._linear(mixed.transpose(1, 2).reshape(b, t, d), f"{name}.output.dense")
 
-    @torch.inference_mode()
-    def encode(self, texts: list[str]) -> np.ndarray:
-        """(N, 384) float32 of unit length, in the order of `texts`."""
-        pieces = self.tokenizer.encode_batch(texts)
-        ids = torch.tensor([piece.ids for piece in pieces])  # (B, T)
-        mask = torch.tensor([piece.attention_mask for piece in pieces])  # (B, T)
-        words = self.weights["embeddings.word_embeddings.weight"][ids]
-        places = self.weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
-        x = self._norm(
-            words + places + self.weights["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm"
-        )
-        bias = torch.zeros(len(texts), 1, 1, ids.shape[1]).masked_fill(mask[:, None, None] == 0, float("-inf"))
+    def states(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, T, 384) of (B, T) pieces; `mask` is 1 where there is one, `types` 1 in the second of a pair of texts."""
+        weights = self.weights
+        words = weights["embeddings.word_embeddings.weight"][ids]
+        places = weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
+        kinds = weights["embeddings.token_type_embeddings.weight"][0 if types is None else types]
+        x = self._norm(words + places + kinds, "embeddings.LayerNorm")
+        bias = torch.zeros(len(ids), 1, 1, ids.shape[1]).masked_fill(mask[:, None, None] == 0, float("-inf"))
         for layer in range(self.layers):
             name = f"encoder.layer.{layer}"
             mixed = self._attention(x, bias, f"{name}.attention")
             x = self._norm(x + mixed, f"{name}.attention.output.LayerNorm")
             inner = F.gelu(self._linear(x, f"{name}.intermediate.dense"))
             x = self._norm(x + self._linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
-        weight = mask[..., None].float()
-        pooled = (x * weight).sum(1) / weight.sum(1)
-        return F.normalize(pooled, dim=-1).numpy()
+        return x
+
+    @torch.inference_mode()
+    def encode(self, texts: list[str]) -> list[Meaning]:
+        """What each of `texts` means, in their order."""
+        pieces = self.tokenizer.encode_batch(texts)
+        mask = torch.tensor([piece.attention_mask for piece in pieces])  # (B, T)
+        x = self.states(torch.tensor([piece.ids for piece in pieces]), mask)
+        vectors = F.normalize(mean_of(x, mask), dim=-1).numpy()
+        units = F.normalize(x, dim=-1).numpy()
+        out = []
+        for vector, unit, piece in zip(vectors, units, pieces, strict=True):
+            real = [i for i, there in enumerate(piece.attention_mask) if there]
+            telling = [i for i in real if piece.ids[i] not in self.plain] or real
+            out.append((vector, unit[telling]))
+        return out
+
+
+def mean_of(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(B, D) the mean of (B, T, D) over the T where `mask` (B, T) is 1."""
+    weight = mask[..., None].float()
+    return (states * weight).sum(1) / weight.sum(1)
 
 
 @functools.cache
-def _encoder() -> _Encoder:
-    return _Encoder()
+def _encoder() -> Encoder:
+    return Encoder()
 
 
 class Embedder:
@@ -103,7 +123,7 @@ class Embedder:
 
     def __init__(self, capacity: int = 4096) -> None:
         self.capacity = capacity
-        self._memory: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._memory: OrderedDict[str, Meaning] = OrderedDict()
         self._lock = threading.Lock()
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -116,6 +136,13 @@ class Embedder:
         """
         if not texts:
             return np.zeros((0, DIMENSIONS), np.float32)
+        return np.stack([vector for vector, _ in self._known(texts)]).astype(np.float32)
+
+    def tokens(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """(n, 384) of unit length for the telling pieces of each text, in their context (function words left out)."""
+        return [pieces for _, pieces in self._known(texts)]
+
+    def _known(self, texts: Sequence[str]) -> list[Meaning]:
         with self._lock:
             found = {text: self._memory[text] for text in set(texts) if text in self._memory}
             # Sentences of like length share a batch: little padding. Ties by text keep results repeatable.
@@ -128,10 +155,10 @@ class Embedder:
                 self._memory.move_to_end(text)
             while len(self._memory) > self.capacity:
                 self._memory.popitem(last=False)
-        return np.stack([found[text] for text in texts]).astype(np.float32)
+        return [found[text] for text in texts]
 
     @staticmethod
-    def _run(batch: list[str]) -> np.ndarray:
+    def _run(batch: list[str]) -> list[Meaning]:
         """One thread: two contend for the same caches and take longer at this size."""
         threads = torch.get_num_threads()
         torch.set_num_threads(1)

@@ -1,9 +1,8 @@
-"""`python -m visavis.finetune.replies`: write the corpus of REPLY, or fit and measure the recall of cards."""
+"""`python -m visavis.finetune.replies`: write the corpus of REPLY."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,18 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--split", choices=["train", "dev"], default="train")
     parser.add_argument("--out", type=Path, help="a .jsonl file; one that is there is left as it is")
-    parser.add_argument(
-        "--fit-recall", action="store_true", help="fit visavis/agent/data/recall.json on training settings"
-    )
-    parser.add_argument("--measure-recall", action="store_true", help="measure the recall of cards on dev settings")
     options = parser.parse_args(arguments)
-    if options.fit_recall or options.measure_recall:
-        from visavis.finetune.replies import fit_recall
-
-        if options.fit_recall:
-            fit_recall.fit(options.seed)
-        print(json.dumps(fit_recall.measure(options.seed), indent=1))
-        return
     if options.out is None:
         parser.error("expected --out FILE.jsonl")
     count = write_examples(options.out, options.n, partial(generate, seed=options.seed, split=options.split))

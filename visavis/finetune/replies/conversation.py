@@ -15,13 +15,16 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 
 from visavis.agent.persona import Persona
-from visavis.agent.recall import look_up, rank_cards
+from visavis.agent.reader import FactReader, default_reader
+from visavis.agent.recall import as_read, choose, look_up, rank_cards
 from visavis.emotion import Emotion
 from visavis.finetune.replies.fillers import fill
-from visavis.finetune.replies.worlds import Known, Split, World, draw_world, of_split, settings
+from visavis.finetune.replies.people import draw_person, people
+from visavis.finetune.replies.worlds import Known, Lesson, Split, World, draw_world, of_lesson, of_split, settings
 from visavis.retrieval.embedder import Embedder
 from visavis.tokenizers.turn_language import Candidate, ReplyPlan, ReplyPrompt, Segment
 
@@ -29,6 +32,7 @@ __all__ = ["Turn", "conversations", "generate"]
 
 WORLDS_AT_ONCE = 24  # whose sentences are embedded together
 TURNS_PER_WORLD = 30
+BY_HAND = 0.5  # the share of personas that were written by hand
 
 # How often each act is drawn; facts and declining carry the weight, because they are hardest to learn.
 ACT_WEIGHTS = {
@@ -201,30 +205,48 @@ def _back(greeting: str, rng: random.Random) -> str:
     return rng.choice(["Hello!", "Hello!", "Hello there!", "Welcome!"])
 
 
-class _Vectors:
-    """Sentences embedded once, looked up many times."""
+class _Readings:
+    """What the reader says of questions and facts, many at a time; bf16 is enough to learn from."""
 
-    def __init__(self) -> None:
-        self.embedder = Embedder(capacity=1)
-        self.known: dict[str, np.ndarray] = {}
+    def __init__(self, reader: FactReader) -> None:
+        self.reader, self.mix = reader, reader.mix
+        self.known: dict[tuple[str, str], float] = {}
 
-    def load(self, texts: Iterable[str]) -> None:
-        new = sorted({text for text in texts if text not in self.known})
-        self.known.update(zip(new, self.embedder.encode(new), strict=True))
+    @torch.inference_mode()
+    def load(self, pairs: Iterable[tuple[str, str]], at_once: int = 64) -> None:
+        new = sorted(set(pairs), key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
+        self.known = {}
+        for first in range(0, len(new), at_once):
+            some = new[first : first + at_once]
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = self.reader.logits(some)
+            self.known.update(zip(some, logits.double().tolist(), strict=True))
 
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        return np.stack([self.known[text] for text in texts])
+    def read(self, question: str, facts: Sequence[str]) -> np.ndarray:
+        return np.array([self.known[question, fact] for fact in facts])
 
 
-def talks_of_split(seed: int, split: Split) -> Iterator[tuple[World, list[list[Turn]], _Vectors]]:
-    """Endless personas of a split with their conversations, and the vectors of everything said and known."""
+def talks_of_split(
+    seed: int, split: Split, lesson: Lesson | None = None
+) -> Iterator[tuple[World, list[list[Turn]], Embedder]]:
+    """Endless personas of a split with their conversations, and the vectors of everything said and known.
+
+    With a `lesson` only the settings and people that this lesson learns from are drawn: REPLY must see the scores that
+    the reader gives to what it never saw.
+    """
     rng = random.Random(f"{seed}:{split}:replies")
-    mine = [setting for name, setting in settings().items() if of_split(name, split, "setting")]
+    mine = [
+        setting
+        for name, setting in settings().items()
+        if of_split(name, split, "setting") and (lesson is None or of_lesson(name, lesson))
+    ]
+    persons = [person for person in people(split) if lesson is None or of_lesson(person.name, lesson)]
     while True:
-        vectors = _Vectors()
+        vectors = Embedder(capacity=30_000)
         batch = []
         for _ in range(WORLDS_AT_ONCE):
-            world = draw_world(rng.choice(mine), split, rng)
+            by_hand = persons and rng.random() < BY_HAND
+            world = draw_person(rng.choice(persons), rng) if by_hand else draw_world(rng.choice(mine), split, rng)
             batch.append((world, conversations(world, split, rng)))
         texts: set[str] = set()
         for world, talks in batch:
@@ -233,31 +255,46 @@ def talks_of_split(seed: int, split: Split) -> Iterator[tuple[World, list[list[T
                 for turn in talk:
                     texts |= look_up(turn.user, history, world.persona.cards).texts
                     history = [("user", turn.user)]
-        vectors.load(texts)
+        vectors.encode(sorted(texts))
         for world, talks in batch:
             yield world, talks, vectors
 
 
-def generate(n: int, seed: int, split: Split = "train") -> Iterator[tuple[ReplyPrompt, ReplyPlan]]:
+def _pairs(world: World, talks: Sequence[Sequence[Turn]], vectors: Embedder) -> Iterator[tuple[str, str]]:
+    """Everything that must be read for the conversations with one persona."""
+    for talk in talks:
+        history: list[tuple[str, str]] = []
+        for turn in talk:
+            found = look_up(turn.user, history, world.persona.cards)
+            yield from ((found.question, as_read(found, place)) for place in choose(found, vectors).places)
+            history = [("user", turn.user)]
+
+
+def generate(
+    n: int, seed: int, split: Split = "train", reader: FactReader | None = None
+) -> Iterator[tuple[ReplyPrompt, ReplyPlan]]:
     """Examples of REPLY.
 
     Args:
         n: how many.
         seed: the same seed gives the same examples.
         split: settings, persona names and question templates of one split never occur in the other.
+        reader: whose scores the cards have (default: the reader that ships).
     Yields:
         (prompt, plan): the prompt holds the cards that are really recalled; the plan quotes one of them or declines.
 
     """
     rng = random.Random(f"{seed}:{split}:plans")
     made = 0
-    for world, talks, vectors in talks_of_split(seed, split):
+    readings = _Readings(reader or default_reader())
+    for world, talks, vectors in talks_of_split(seed, split, "reply" if split == "train" else None):
+        readings.load(_pairs(world, talks, vectors))
         for talk in talks:
             history: list[tuple[str, str]] = []
             for turn in talk:
                 if made == n:
                     return
-                cards = rank_cards(turn.user, world.persona, history, encode=vectors)
+                cards = rank_cards(turn.user, world.persona, history, meanings=vectors, reader=readings)
                 plan = _plan(turn, world.persona, cards, split, rng)
                 prompt = ReplyPrompt(
                     world.persona.name, world.persona.role, tuple(cards), tuple(history[-4:]), turn.user

@@ -40,10 +40,20 @@ _SHAPES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float],
     "there": ((-0.03, 0.05, -0.02), (0.18, 0.10, 0.12), (-0.4, -0.3, 0.8)),
     "here": ((0.00, 0.12, 0.02), (-0.03, -0.04, 0.08), (0.0, -1.0, 0.0)),
     "order": ((-0.05, 0.09, 0.02), (0.07, -0.01, 0.05), (-0.8, -0.5, 0.2)),
+    "agree": ((0.00, 0.10, 0.00), (0.06, 0.00, 0.14), (-0.1, 0.9, 0.3)),
+    "past": ((0.00, 0.05, 0.05), (0.06, 0.22, -0.14), (-0.3, 0.2, -0.9)),
+    "forward": ((-0.02, 0.03, -0.08), (0.02, 0.05, 0.20), (-0.9, -0.2, 0.3)),
+    "together": ((0.14, 0.04, 0.02), (-0.09, 0.04, 0.08), (-0.95, 0.1, 0.1)),
+    "hold": ((0.02, 0.14, 0.00), (-0.03, -0.02, 0.08), (-0.7, 0.6, 0.2)),
+    "apart": ((-0.10, 0.02, 0.06), (0.14, 0.03, 0.00), (0.6, -0.5, 0.5)),
+    "force": ((0.00, 0.20, -0.02), (0.00, -0.08, 0.06), (-0.95, -0.1, 0.1)),
+    "mind": ((0.00, 0.10, -0.02), (0.05, 0.28, -0.05), (-0.8, 0.2, -0.3)),
+    "feel": ((0.03, 0.05, 0.04), (-0.10, 0.05, -0.10), (-0.4, 0.0, -0.95)),
 }
 WORD_CLASSES = tuple(_SHAPES)
 _CENTRE = np.array([0.19, -0.21, 0.27], np.float32)
-_BOTH_HANDS = {"whole", "uncertain", "large"}
+_NEAREST_M = 0.2  # of a wrist before the chest: a flat hand on it
+_BOTH_HANDS = {"whole", "uncertain", "large", "together", "hold", "apart"}
 
 
 @lru_cache(maxsize=1)
@@ -81,6 +91,12 @@ class ArmPath:
     engaged: Array
 
 
+def _outside(place: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The place, but not inside the chest, however large the speaker's movements are."""
+    x, y, z = place
+    return np.array([max(x, 0.09), y, max(z, _NEAREST_M if x < 0.24 else 0.1)])
+
+
 def _beat(word: Word, rng: np.random.Generator, size: float, tempo: float, shift: float) -> list[Key]:
     kind = word_class(word.text)
     begin, end, palm = _SHAPES[kind]
@@ -88,8 +104,8 @@ def _beat(word: Word, rng: np.random.Generator, size: float, tempo: float, shift
     stroke = rng.uniform(0.17, 0.27) / tempo
     apex = word.stress_s - rng.uniform(0.0, 0.08)
     jitter = rng.normal(0, 0.015, 3)
-    a = _CENTRE + np.array(begin) * size + jitter + (shift, 0, 0)
-    b = _CENTRE + np.array(end) * size + jitter + (shift, 0, 0)
+    a = _outside(_CENTRE + np.array(begin) * size + jitter + (shift, 0, 0))
+    b = _outside(_CENTRE + np.array(end) * size + jitter + (shift, 0, 0))
     facing = np.array(palm) + rng.normal(0, 0.15, 3)
     before = 0.5 * facing + 0.5 * np.array(_SHAPES[""][2])
     at = apex - stroke
@@ -135,9 +151,10 @@ def plan_beats(
             kind in ("self", "partner") and rng.random() < 0.25
         ):
             continue
-        if rng.random() > rate * (1.35 if kind else 0.85):
+        # What is meant draws gestures: most beats stand on words that have a shape of their own.
+        if rng.random() > (min(0.25 + rate, 0.9) if kind else 0.5 * rate):
             continue
-        both = rng.random() < (0.6 if kind in _BOTH_HANDS else 0.12)
+        both = rng.random() < (0.8 if kind in _BOTH_HANDS else 0.06)
         sides = [dominant, other] if both else [dominant if rng.random() < 0.85 else other]
         step = min(step + 0.05, 0.12) if kind == "order" else 0.0
         state = rng.bit_generator.state

@@ -33,6 +33,14 @@ _POSTURE: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]
     "disgust": ((3, 15, -6), (-6, 6, 0), 3),
 }
 
+# word class: what the head does, degrees (nod, turn, tilt), at moderate liveliness
+_HEAD: dict[str, tuple[float, float, float]] = {
+    "uncertain": (0, 0, 8), "whole": (0, 8, 0), "large": (-3, 7, 0), "partner": (5, 0, 0), "self": (2, 0, 4),
+    "up": (-8, 0, 0), "down": (8, 0, 0), "there": (0, 10, 0), "here": (6, 0, 0), "small": (4, 0, 5),
+    "order": (5, 4, 0), "agree": (9, 0, 0), "past": (-6, -6, 0), "forward": (6, 3, 0), "together": (3, 0, -5),
+    "hold": (5, 0, 3), "apart": (0, -8, 3), "force": (10, 0, 0), "mind": (-4, 5, 5), "feel": (5, 0, -7),
+}  # fmt: skip
+
 
 def emotion_posture(emotion: Emotion) -> tuple[Array, Array, float]:
     """Head (3,) and spine (3,) offsets as rotation vectors and the shoulders' lift, radians."""
@@ -103,8 +111,9 @@ def speaker_tracks(
         liveliness: 1 for a moderate speaker.
         quiet: (from_s, to_s) where a gesture moves the head itself.
     """
-    head = _drift(frames, rng, 1.6 * liveliness, 0.55)
-    spine = _drift(frames, rng, 0.8 * liveliness, 1.1)
+    head = _drift(frames, rng, 1.4 * liveliness, 0.55)
+    spine = _drift(frames, rng, 0.7 * liveliness, 1.1)
+    side = float(rng.choice([-1, 1]))  # a speaker tilts and turns to one side for a while
     for word in words:
         kind, at = word_class(word.text), word.stress_s
         if any(a < at < b for a, b in quiet):
@@ -115,23 +124,16 @@ def speaker_tracks(
         strength = liveliness * rng.uniform(0.5, 1.4) * max(word.stress, 0.6)
         if kind == "negation":
             head += shake(frames, at - 0.2, rng, liveliness)
-        elif kind == "uncertain":
-            head[:, 2] += np.radians(7) * strength * beat * rng.choice([-1, 1])
-        elif kind in ("whole", "large"):  # a lateral sweep for inclusivity
-            head[:, 1] += np.radians(7) * strength * beat * rng.choice([-1, 1])
-        elif kind == "partner":
-            head[:, 0] += np.radians(4) * strength * beat
-            spine[:, 0] += np.radians(3.5) * strength * beat
-        elif kind == "up":
-            head[:, 0] -= np.radians(7) * strength * beat
-        elif kind == "there":
-            head[:, 1] += np.radians(9) * strength * beat * rng.choice([-1, 1])
-        elif rng.random() < 0.7:
+        elif kind in _HEAD:
+            turn = np.radians(np.array(_HEAD[kind], np.float32)) * (1, side, side)
+            head += strength * beat[:, None] * turn.astype(np.float32)
+            if kind in ("partner", "forward", "force"):
+                spine[:, 0] += np.radians(3) * strength * beat
+        elif rng.random() < 0.6:
             head[:, 0] += np.radians(5) * strength * beat
             spine[:, 0] += np.radians(1.2) * strength * beat
     head_posture, spine_posture, _ = emotion_posture(emotion)
     # away while the words are found, back for the last ones (Kendon 1967)
-    side = rng.choice([-1, 1])
     start = bump(frames, 0.15, 0.5, rng.uniform(0.8, 1.5))
     head[:, 1] += np.radians(rng.uniform(2, 8)) * liveliness * side * start
     head[:, 0] += np.radians(rng.uniform(-2, 4)) * start

