@@ -57,6 +57,8 @@ def _common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
     group.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="same seed, same machine, same result")
     group.add_argument("--no-refine", action="store_true", help="leave the diffusion refiner out")
+    group.add_argument("--scene", default=None, metavar="FILE", help="named places around, in YAML, to point at")
+    group.add_argument("--library", default=None, metavar="DIR", help="folder of added clips")
     group.add_argument("--no-gestures", action="store_true", help="no semantic gestures")
     group.add_argument("--quiet", action="store_true", help="print nothing but errors")
     group.add_argument("--json", action="store_true", help="print JSON")
@@ -76,6 +78,8 @@ def _agent(args: argparse.Namespace, persona: str | None = None) -> Any:
         seed=args.seed,
         refine=not args.no_refine,
         gestures=not args.no_gestures,
+        scene=args.scene,
+        library=args.library,
     )
 
 
@@ -228,58 +232,9 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _library(args: argparse.Namespace) -> int:
-    from visavis.retrieval.lexicon import load_lexicon
+    from visavis.retrieval.commands import run_library
 
-    lexicon = load_lexicon()
-    if args.action == "list":
-        rows = [{"gloss": g.gloss, "meaning": g.meaning, "type": g.kind, "clips": [g.gloss]} for g in lexicon.values()]
-        if args.json:
-            print(json.dumps(rows))
-        else:
-            for row in rows:
-                print(f"{row['gloss']:20} {row['type']:11} {row['meaning']}")
-    elif args.action == "search":
-        from visavis.retrieval.index import GestureIndex
-
-        found = [
-            {"gloss": c.text, "meaning": lexicon[c.text].meaning, "clip": c.text, "score": round(c.score, 4)}
-            for c in GestureIndex.default().candidates(_text(args.what), k=args.k)
-        ]
-        if args.json:
-            print(json.dumps(found))
-        else:
-            for hit in found:
-                print(f"{hit['score']:.2f}  {hit['gloss']:20} {hit['meaning']}")
-    else:
-        return _show(lexicon, args)
-    return 0
-
-
-def _show(lexicon: Any, args: argparse.Namespace) -> int:
-    if not args.what:
-        raise UsageError("expected a gesture to show: visavis library show GLOSS")
-    if args.what not in lexicon:
-        raise UsageError(f"no gesture {args.what!r} in the library: `visavis library list` names them all")
-    gesture = lexicon[args.what]
-    print(f"{gesture.gloss} ({gesture.kind}): {gesture.meaning}")
-    if args.png:
-        from visavis.motion.contact_sheet import contact_sheet
-        from visavis.retrieval.posing import Performer, perform
-
-        performance = perform(gesture, Performer.neutral())
-        p = performance.phases
-        times = {"ready": p.ready_s, "stroke start": p.stroke_start_s, "stroke": p.stroke_s, "relax": p.relax_s}
-        frames = [min(round(t * 30), len(performance.motion) - 1) for t in times.values()]
-        png = _folder(str(Path(args.png).parent)) / Path(args.png).name
-        contact_sheet(performance.motion, frames, list(times), png, views=("front", "side"))
-        print(f"  {args.png}")
-    return 0
-
-
-def _text(value: str | None) -> str:
-    if not value or not value.strip():
-        raise UsageError("expected a text to search for; got nothing: visavis library search TEXT")
-    return value
+    return run_library(args)
 
 
 def _eval(args: argparse.Namespace) -> int:
@@ -295,6 +250,12 @@ def _train(args: argparse.Namespace) -> int:
 
     train(args.what, _folder(args.out), smoke=args.smoke)
     return 0
+
+
+def _describe(args: argparse.Namespace) -> int:
+    from visavis.retrieval.commands import run_describe
+
+    return run_describe(args)
 
 
 def _doctor(args: argparse.Namespace) -> int:
@@ -361,12 +322,42 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--quiet", action="store_true", help="print nothing but errors")
     convert.add_argument("--json", action="store_true", help="print JSON")
 
-    library = add("library", _library, "the motion library: list, search TEXT, show GLOSS [--png FILE]")
-    library.add_argument("action", choices=("list", "search", "show"))
-    library.add_argument("what", nargs="?", metavar="TEXT|GLOSS")
-    library.add_argument("-k", type=_whole(1), default=5, metavar="N", help="how many to find")
-    library.add_argument("--png", metavar="FILE", help="draw the gesture")
-    library.add_argument("--json", action="store_true", help="print JSON")
+    library = add("library", _library, "the motion library: what is in it, what fits a text, and your own clips")
+    actions = library.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+
+    def action(name: str, text: str, json_too: bool = True) -> argparse.ArgumentParser:
+        one = actions.add_parser(name, help=text, description=text)
+        one.add_argument(
+            "--library", metavar="DIR", help="folder of added clips (default: $VISAVIS_LIBRARY or your own)"
+        )
+        if json_too:
+            one.add_argument("--json", action="store_true", help="print JSON")
+        return one
+
+    action("list", "every gesture with its meaning and clips")
+    search = action("search", "the gestures that fit a text, best first")
+    search.add_argument("text", metavar="TEXT")
+    search.add_argument("-k", type=_whole(1), default=5, metavar="N", help="how many to find")
+    show = action("show", "one gesture, and with --png a picture of it", json_too=False)
+    show.add_argument("gloss", metavar="GLOSS")
+    show.add_argument("--png", metavar="FILE", help="draw the gesture")
+    adding = action("add", "add a recording of a gesture; it can be found and performed at once")
+    adding.add_argument("file", metavar="FILE", help="a motion of any format that is read")
+    adding.add_argument("--meaning", required=True, metavar="TEXT", help="one line saying what it means")
+    adding.add_argument("--gloss", metavar="NAME", help="what it is called (default: the name of the file)")
+    adding.add_argument("--example", action="append", default=[], metavar="TEXT", help="a sentence said with it")
+    adding.add_argument(
+        "--phases", metavar="T,T,T,T,T,T,T", help="start, ready, stroke start, stroke, stroke end, relax, end"
+    )
+    adding.add_argument("--skeleton", metavar="FILE", help="the .sk of a SmartBody motion")
+    remove = action("remove", "take an added clip out")
+    remove.add_argument("clip", metavar="CLIP")
+    importing = action("import", "add many at once")
+    importing.add_argument("kind", choices=("smartbody",))
+    importing.add_argument("folder", metavar="DIR", help="motions with their gesture_map.tsv")
+    action("retokenise", "make the tokens of all added clips again, after a change of the codec")
+    export = action("export", "one file with all added clips, to give away or keep")
+    export.add_argument("target", metavar="FILE.tar.gz")
 
     evaluate = add("eval", _eval, "run scripted dialogs and check what the avatar says and does")
     evaluate.add_argument("action", choices=("run",))
@@ -380,6 +371,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("what", choices=("corpus", "codec", "planner", "refiner"))
     train.add_argument("--out", default="runs", metavar="DIR", help="corpora, checkpoints and weights (default: runs)")
     train.add_argument("--smoke", action="store_true", help="a minute on tiny data, to see that it runs")
+
+    describe = add("describe", _describe, "what a motion says: nearest gestures, emotion, energy, hands")
+    describe.add_argument("file", metavar="FILE", help="a motion of any format that is read")
+    describe.add_argument("-k", type=_whole(1), default=5, metavar="N", help="how many gestures to name")
+    describe.add_argument("--skeleton", metavar="FILE", help="the .sk of a SmartBody motion")
+    describe.add_argument("--json", action="store_true", help="print JSON")
 
     doctor = add("doctor", _doctor, "what is installed, what would be used and why, what is missing")
     doctor.add_argument("--json", action="store_true", help="print JSON")

@@ -7,6 +7,7 @@ from visavis.emotion import Emotion
 from visavis.motion.kinematics import positions
 from visavis.motion.motion import Motion
 from visavis.retrieval.lexicon import load_lexicon
+from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
 from visavis.speech.types import Word
 
@@ -21,7 +22,11 @@ def parts(agent):
 def gestures():
     words = [Word(f"w{i}", 0.4 * i, 0.4 * i + 0.3, 1.0, 0.4 * i + 0.1, 0, 0) for i in range(20)]
     return place(
-        [Choice("huge size", 6), Choice("thumbs up", 13)], words, load_lexicon(), Performer.neutral(), earliest_s=0.2
+        [Choice("huge size", 6), Choice("thumbs up", 13)],
+        words,
+        Library(load_lexicon()),
+        Performer.neutral(),
+        earliest_s=0.2,
     )
 
 

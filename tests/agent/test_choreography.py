@@ -5,11 +5,13 @@ from visavis.agent.choreography import Choice, arms_of, compose, lead_in_s, over
 from visavis.motion.idle import idle
 from visavis.motion.motion import FPS
 from visavis.retrieval.lexicon import load_lexicon
+from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
 from visavis.speech.types import Word
 
 LEXICON = load_lexicon()
 PERFORMER = Performer.neutral()
+LIBRARY = Library(LEXICON)
 GLOSSES = sorted(LEXICON)
 
 
@@ -22,7 +24,7 @@ def spoken(count: int, gap_s: float = 0.35, start_s: float = 0.0) -> list[Word]:
 @pytest.mark.parametrize("gloss", GLOSSES)
 def test_the_apex_falls_on_the_stress_when_there_is_room(gloss):
     words = spoken(14)
-    (item,) = place([Choice(gloss, 13)], words, LEXICON, PERFORMER)
+    (item,) = place([Choice(gloss, 13)], words, LIBRARY, PERFORMER)
     assert item.phases.stroke_s == pytest.approx(words[13].stress_s, abs=1e-6)
     assert item.phases.start_s * FPS == pytest.approx(round(item.phases.start_s * FPS), abs=1e-4)
     assert item.performance.phases == item.phases
@@ -37,7 +39,7 @@ def test_the_apex_falls_on_the_stress_when_there_is_room(gloss):
 def test_nothing_begins_too_early_whatever_the_room(gloss):
     words = spoken(12, gap_s=0.2)
     for word in range(12):
-        for item in place([Choice(gloss, word)], words, LEXICON, PERFORMER, earliest_s=0.5):
+        for item in place([Choice(gloss, word)], words, LIBRARY, PERFORMER, earliest_s=0.5):
             assert item.phases.start_s >= 0.5 - 1e-6
             assert item.phases.stroke_s == pytest.approx(words[word].stress_s, abs=1e-6)
 
@@ -50,7 +52,7 @@ def test_strokes_of_one_limb_never_overlap_and_better_ones_win(seed):
         Choice(str(rng.choice(GLOSSES)), int(rng.integers(16)), float(rng.random())) for _ in range(rng.integers(1, 7))
     ]
     busy = {"left": 0.4, "right": 0.8, "head": 0.2}
-    placed = place(choices, words, LEXICON, PERFORMER, busy_until_s=busy)
+    placed = place(choices, words, LIBRARY, PERFORMER, busy_until_s=busy)
     assert [p.phases.start_s for p in placed] == sorted(p.phases.start_s for p in placed)
     for i, item in enumerate(placed):
         limbs = set(arms_of(item.performance) or ("head",))
@@ -65,26 +67,26 @@ def test_strokes_of_one_limb_never_overlap_and_better_ones_win(seed):
 def test_of_two_that_have_room_for_one_the_better_is_made(better):
     words = spoken(8, gap_s=0.3)
     choices = [Choice("thumbs up", 6, 0.9 - 0.5 * better), Choice("go away", 7, 0.4 + 0.5 * better)]
-    assert [p.choice for p in place(choices, words, LEXICON, PERFORMER)] == [choices[better]]
+    assert [p.choice for p in place(choices, words, LIBRARY, PERFORMER)] == [choices[better]]
     # The limb is still busy with what was made before: then neither is.
-    assert not place(choices, words, LEXICON, PERFORMER, busy_until_s={"left": 2.2, "right": 2.2})
+    assert not place(choices, words, LIBRARY, PERFORMER, busy_until_s={"left": 2.2, "right": 2.2})
 
 
 def test_the_same_input_gives_the_same_gestures():
     words = spoken(10)
-    a, b = (place([Choice("huge size", 7)], words, LEXICON, PERFORMER)[0] for _ in range(2))
+    a, b = (place([Choice("huge size", 7)], words, LIBRARY, PERFORMER)[0] for _ in range(2))
     np.testing.assert_array_equal(a.performance.motion.rotations, b.performance.motion.rotations)
 
 
 def test_the_body_begins_before_the_voice_for_an_early_gesture_only():
     words = spoken(10)
-    assert lead_in_s([], words, LEXICON, PERFORMER) == 0
-    assert 0 < lead_in_s([Choice("huge size", 0)], words, LEXICON, PERFORMER) <= 0.6
-    assert lead_in_s([Choice("huge size", 9)], words, LEXICON, PERFORMER) == 0
+    assert lead_in_s([], words, LIBRARY, PERFORMER) == 0
+    assert 0 < lead_in_s([Choice("huge size", 0)], words, LIBRARY, PERFORMER) <= 0.6
+    assert lead_in_s([Choice("huge size", 9)], words, LIBRARY, PERFORMER) == 0
 
 
 def test_weights_rise_hold_and_fall_smoothly():
-    (item,) = place([Choice("stop", 8)], spoken(12), LEXICON, PERFORMER)
+    (item,) = place([Choice("stop", 8)], spoken(12), LIBRARY, PERFORMER)
     p = item.phases
     first = round(p.start_s * FPS) - 5
     w = weights(p, first, round((p.end_s - p.start_s) * FPS) + 12)
@@ -95,7 +97,7 @@ def test_weights_rise_hold_and_fall_smoothly():
 
 
 def test_compose_and_overlay_change_nothing_outside_the_clip_and_its_bones():
-    (item,) = place([Choice("huge size", 9)], spoken(12), LEXICON, PERFORMER)
+    (item,) = place([Choice("huge size", 9)], spoken(12), LIBRARY, PERFORMER)
     base = idle(240, seed=3)
     done = compose(base, [item])
     begin, end = item.first_frame, item.first_frame + len(item.performance.motion)
@@ -117,7 +119,7 @@ def test_compose_and_overlay_change_nothing_outside_the_clip_and_its_bones():
 
 
 def test_a_stretch_of_the_whole_is_the_whole_of_a_stretch():
-    (item,) = place([Choice("pleading", 9)], spoken(12), LEXICON, PERFORMER)
+    (item,) = place([Choice("pleading", 9)], spoken(12), LIBRARY, PERFORMER)
     base = idle(240, seed=3)
     whole = compose(base, [item])
     part = compose(base.slice(80, 150), [item], first_frame=80)
@@ -126,7 +128,7 @@ def test_a_stretch_of_the_whole_is_the_whole_of_a_stretch():
 
 def test_parts_follow_from_the_bones():
     words = spoken(12)
-    nod = place([Choice("nod", 9)], words, LEXICON, PERFORMER)[0].performance
-    huge = place([Choice("huge size", 9)], words, LEXICON, PERFORMER)[0].performance
+    nod = place([Choice("nod", 9)], words, LIBRARY, PERFORMER)[0].performance
+    huge = place([Choice("huge size", 9)], words, LIBRARY, PERFORMER)[0].performance
     assert parts_of(nod) == ("core",) and arms_of(nod) == ()
     assert set(arms_of(huge)) == {"left", "right"}

@@ -112,19 +112,20 @@ def test_facts_are_measured(monkeypatch):
 
 
 def test_gestures_are_measured():
-    table = gestures.measure(Mind(), Index(), _lexicon())
+    table = gestures.measure(Mind(), _library())
     assert table.value("ACT: a gesture is made") == 100
     assert table.value("ACT: the best gesture @1") == 2.5
     assert table.value("retrieval alone: accepted @1") == 2.5
     assert table.value("anchor, of accepted gestures: the best word") == 0
-    made = gestures.act(Mind(), Index(), _lexicon(), "Stop that right now. And go home at once.")
+    made = gestures.act(Mind(), _library(), "Stop that right now. And go home at once.")
     assert [g.word for g in made] == [3, 8]
 
 
-def _lexicon():
+def _library():
     from visavis.retrieval.lexicon import load_lexicon
+    from visavis.retrieval.library import Library
 
-    return load_lexicon()
+    return Library(load_lexicon(), Index())
 
 
 def _turn(seed):

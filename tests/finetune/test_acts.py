@@ -9,7 +9,6 @@ import pytest
 from visavis.emotion import Emotion
 from visavis.finetune.acts import compose
 from visavis.finetune.acts.compose import generate
-from visavis.finetune.acts.params import params_of
 from visavis.finetune.acts.recall_head import FOLDS, auc, folds_of
 from visavis.finetune.acts.vary import Sentence, join, lower_first, part_of, sentence_of, vary
 from visavis.finetune.text_corpus import read_acts, write_examples
@@ -90,20 +89,6 @@ def test_join_shifts_and_lowering_spares_names() -> None:
     assert lower_first(Sentence(("We", "go"), (), Emotion())).text == "we go"
     assert lower_first(Sentence(("I'm", "off"), (), Emotion())).text == "I'm off"
     assert lower_first(Sentence(("Marta", "sings"), (), Emotion())).text == "Marta sings"
-
-
-def test_parameters_come_from_the_text() -> None:
-    assert params_of("huge size", "It is ninety-nine feet or one metre wide!", 6) == {"size_m": 1.0}
-    assert params_of("huge size", "It is 80 cm long.", 2) == {"size_m": 0.8}
-    assert params_of("huge size", "The whale is thirty metres long.", 3) == {"size_m": 1.25}
-    assert params_of("huge size", "It was vast!", 2) == {}
-    assert params_of("tiny size", "The screws are two centimetres long.", 3) == {"size_m": 0.02}
-    assert params_of("counting", "There are three reasons.", 2) == {"count": 3}
-    assert params_of("counting", "Second, it rains.", 0) == {"count": 2}
-    assert params_of("counting", "It has eight legs.", 2) == {}
-    assert params_of("point away", "Turn left at the church.", 1) == {"direction": "left"}
-    assert params_of("point away", "He left, over there.", 3) == {}
-    assert params_of("shrug", "Two left, three metres up.", 0) == {}
 
 
 def test_folds_spread_each_class() -> None:

@@ -8,6 +8,8 @@ with Agent.from_preset("guide") as agent:
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,8 +17,9 @@ from typing import Any
 from visavis.agent.persona import Persona, load_persona
 from visavis.agent.session import Session
 from visavis.agent.turn import Turn
-from visavis.agent.work import Tools
+from visavis.agent.work import GestureRequest, Tools
 from visavis.errors import UsageError
+from visavis.retrieval.scene import Scene, read_scene
 from visavis.speech.types import Voice
 
 __all__ = ["Agent"]
@@ -35,6 +38,8 @@ class Agent:
         seed: the same seed gives the same turn on the same machine.
         refine: whether the diffusion refiner runs.
         gestures: whether semantic gestures are made.
+        scene: named places around, or a YAML file of them, that gestures can point at.
+        library: folder of added clips (default: `$VISAVIS_LIBRARY` or the user's own).
 
     Raises:
         PersonaError, MissingExtraError, FingerprintError: see the message; nothing is left running.
@@ -49,6 +54,8 @@ class Agent:
         seed: int = 0,
         refine: bool = True,
         gestures: bool = True,
+        scene: Scene | str | Path | None = None,
+        library: str | Path | None = None,
     ) -> None:
         from visavis.agent.loading import load_body, load_tools
 
@@ -56,7 +63,9 @@ class Agent:
             raise UsageError(f"expected a seed that is a whole number, 0 or more; got {seed!r}")
         self.persona = persona if isinstance(persona, Persona) else load_persona(persona)
         self.seed = seed
-        self.tools: Tools = load_tools(self.persona, voice, model, gestures)
+        around = scene if isinstance(scene, Scene) or scene is None else read_scene(scene)
+        tools = load_tools(self.persona, voice, model, gestures, None if library is None else Path(library))
+        self.tools: Tools = replace(tools, scene=around)
         self._codec, self._refiner = load_body(refine)
         self._sessions = 0
 
@@ -73,7 +82,13 @@ class Agent:
         body = Body(self._codec, self._refiner, self.seed)
         return Session(self.tools, body, session_id or f"session-{self._sessions}", self.seed)
 
-    def say(self, text: str | None = None, *, audio: str | Path | None = None) -> Turn:
+    def say(
+        self,
+        text: str | None = None,
+        *,
+        audio: str | Path | None = None,
+        gestures: Sequence[GestureRequest] | None = None,
+    ) -> Turn:
         """Say a text as given: the model adds emotion and gestures, the voice speaks, the body moves.
 
         Works inside a running event loop too; it blocks until the turn is whole.
@@ -82,12 +97,14 @@ class Agent:
             text: what is said; with `audio` its transcript, or None: then nothing is known but the rhythm, which
                 moves the body and, by loudness and colour of the sound, the mouth; there are no semantic gestures.
             audio: a wav file that is played instead of the voice. The turn begins with its first sample.
+            gestures: exactly these, instead of those that the model would choose; one that has no time is left out.
 
         Raises:
             TextError: the text is empty, too long, not English, or holds control characters.
             FileFormatError: the recording cannot be used.
+            LexiconError: a gesture that the library does not have, or parameters that it does not take.
         """
-        return self.session().say(text, audio=audio)
+        return self.session().say(text, audio=audio, gestures=gestures)
 
     def close(self) -> None:
         """Stop the voice's process; the agent is not used afterwards."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,8 @@ from visavis.motion.idle import relaxed_pose
 from visavis.motion.motion import FPS, Motion
 from visavis.motion.phases import Phases
 from visavis.motion.skeleton import CORE_BONES
-from visavis.retrieval.lexicon import Lexicon
-from visavis.retrieval.posing import Performance, Performer, perform, retime
+from visavis.retrieval.library import Library
+from visavis.retrieval.posing import Performance, Performer, retime
 from visavis.speech.types import Word
 
 __all__ = ["Choice", "Placed", "arms_of", "compose", "lead_in_s", "overlay", "parts_of", "place", "weights"]
@@ -34,7 +35,7 @@ LONGEST_LEAD_IN_S = 0.6
 class Choice:
     """A gesture chosen for a word: what the model (or a rule) decided.
 
-    word: index into the words that `place` is given.
+    word: index into the words that `place` is given; variant: which way to perform it, the plain one if None.
     """
 
     gloss: str
@@ -42,7 +43,8 @@ class Choice:
     score: float = 1.0
     source: str = "model"
     candidates: tuple[tuple[str, float], ...] = ()
-    params: Mapping[str, float | int | str] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    variant: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,12 @@ def arms_of(performance: Performance) -> tuple[str, ...]:
     return tuple(side for side in ("left", "right") if any(bone.startswith(side) for bone in performance.bones))
 
 
-def lead_in_s(choices: Sequence[Choice], words: Sequence[Word], lexicon: Lexicon, performer: Performer) -> float:
+def lead_in_s(choices: Sequence[Choice], words: Sequence[Word], library: Library, performer: Performer) -> float:
     """How long the body must begin before the voice, so that the first gesture has time to prepare."""
     if not choices or not words:
         return 0.0
     first = min(choices, key=lambda choice: choice.word)
-    natural = perform(lexicon[first.gloss], performer, dict(first.params)).phases
+    natural = library.perform(first.gloss, performer, dict(first.params), variant=first.variant).phases
     room = words[min(first.word, len(words) - 1)].stress_s
     wanted = 0.75 * (natural.stroke_s - natural.start_s)
     return float(np.clip(wanted - room, 0.0, LONGEST_LEAD_IN_S))
@@ -92,7 +94,7 @@ def lead_in_s(choices: Sequence[Choice], words: Sequence[Word], lexicon: Lexicon
 def place(
     choices: Sequence[Choice],
     words: Sequence[Word],
-    lexicon: Lexicon,
+    library: Library,
     performer: Performer,
     *,
     earliest_s: float = 0.0,
@@ -103,7 +105,7 @@ def place(
     Args:
         choices: in any order; one that cannot fit between its neighbours is left out, the lower score first.
         words: with stress times on the turn's clock.
-        lexicon: where the glosses are.
+        library: where the gestures are.
         performer: whose body it is.
         earliest_s: nothing begins before.
         busy_until_s: per arm, when the last stroke of an earlier clause ends.
@@ -112,7 +114,7 @@ def place(
     """
     placed: list[Placed] = []
     for choice in sorted(choices, key=lambda c: (c.word, -c.score)):
-        performance = perform(lexicon[choice.gloss], performer, dict(choice.params))
+        performance = library.perform(choice.gloss, performer, dict(choice.params), variant=choice.variant)
         limbs = set(arms_of(performance) or ("head",))
         free = max([earliest_s, *((busy_until_s or {}).get(limb, 0.0) for limb in limbs)])
         rivals = [p for p in placed if limbs & set(arms_of(p.performance) or ("head",))]

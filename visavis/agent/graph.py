@@ -27,10 +27,12 @@ from visavis.agent.grid import STEP_S, cues, move_steps, step_count, words_by_st
 from visavis.agent.native import sane_params
 from visavis.agent.recall import rank_cards
 from visavis.agent.records import gesture_record, viseme_records, word_records
-from visavis.agent.rhythm import beat_lexicon, choose_beats
+from visavis.agent.rhythm import beats, choose_beats
 from visavis.agent.work import SpokenClause, Work
 from visavis.emotion import Emotion
 from visavis.motion.motion import FPS, FRAMES_PER_STEP
+from visavis.retrieval.library import Wanted
+from visavis.retrieval.params import params_of
 from visavis.speech.face import face_track
 from visavis.speech.prosody import prosody
 from visavis.speech.types import Word
@@ -98,56 +100,68 @@ def _given(state: TurnState, runtime: Runtime[Work]) -> TurnState:
         return {"emotion": ["neutral", 0.0], "text": "", "clauses": clauses}
     with work.stage("feel"):
         head = " ".join(text.split()[:LONGEST_FELT])
-        felt = work.tools.planner.feel(ActPrompt(head, None, work.tools.index.candidates(head)), cancel=work.cancel)
+        felt = work.tools.planner.feel(ActPrompt(head, None, work.tools.library.candidates(head)), cancel=work.cancel)
     return {"emotion": [felt.name, felt.intensity], "text": text, "clauses": clauses}
 
 
 def _act(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     """Choose emotion and gestures for the next clause."""
-    work, tools = runtime.context, runtime.context.tools
+    work = runtime.context
     number = state.get("planned", 0)
     text = state["clauses"][number]
     felt = state.get("emotion")
     if not text:  # no words, no meaning: the body moves to the rhythm alone
         return {"choices": [*state.get("choices", []), []]}
     with work.stage("act"):
-        found = tools.index.candidates(text) if tools.gestures else []
-        avoid = tools.persona.gestures.avoid
-        found = [candidate for candidate in found if candidate.text not in avoid]
         emotion = None if felt is None else Emotion(felt[0], felt[1])
-        params = {c.text: tuple(tools.lexicon[c.text].params) for c in found}
-        amount = tools.persona.gestures.amount
-        bias = float(np.log(max(amount, 1e-3)))
-        plan = tools.planner.act(
-            ActPrompt(text, emotion, found),
-            params=params,
-            seed=work.seed + number,
-            cancel=work.cancel,
-            chances=tools.index.word_chances(text).tolist() if found else (),
-            bias=bias,
-        )
-    emotion = emotion or plan.emotion or Emotion()
-    shown = tuple((c.text, c.score) for c in found)
-    scores = dict(shown)
-    choices = [
-        asdict(
-            Choice(
-                tag.gloss,
-                tag.word,
-                scores.get(tag.gloss, 0.0),
-                "model",
-                shown,
-                sane_params(tools.lexicon[tag.gloss], tag.params),
-            )
-        )
-        for tag in plan.tags
-    ]
+        wished = _wished(work, state["clauses"], number)
+        if wished is not None:
+            choices, emotion = wished, emotion or Emotion()
+        else:
+            choices, emotion = _chosen(work, text, number, emotion)
     work.send(ResponseEmotion(emotion=emotion.name, intensity=emotion.intensity))
     work.send(TextDelta(text=text, clause=number))
     return {
         "emotion": [emotion.name, emotion.intensity],
-        "choices": [*state.get("choices", []), choices],
+        "choices": [*state.get("choices", []), [asdict(choice) for choice in choices]],
     }
+
+
+def _wished(work: Work, clauses: list[str], number: int) -> list[Choice] | None:
+    """The caller's gestures that fall into a clause; None where the caller left them to the model."""
+    if work.gestures is None:
+        return None
+    before = sum(len(clause.split()) for clause in clauses[:number])
+    here = range(before, before + len(clauses[number].split()))
+    return [
+        Choice(wish.gloss, wish.word - before, 1.0, "caller", params=dict(wish.params), variant=wish.variant)
+        for wish in work.gestures
+        if wish.word in here
+    ]
+
+
+def _chosen(work: Work, text: str, number: int, emotion: Emotion | None) -> tuple[list[Choice], Emotion]:
+    """What the model does with a clause, among what the library has for it; the text's own numbers aim the gestures."""
+    tools, library, style = work.tools, work.tools.library, work.tools.persona.gestures
+    wanted = Wanted(emotion=emotion, recent=work.lately())
+    found = library.candidates(text, wanted=wanted) if tools.gestures else []
+    found = [candidate for candidate in found if candidate.text not in style.avoid]
+    plan = tools.planner.act(
+        ActPrompt(text, emotion, found),
+        params={c.text: tuple(library.params(c.text)) for c in found},
+        seed=work.seed + number,
+        cancel=work.cancel,
+        chances=library.word_chances(text).tolist() if found else (),
+        bias=float(np.log(max(style.amount, 1e-3))),
+    )
+    shown = tuple((c.text, c.score) for c in found)
+    choices = []
+    for tag in plan.tags:
+        known = library.params(tag.gloss)
+        params = sane_params(known, tag.params) | params_of(known, text, tag.word, tools.scene)
+        variant = None if params else work.variant(tag.gloss, number)
+        choices.append(Choice(tag.gloss, tag.word, dict(shown).get(tag.gloss, 0.0), "model", shown, params, variant))
+    return choices, emotion or plan.emotion or Emotion()
 
 
 def _speak(state: TurnState, runtime: Runtime[Work]) -> TurnState:
@@ -170,7 +184,7 @@ def _speak(state: TurnState, runtime: Runtime[Work]) -> TurnState:
             start = max(sound_end + pause, last.start_s)
         else:
             choices = [_choice(raw) for raw in state["choices"][number]]
-            start = lead_in_s(choices, speech.words, tools.lexicon, tools.performer)
+            start = lead_in_s(choices, speech.words, tools.library, tools.performer)
         words = _later(speech.words, start)
         rhythm = _later(recorded.rhythm, start) if recorded else words
         phonemes = tuple(replace(p, start_s=p.start_s + start, end_s=p.end_s + start) for p in speech.phonemes)
@@ -199,16 +213,16 @@ def _aim(state: TurnState, runtime: Runtime[Work]) -> TurnState:
                 for part in parts_of(item.performance):
                     key = "head" if part == "core" else part
                     busy[key] = max(busy.get(key, 0.0), item.phases.stroke_end_s)
-        choices, lexicon = [_choice(raw) for raw in state["choices"][number]], tools.lexicon
+        choices, library = [_choice(raw) for raw in state["choices"][number]], tools.library
         if tools.gestures and not clause.words:  # a recording without a transcript
             strokes = [item.phases.stroke_s for earlier in work.clauses[:number] for item in earlier.placed]
             choices = choose_beats(
                 clause.rhythm, work.seed * 1009 + number, after_s=max(strokes, default=-1.0),
                 amount=tools.persona.gestures.amount,
             )  # fmt: skip
-            lexicon = beat_lexicon()
+            library = beats()
         clause.placed = place(
-            choices, clause.rhythm, lexicon, tools.performer,
+            choices, clause.rhythm, library, tools.performer,
             earliest_s=work.moved_steps * STEP_S, busy_until_s=busy,
         )  # fmt: skip
     for item in clause.placed:

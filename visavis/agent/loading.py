@@ -13,8 +13,10 @@ from visavis.agent.persona import Persona
 from visavis.agent.work import Tools
 from visavis.errors import MissingExtraError
 from visavis.refiner.model import Refiner
+from visavis.retrieval.clips import ClipStore
 from visavis.retrieval.index import GestureIndex
 from visavis.retrieval.lexicon import load_lexicon
+from visavis.retrieval.library import Library, library_folder
 from visavis.retrieval.posing import Performer
 from visavis.speech import open_voice
 from visavis.speech.types import Voice
@@ -51,7 +53,13 @@ def load_body(refine: bool) -> tuple[MotionCodec, Refiner | None]:
     return _codec(), _refiner() if refine else None
 
 
-def load_tools(persona: Persona, voice: Voice | str | None, model: str | Path | None, gestures: bool) -> Tools:
+def load_tools(
+    persona: Persona,
+    voice: Voice | str | None,
+    model: str | Path | None,
+    gestures: bool,
+    library: Path | None = None,
+) -> Tools:
     """Everything that a turn is made with.
 
     Raises:
@@ -71,9 +79,9 @@ def load_tools(persona: Persona, voice: Voice | str | None, model: str | Path | 
             log.warning(degraded[-1])
     else:
         spoken = open_voice(voice) if isinstance(voice, str) else voice
-    lexicon = load_lexicon()
+    shelf = Library(load_lexicon(), GestureIndex.default(), ClipStore(library or library_folder()))
     return Tools(
-        persona=persona, planner=NativePlanner(engine, lexicon), mover=NativeMover(engine), voice=spoken,
-        index=GestureIndex.default(), lexicon=lexicon, performer=Performer.neutral(), engine="embedded",
+        persona=persona, planner=NativePlanner(engine, shelf), mover=NativeMover(engine), voice=spoken,
+        library=shelf, performer=Performer.neutral(), engine="embedded",
         fingerprint=models_fingerprint(models_folder(), folder), gestures=gestures, degraded=tuple(degraded),
     )  # fmt: skip

@@ -14,7 +14,8 @@ from visavis.agent.grid import move_steps
 from visavis.agent.planner import Cancel
 from visavis.emotion import Emotion
 from visavis.retrieval.aiming import DIRECTIONS
-from visavis.retrieval.lexicon import Gesture, Lexicon
+from visavis.retrieval.lexicon import Param
+from visavis.retrieval.library import Library
 from visavis.tokenizers.turn_language import (
     ActPlan,
     ActPrompt,
@@ -38,10 +39,10 @@ GESTURE_BIAS = -2.0
 RECALL_TRUST = 4.0
 
 
-def param_values(gesture: Gesture) -> dict[str, Sequence[str | int | float] | None]:
+def param_values(params: Mapping[str, Param]) -> dict[str, Sequence[str | int | float] | None]:
     """What each parameter of a gesture may be: a list of values, or None for a number. A model names no places."""
     out: dict[str, Sequence[str | int | float] | None] = {}
-    for name, param in gesture.params.items():
+    for name, param in params.items():
         if param.acts == "point":
             out[name] = [*DIRECTIONS]
         elif param.acts != "target":
@@ -49,11 +50,11 @@ def param_values(gesture: Gesture) -> dict[str, Sequence[str | int | float] | No
     return out
 
 
-def sane_params(gesture: Gesture, params: Mapping[str, object]) -> dict[str, float | int | str]:
+def sane_params(known: Mapping[str, Param], params: Mapping[str, object]) -> dict[str, float | int | str]:
     """A model's parameters brought into the gesture's ranges; unknown ones are left out."""
     out: dict[str, float | int | str] = {}
     for name, value in params.items():
-        param = gesture.params.get(name)
+        param = known.get(name)
         if param is None or param.acts == "target":
             continue
         if param.acts == "point":
@@ -81,7 +82,7 @@ class NativePlanner:
 
     Args:
         engine: runs the model.
-        lexicon: tells which parameters a gesture takes.
+        library: tells which parameters a gesture takes.
         quotes: whether facts are quoted under the constraint (off only to measure what it is worth).
         quote_bias: added to the log-odds of beginning a quote.
         gesture_bias: added to the log-odds of every gesture tag, so that the density is the one of the corpus.
@@ -93,14 +94,14 @@ class NativePlanner:
     def __init__(
         self,
         engine: Engine,
-        lexicon: Lexicon,
+        library: Library,
         *,
         quotes: bool = True,
         quote_bias: float = 0.0,
         gesture_bias: float = GESTURE_BIAS,
         recall_trust: float = RECALL_TRUST,
     ) -> None:
-        self.engine, self.lexicon = engine, lexicon
+        self.engine, self.library = engine, library
         self.quotes, self.quote_bias = quotes, quote_bias
         self.gesture_bias, self.recall_trust = gesture_bias, recall_trust
 
@@ -152,7 +153,7 @@ class NativePlanner:
     ) -> ActPlan:
         """See `Planner`; greedy."""
         vocabulary = self.engine.vocabulary
-        allowed = {c.text: param_values(self.lexicon[c.text]) for c in prompt.candidates if c.text in params}
+        allowed = {c.text: param_values(self.library.params(c.text)) for c in prompt.candidates if c.text in params}
         constraint = ActConstraint(
             vocabulary, prompt.text, prompt.candidates, allowed, unfelt=prompt.emotion is None,
             bias=self.gesture_bias + bias, chances=chances, trust=self.recall_trust,

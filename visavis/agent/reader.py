@@ -25,7 +25,7 @@ from torch import Tensor
 from visavis.errors import FileFormatError
 from visavis.retrieval.embedder import DIMENSIONS, Encoder, mean_of
 
-__all__ = ["ADAPTED", "FactReader", "MIX_PARTS", "Mix", "default_reader", "pair_batch", "pair_encoder"]
+__all__ = ["ADAPTED", "KINDS", "FactReader", "MIX_PARTS", "Mix", "default_reader", "pair_batch", "pair_encoder"]
 
 # The matrices of a layer that are changed.
 ADAPTED = (
@@ -34,7 +34,7 @@ ADAPTED = (
 )  # fmt: skip
 MAX_ASKED = 64  # pieces of the question that are read; its end, where the asking is
 MAX_FACT = 96
-_KINDS = "embeddings.token_type_embeddings.weight"
+KINDS = "embeddings.token_type_embeddings.weight"
 
 
 def pair_encoder() -> Encoder:
@@ -152,7 +152,7 @@ def merged(base: Mapping[str, Tensor], weights: Mapping[str, Tensor], layers: in
             out[f"{name}.weight"] = matrix + weights[f"{name}.up"] @ weights[f"{name}.down"]
     if weights["kinds"].shape != (2, DIMENSIONS):
         raise ValueError(f"kinds must be (2, {DIMENSIONS}); got {tuple(weights['kinds'].shape)}")
-    out[_KINDS] = weights["kinds"]
+    out[KINDS] = weights["kinds"]
     return out
 
 

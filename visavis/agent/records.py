@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from visavis.agent.choreography import Placed
 from visavis.agent.turn import (
     ClauseRecord,
@@ -33,13 +36,18 @@ def viseme_records(clause: SpokenClause) -> list[VisemeRecord]:
     ]
 
 
+def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON has them: places become lists."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in params.items()}
+
+
 def gesture_record(item: Placed) -> GestureRecord:
     """One placed gesture."""
     choice, p = item.choice, item.phases
     return GestureRecord(
-        gloss=choice.gloss, clip=choice.gloss, score=choice.score, source=choice.source,  # type: ignore[arg-type]
+        gloss=choice.gloss, clip=item.performance.clip, score=choice.score, source=choice.source,  # type: ignore[arg-type]
         candidates=list(choice.candidates), anchor=choice.word, hand=item.performance.hand or "none",
-        params={k: v for k, v in item.performance.params.items() if isinstance(v, (int, float, str))}, warp=item.warp,
+        params=_plain(item.performance.params), warp=item.warp,
         start_s=p.start_s, ready_s=p.ready_s, stroke_start_s=p.stroke_start_s, stroke_s=p.stroke_s,
         stroke_end_s=p.stroke_end_s, relax_s=p.relax_s, end_s=p.end_s,
     )  # fmt: skip
@@ -56,7 +64,7 @@ def _provenance(clause: SpokenClause, clauses: list[SpokenClause]) -> list[Prove
             source = "model"
             if forced:
                 near = min(placed, key=lambda item: abs(item.phases.stroke_s - (step + 0.5) * 4 / 30))
-                source = f"clip:{near.choice.gloss}"
+                source = f"clip:{near.performance.clip}"
             if out and out[-1].part == part and out[-1].source == source and out[-1].to_step == step:
                 out[-1].to_step = step + 1
             else:

@@ -14,10 +14,11 @@ from importlib.resources import files
 import numpy as np
 
 from visavis.agent.choreography import Choice
-from visavis.retrieval.lexicon import Lexicon, load_lexicon
+from visavis.retrieval.lexicon import load_lexicon
+from visavis.retrieval.library import Library
 from visavis.speech.types import Word
 
-__all__ = ["beat_lexicon", "choose_beats"]
+__all__ = ["beats", "choose_beats"]
 
 SHARE = 0.55  # of the stresses that have a beat
 NEAREST_S = 0.65
@@ -26,9 +27,9 @@ _KINDS, _CHANCES = ("beat", "beat open", "beat both"), (0.5, 0.28, 0.22)
 
 
 @lru_cache(maxsize=1)
-def beat_lexicon() -> Lexicon:
+def beats() -> Library:
     """The beats by gloss."""
-    return load_lexicon(str(files("visavis.retrieval") / "data" / "beats"))
+    return Library(load_lexicon(str(files("visavis.retrieval") / "data" / "beats")))
 
 
 def choose_beats(rhythm: Sequence[Word], seed: int, *, after_s: float = -1.0, amount: float = 1.0) -> list[Choice]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,8 @@ from visavis.agent.planner import Cancel, Cancelled
 from visavis.agent.records import turn_record
 from visavis.agent.text_input import LONGEST_TRANSCRIPT, checked_text
 from visavis.agent.turn import Turn
-from visavis.agent.work import Tools, Work
+from visavis.agent.work import GestureRequest, Tools, Work
+from visavis.errors import LexiconError
 from visavis.motion.motion import FPS, Motion
 from visavis.speech.face import idle_face
 from visavis.speech.recorded import Recorded, clauses_of, read_recording, recorded_speech
@@ -40,14 +41,33 @@ class Session:
         self._open: list[Cancel] = []  # of the turn in the making and of those that wait for it
         self._graph = build_graph()
 
-    def say(self, text: str | None = None, *, audio: str | os.PathLike[str] | None = None) -> Turn:
+    def say(
+        self,
+        text: str | None = None,
+        *,
+        audio: str | os.PathLike[str] | None = None,
+        gestures: Sequence[GestureRequest] | None = None,
+    ) -> Turn:
         """Say a text as given, or what is recorded in `audio`; see `Agent.say`."""
         if audio is None:
-            return self._run(None, checked_text(text), _drop)
+            said = checked_text(text)
+            return self._run(None, said, _drop, gestures=self._checked(gestures, said))
         transcript = None if text is None else checked_text(text, what="transcript", longest=LONGEST_TRANSCRIPT)
         samples, rate_hz = read_recording(audio)
         speech, degraded = recorded_speech(samples, rate_hz, transcript)
-        return self._run(None, speech.text, _drop, recording=tuple(clauses_of(speech)), degraded=degraded)
+        wanted = self._checked(gestures, speech.text)
+        return self._run(
+            None, speech.text, _drop, recording=tuple(clauses_of(speech)), degraded=degraded, gestures=wanted
+        )
+
+    def _checked(self, gestures: Sequence[GestureRequest] | None, text: str) -> Sequence[GestureRequest] | None:
+        """The caller's gestures, each tried once: one that cannot be made is refused before anything is spoken."""
+        count = len(text.split())
+        for wish in gestures or ():
+            if not 0 <= wish.word < count:
+                raise LexiconError(f"expected a word from 0 to {count - 1} for {wish.gloss!r}; got {wish.word}")
+            self._tools.library.perform(wish.gloss, self._tools.performer, wish.params, variant=wish.variant)
+        return gestures
 
     def answer(self, text: str) -> Turn:
         """Answer the user's line and wait for the whole turn."""
@@ -111,13 +131,14 @@ class Session:
         cancel: Cancel | None = None,
         recording: tuple[Recorded, ...] = (),
         degraded: tuple[str, ...] = (),
+        gestures: Sequence[GestureRequest] | None = None,
     ) -> Turn:
         if cancel is None:
             cancel = Cancel()
             self._open.append(cancel)
         try:
             with self._lock:
-                return self._turn(user, given, emit, cancel, recording, degraded)
+                return self._turn(user, given, emit, cancel, recording, degraded, gestures)
         finally:
             self._open.remove(cancel)
 
@@ -129,6 +150,7 @@ class Session:
         cancel: Cancel,
         recording: tuple[Recorded, ...],
         degraded: tuple[str, ...],
+        gestures: Sequence[GestureRequest] | None,
     ) -> Turn:
         self._turns += 1
         events: list[Event] = []
@@ -139,8 +161,9 @@ class Session:
 
         seed = self._seed + self._turns - 1
         work = Work(
-            self._tools, self._body, send, self.id, f"{self.id}-turn-{self._turns}", seed, cancel, recording, degraded
-        )
+            self._tools, self._body, send, self.id, f"{self.id}-turn-{self._turns}", seed, cancel, recording,
+            gestures, degraded,
+        )  # fmt: skip
         self._body.begin()
         work.send(SessionState(state="thinking"))
         work.send(ResponseCreated())

@@ -53,11 +53,11 @@ class GestureRecord(_Record):
     gloss: str
     clip: str
     score: float
-    source: Literal["model", "rule"]
+    source: Literal["model", "rule", "caller"]
     candidates: list[tuple[str, float]]
     anchor: int
     hand: str
-    params: dict[str, float | int | str]
+    params: dict[str, float | int | str | list[float]]
     warp: float
     start_s: float
     ready_s: float

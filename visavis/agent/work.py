@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +18,16 @@ from visavis.agent.events import Event
 from visavis.agent.persona import Persona
 from visavis.agent.planner import Cancel, Mover, Planner
 from visavis.emotion import Emotion
-from visavis.retrieval.index import GestureIndex
-from visavis.retrieval.lexicon import Lexicon
+from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
+from visavis.retrieval.scene import Scene
 from visavis.speech.recorded import Recorded
 from visavis.speech.types import Phoneme, Speech, Voice, Word
 from visavis.tokenizers.turn_language import MoveStep
 
-__all__ = ["SpokenClause", "Tools", "Work"]
+__all__ = ["GestureRequest", "SpokenClause", "Tools", "Work"]
+
+RECENT = 1  # gestures back that are not made again at once
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,26 @@ class Tools:
     planner: Planner
     mover: Mover
     voice: Voice
-    index: GestureIndex
-    lexicon: Lexicon
+    library: Library
     performer: Performer
     engine: str
     fingerprint: str
     gestures: bool = True
     degraded: tuple[str, ...] = ()
+    scene: Scene | None = None
+
+
+@dataclass(frozen=True)
+class GestureRequest:
+    """A gesture that the caller wants, on a word of the text.
+
+    gloss: in the library; word: index in `text.split()`; params: what aims it; variant: which way to perform it.
+    """
+
+    gloss: str
+    word: int
+    params: Mapping[str, Any] = field(default_factory=dict)
+    variant: str | None = None
 
 
 @dataclass(eq=False)
@@ -75,6 +92,7 @@ class Work:
 
     recording: the clauses of recorded speech, which are then spoken instead of the voice's.
     degraded: what this turn could not do as well as asked, beside `tools.degraded`.
+    gestures: what the caller wants instead of what the model would choose; None leaves it to the model.
     """
 
     tools: Tools
@@ -85,6 +103,7 @@ class Work:
     seed: int
     cancel: Cancel = field(default_factory=Cancel)
     recording: tuple[Recorded, ...] = ()
+    gestures: Sequence[GestureRequest] | None = None
     degraded: tuple[str, ...] = ()
     clauses: list[SpokenClause] = field(default_factory=list)
     context: list[MoveStep] = field(default_factory=list)
@@ -98,6 +117,16 @@ class Work:
         event.session_id, event.turn_id = self.session_id, self.turn_id
         event.time_s = time.perf_counter() - self.began
         self.emit(event)
+
+    def lately(self) -> list[str]:
+        """The glosses just made, which would look like a tic if they came again at once."""
+        made = [item.choice.gloss for clause in self.clauses for item in clause.placed]
+        return made[-RECENT:]
+
+    def variant(self, gloss: str, clause: int) -> str:
+        """One of the ways to perform a gesture: by seed and clause, so that it changes and yet repeats itself."""
+        ways = self.tools.library.variants(gloss)
+        return ways[zlib.crc32(f"{self.seed}:{clause}:{gloss}".encode()) % len(ways)]
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

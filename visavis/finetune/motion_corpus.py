@@ -26,7 +26,8 @@ from visavis.finetune.teacher import Taught, listening, speaking
 from visavis.finetune.text_corpus import read_acts
 from visavis.motion.phases import Phases
 from visavis.refiner.sampler import motion_features
-from visavis.retrieval.lexicon import load_lexicon
+from visavis.retrieval.lexicon import Lexicon, load_lexicon
+from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
 from visavis.speech import open_voice
 from visavis.speech.prosody import prosody
@@ -99,6 +100,7 @@ def build(acts: Path, folder: Path, split: str, turns: int, seed: int = 0, liste
     """
     folder.mkdir(parents=True, exist_ok=True)
     lexicon = load_lexicon()
+    library = Library(lexicon)
     voices = {name: open_voice(name) for name in VOICES}
     # The corpus of ACT gives every text twice, its emotion given and to be found: once is enough here.
     pairs = list(islice(read_acts(acts), 0, 2 * turns, 2))
@@ -120,8 +122,11 @@ def build(acts: Path, folder: Path, split: str, turns: int, seed: int = 0, liste
                 if mode == "listen":
                     taught = listening(speech.words, speech.duration_s, emotion, performer, rng)
                 else:
-                    choices = [Choice(t.gloss, t.word, params=dict(t.params)) for t in plan.tags]
-                    taught = speaking(speech.words, speech.duration_s, emotion, choices, lexicon, performer, rng)
+                    choices = [
+                        Choice(t.gloss, t.word, params=dict(t.params), variant=_variant(lexicon, t.gloss, rng))
+                        for t in plan.tags
+                    ]
+                    taught = speaking(speech.words, speech.duration_s, emotion, choices, library, performer, rng)
                 frames = len(taught.motion)
                 sound = np.zeros((frames, 5), np.float16)
                 if mode == "speak":
@@ -146,6 +151,10 @@ def build(acts: Path, folder: Path, split: str, turns: int, seed: int = 0, liste
     finally:
         for voice in voices.values():
             voice.close()
+
+
+def _variant(lexicon: Lexicon, gloss: str, rng: np.random.Generator) -> str:
+    return str(rng.choice(lexicon[gloss].variant_names))
 
 
 def _some_emotion(rng: np.random.Generator) -> Emotion:

@@ -23,7 +23,7 @@ from visavis.retrieval.arm import arm_length_m, landmark
 from visavis.retrieval.hand_shapes import effector
 from visavis.retrieval.lexicon import Gesture, Key, Param
 
-__all__ = ["Aim", "aim_constraints", "resolve"]
+__all__ = ["CHEST_M", "Aim", "aim_constraints", "resolve"]
 
 DIRECTIONS: Final[dict[str, tuple[float, float, float]]] = {
     "left": (1, 0, 0), "right": (-1, 0, 0), "up": (0, 1, 0), "down": (0, -1, 0), "forward": (0, 0, 1),
@@ -33,7 +33,7 @@ DIRECTIONS: Final[dict[str, tuple[float, float, float]]] = {
 # The shoulder of a left arm, and how far the wrist of a pointing arm is from it, in arm lengths.
 _SHOULDER: Final = np.array([0.304, 0.225, 0.02])
 _POINT_REACH: Final = 0.93
-_CHEST_M: Final = np.array([0.0, 1.235, -0.012])
+CHEST_M: Final = np.array([0.0, 1.235, -0.012])
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,7 @@ class Aim:
     params: dict[str, Any]
     palm_distance_m: float | None = None
     pinch_gap_m: float | None = None
+    height_m: float | None = None
     direction: NDArray[np.float64] | None = None
     target_m: NDArray[np.float64] | None = None
     look: tuple[float, ...] = (0.0,) * 7
@@ -73,7 +74,7 @@ class Aim:
 
     def exact(self, key: Key) -> bool:
         """Whether a parameter fixes this key, so that amplitude and noise leave it alone."""
-        aimed = self.palm_distance_m is not None or self.direction is not None
+        aimed = self.palm_distance_m is not None or self.direction is not None or self.height_m is not None
         return aimed and key.at in ("stroke", "stroke_end")
 
     def aimed(self, key: Key, side: str) -> Key:
@@ -148,7 +149,7 @@ def resolve(gesture: Gesture, params: Mapping[str, Any], hand: str | None, hande
     given = {name: value for name, value in values.items() if value is not None}
     flipped = (gesture.hands == "left") != (handedness == "left")
     side = hand if hand in ("left", "right") else "left" if flipped else "right"
-    repeats, palm, pinch_gap = gesture.strokes.repeats, None, None
+    repeats, palm, pinch_gap, height = gesture.strokes.repeats, None, None, None
     direction = target = None
     used: dict[str, Any] = {}
     for name, value in given.items():
@@ -161,6 +162,8 @@ def resolve(gesture: Gesture, params: Mapping[str, Any], hand: str | None, hande
             palm = used[name] = _number(name, value, spec)
         elif spec.acts == "pinch_gap":
             pinch_gap = used[name] = _number(name, value, spec)
+        elif spec.acts == "height":
+            height = used[name] = _number(name, value, spec)
         elif spec.acts in ("side", "hand"):
             used[name] = str(value)
             side = str(value) if hand not in ("left", "right") else side
@@ -172,7 +175,7 @@ def resolve(gesture: Gesture, params: Mapping[str, Any], hand: str | None, hande
             direction = direction_of(name, given[name], side == "left")
             used[name] = given[name]
     if target is not None:
-        direction = _unit(target - _CHEST_M)
+        direction = _unit(target - CHEST_M)
     look = (0.0,) * 7
     if direction is not None:
         if hand not in ("left", "right") and abs(direction[0]) > 0.3:
@@ -189,7 +192,7 @@ def resolve(gesture: Gesture, params: Mapping[str, Any], hand: str | None, hande
                 0,
                 0,
             )
-    return Aim(side, repeats, used, palm, pinch_gap, direction, target, look)
+    return Aim(side, repeats, used, palm, pinch_gap, height, direction, target, look)
 
 
 def aim_constraints(gesture: Gesture, aim: Aim, motion: Motion, phases: Phases) -> list[Constraint]:
@@ -204,6 +207,9 @@ def aim_constraints(gesture: Gesture, aim: Aim, motion: Motion, phases: Phases) 
             for side, sign in (("left", 1.0), ("right", -1.0))
         ]
     hand = f"{aim.side}Hand"
+    if aim.height_m is not None:
+        x, _, z = _palm_in_world(motion, aim.side, phases.stroke_end_s)
+        return [Constraint(hand, "world", (x, aim.height_m, z), None, *window, source, "palm")]
     if aim.target_m is not None:
         return [Constraint(hand, "world", _tuple(aim.target_m), None, *window, source, "point")]
     if aim.direction is not None:
@@ -224,6 +230,16 @@ def aim_constraints(gesture: Gesture, aim: Aim, motion: Motion, phases: Phases) 
 def _tuple(vector: NDArray[np.floating]) -> tuple[float, float, float]:
     x, y, z = (float(v) for v in vector)
     return x, y, z
+
+
+def _palm_in_world(motion: Motion, side: str, at_s: float) -> tuple[float, float, float]:
+    """The middle of a palm in the world at a time."""
+    frame = round(at_s * motion.fps)
+    one = motion.slice(frame, frame + 1)
+    i = motion.skeleton.index(f"{side}Hand")
+    places, turned = forward(one.rotations, one.root_m, motion.skeleton)
+    middle = effector("palm", "flat") * (1 if side == "left" else -1, 1, 1)
+    return _tuple(places[0, i] + rot.rotate(turned[0, i], middle))
 
 
 def _palms(motion: Motion, at_s: float) -> NDArray[np.floating]:

@@ -11,10 +11,11 @@ McNeill (1992) and Ekman and Friesen (1969).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -25,11 +26,17 @@ from visavis.errors import LexiconError
 from visavis.motion.phases import Phases
 from visavis.retrieval.hand_shapes import EFFECTORS, shape_names
 
-__all__ = ["Arms", "CoreKey", "Gesture", "Key", "Lexicon", "Param", "Strokes", "Touch", "load_lexicon", "read_gesture"]
+__all__ = [
+    "PLAIN", "Arms", "CoreKey", "Gesture", "Key", "Lexicon", "Param", "Strokes", "Touch", "Variant", "load_lexicon",
+    "read_gesture",
+]  # fmt: skip
 
 At = Literal["ready", "stroke_start", "stroke", "back", "stroke_end"]
 Vector = tuple[float, float, float]
 Direction = Literal["out", "in", "up", "down", "forward", "backward"] | Vector
+PLAIN = "plain"
+# The loader in C, where libyaml is there, reads the lexicon ten times faster; both are safe.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ORDER = ("ready", "stroke_start", "stroke", "back", "stroke_end")
 
 
@@ -112,12 +119,12 @@ class Strokes(_Strict):
 class Param(_Strict):
     """What aims a gesture. `acts` names what the posing engine does with it.
 
-    repeats (number of strokes) · fingers (how many are counted) · palm_distance, pinch_gap (metres, exact) · point
-    (a direction of the chest frame, a name or three numbers; or a target in metres in the world) · side (which side
-    the main hand is on) · hand (left, right).
+    repeats (number of strokes) · fingers (how many are counted) · palm_distance, pinch_gap, height of the palm over
+    the floor (metres, exact) · point (a direction of the chest frame, a name or three numbers) · target (metres in the
+    world) · side (which side the main hand is on) · hand (left, right).
     """
 
-    acts: Literal["repeats", "fingers", "palm_distance", "pinch_gap", "point", "target", "side", "hand"]
+    acts: Literal["repeats", "fingers", "palm_distance", "pinch_gap", "height", "point", "target", "side", "hand"]
     low: float | None = None
     high: float | None = None
     default: float | int | str | None = None
@@ -139,6 +146,37 @@ class Arms(_Strict):
         return self
 
 
+def _read_phases(value: Any) -> Phases:
+    names = ("ready", "stroke_start", "stroke", "stroke_end", "relax", "end")
+    if isinstance(value, Phases):
+        return value
+    if not isinstance(value, Mapping) or set(value) != set(names):
+        raise ValueError(f"phases must give {', '.join(names)} in seconds; got {value!r}")
+    return Phases(0.0, *(float(value[name]) for name in names))
+
+
+class Variant(_Strict):
+    """Another way to perform a gesture: what it gives stands in place of the gesture's own.
+
+    `amplitude` (of free movements) and `tempo` multiply those of the performer.
+    """
+
+    name: str = Field(pattern=r"^[a-z]+( [a-z]+)*$")
+    amplitude: float = Field(1.0, ge=0.5, le=1.5)
+    tempo: float = Field(1.0, ge=0.6, le=1.5)
+    hands: Literal["right", "left", "both", "none"] | None = None
+    phases: Phases | None = None
+    arms: Arms | None = None
+    core: tuple[CoreKey, ...] | None = None
+    strokes: Strokes | None = None
+    face: dict[str, float] | None = None
+
+    @field_validator("phases", mode="before")
+    @classmethod
+    def _phases(cls, value: Any) -> Phases | None:
+        return None if value is None else _read_phases(value)
+
+
 class Gesture(_Strict):
     """One entry of the lexicon."""
 
@@ -154,14 +192,12 @@ class Gesture(_Strict):
     strokes: Strokes = Field(default_factory=lambda: Strokes.model_validate({}))
     params: dict[str, Param] = {}
     face: dict[str, float] = {}
+    variants: tuple[Variant, ...] = ()
 
     @field_validator("phases", mode="before")
     @classmethod
     def _phases(cls, value: Any) -> Phases:
-        names = ("ready", "stroke_start", "stroke", "stroke_end", "relax", "end")
-        if not isinstance(value, Mapping) or set(value) != set(names):
-            raise ValueError(f"phases must give {', '.join(names)} in seconds; got {value!r}")
-        return Phases(0.0, *(float(value[name]) for name in names))
+        return _read_phases(value)
 
     @field_validator("examples")
     @classmethod
@@ -192,20 +228,49 @@ class Gesture(_Strict):
             raise ValueError(f"hands is {self.hands!r}, which does not fit the keys of the arms")
         if not (self.arms.both or self.arms.main or self.core):
             raise ValueError("a gesture needs keys for the arms or for the core")
+        names = self.variant_names
+        if len(set(names)) != len(names):
+            raise ValueError(f"variants need names of their own, other than {PLAIN!r}; got {', '.join(names[1:])}")
+        for name in names[1:]:
+            self.variant(name)
         return self
+
+    @property
+    def variant_names(self) -> tuple[str, ...]:
+        """The ways to perform it, the plain one first."""
+        return (PLAIN, *(variant.name for variant in self.variants))
+
+    def variant(self, name: str) -> tuple[Gesture, float, float]:
+        """The gesture as one variant has it, without variants of its own, and the variant's amplitude and tempo.
+
+        Raises:
+            LexiconError: there is no such variant.
+        """
+        if name == PLAIN:
+            return self, 1.0, 1.0
+        for variant in self.variants:
+            if variant.name == name:
+                change = {field: value for field, value in dict(variant).items() if value is not None}
+                amplitude, tempo = change.pop("amplitude"), change.pop("tempo")
+                del change["name"]
+                return Gesture.model_validate({**dict(self), "variants": (), **change}), amplitude, tempo
+        raise LexiconError(f"{self.gloss!r} is performed {', '.join(self.variant_names)}; got {name!r}")
 
 
 class Lexicon(Mapping[str, Gesture]):
-    """All gestures by gloss, in alphabetical order."""
+    """All gestures by gloss, in alphabetical order; each is read when it is first asked for."""
 
-    def __init__(self, gestures: Mapping[str, Gesture]) -> None:
+    def __init__(self, gestures: Mapping[str, Gesture | Callable[[], Gesture]]) -> None:
         self._gestures = {gloss: gestures[gloss] for gloss in sorted(gestures)}
 
     def __getitem__(self, gloss: str) -> Gesture:
         try:
-            return self._gestures[gloss]
+            found = self._gestures[gloss]
         except KeyError:
             raise LexiconError(f"gloss must be one of {', '.join(self._gestures)}; got {gloss!r}") from None
+        if not isinstance(found, Gesture):
+            found = self._gestures[gloss] = found()
+        return found
 
     def __contains__(self, gloss: object) -> bool:
         return gloss in self._gestures
@@ -225,7 +290,7 @@ class Lexicon(Mapping[str, Gesture]):
 def read_gesture(text: str, name: str) -> Gesture:
     """Read one YAML document; `name` says in errors where it came from."""
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         line = str(error).replace("\n", " ")
         raise LexiconError(f"{name}: expected YAML, but {line}") from None
@@ -241,16 +306,22 @@ def read_gesture(text: str, name: str) -> Gesture:
 
 @lru_cache(maxsize=4)
 def load_lexicon(folder: str | None = None) -> Lexicon:
-    """The gestures of a folder of YAML files (ours, if None); every file is named after its gloss."""
-    from pathlib import Path
-
+    """The gestures of a folder of YAML files, each named after its gloss: all read now; ours, if None, when needed."""
     root: Traversable = Path(folder) if folder else files("visavis.retrieval") / "data" / "lexicon"
-    gestures: dict[str, Gesture] = {}
-    for entry in sorted(root.iterdir(), key=lambda item: item.name):
-        if not entry.name.endswith(".yaml"):
-            continue
-        gesture = read_gesture(entry.read_text(encoding="utf-8"), entry.name)
-        if entry.name != gesture.gloss.replace(" ", "_") + ".yaml":
-            raise LexiconError(f"{entry.name}: the file of {gesture.gloss!r} must be named after its gloss: rename it")
-        gestures[gesture.gloss] = gesture
-    return Lexicon(gestures)
+    found: dict[str, Gesture | Callable[[], Gesture]] = {
+        entry.name.removesuffix(".yaml").replace("_", " "): partial(_read_named, entry)
+        for entry in root.iterdir()
+        if entry.name.endswith(".yaml")
+    }
+    lexicon = Lexicon(found)
+    if folder:
+        for gloss in lexicon:
+            lexicon[gloss]
+    return lexicon
+
+
+def _read_named(entry: Traversable) -> Gesture:
+    gesture = read_gesture(entry.read_text(encoding="utf-8"), entry.name)
+    if entry.name != gesture.gloss.replace(" ", "_") + ".yaml":
+        raise LexiconError(f"{entry.name}: the file of {gesture.gloss!r} must be named after its gloss: rename it")
+    return gesture

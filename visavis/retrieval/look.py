@@ -1,4 +1,7 @@
-"""See a gesture: `python -m visavis.retrieval.look OUT.png [GLOSS ...]` draws its sync points, front and side."""
+"""See a gesture: `python -m visavis.retrieval.look OUT.png [GLOSS[/VARIANT] ...]` draws its sync points.
+
+With `GLOSS/*` every variant is drawn, one row each.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from PIL import Image
 
 from visavis.motion.contact_sheet import grid
 from visavis.motion.render import Camera, render
-from visavis.retrieval.lexicon import load_lexicon
+from visavis.retrieval.lexicon import PLAIN, load_lexicon
 from visavis.retrieval.posing import Performer, perform
 
 __all__ = ["look"]
@@ -20,19 +23,23 @@ def look(glosses: list[str], path: str, size: tuple[int, int] = (230, 230), colu
     """Draw ready, stroke and the end of the stroke from the front, and that end from the main hand's side."""
     lexicon = load_lexicon()
     pictures, labels = [], []
-    for gloss in glosses:
-        made = perform(lexicon[gloss], Performer.neutral())
+    wanted = []
+    for name in glosses:
+        gloss, _, variant = name.partition("/")
+        wanted += [(gloss, v) for v in (lexicon[gloss].variant_names if variant == "*" else [variant or PLAIN])]
+    for gloss, variant in wanted:
+        made = perform(lexicon[gloss], Performer.neutral(), variant=variant)
         side = Camera((0, 1.22, 0.12), 1.2, azimuth=1.1 if made.hand == "left" else -1.1, floor=False)
         p = made.phases
         for at_s, view, label in (
-            (p.ready_s, _FRONT, f"{gloss}: ready"),
+            (p.ready_s, _FRONT, f"{gloss}: ready" if variant == PLAIN else f"{gloss}/{variant}"),
             (p.stroke_s, _FRONT, "stroke"),
             (p.stroke_end_s, _FRONT, "stroke end"),
             (p.stroke_end_s, side, "from the side"),
         ):
             pictures.append(render(made.motion, round(at_s * made.motion.fps), size, view))
             labels.append(label)
-    return grid(pictures, labels, path, columns or (8 if len(glosses) > 1 else 4))
+    return grid(pictures, labels, path, columns or (8 if len(wanted) > 3 else 4))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from visavis.motion.phases import Phases
 from visavis.motion.skeleton import ARM_BONES, CORE_BONES, default_skeleton
 from visavis.retrieval.aiming import Aim, aim_constraints, resolve
 from visavis.retrieval.arm import arm_length_m, home, twisted
-from visavis.retrieval.lexicon import CoreKey, Gesture
+from visavis.retrieval.lexicon import PLAIN, CoreKey, Gesture
 from visavis.retrieval.stops import Arm, arms_at_stops
 from visavis.retrieval.trajectory import APEX_AT, PEAK_SPEED, curve, path, pink, track
 
@@ -92,6 +92,7 @@ class Performance:
         hand: the side of the main hand, "both" or "none".
         params: the parameters it was made with, defaults filled in.
         face: a hint of ARKit weights while the gesture lasts.
+        variant: which of the ways to perform it this is.
     """
 
     gloss: str
@@ -102,6 +103,12 @@ class Performance:
     hand: str
     params: dict[str, Any]
     face: dict[str, float]
+    variant: str = PLAIN
+
+    @property
+    def clip(self) -> str:
+        """The clip's name: gloss and variant."""
+        return f"{self.gloss}/{self.variant}"
 
 
 # --- time ----------------------------------------------------------------------------------------------------------
@@ -258,6 +265,7 @@ def perform(
     performer: Performer | None = None,
     params: Mapping[str, Any] | None = None,
     hand: str | None = None,
+    variant: str = PLAIN,
 ) -> Performance:
     """Make a gesture.
 
@@ -266,14 +274,18 @@ def perform(
         performer: who makes it; a plain one if None.
         params: values for `gesture.params`; clipped to their ranges, defaults for the rest.
         hand: "left" or "right" main hand, if it shall not follow from gesture, parameters and performer.
+        variant: which of `gesture.variant_names`.
 
     Returns:
         The performance from HOME to HOME at its natural pace.
 
     Raises:
-        LexiconError: a parameter the gesture does not have, or a value that cannot be read.
+        LexiconError: a parameter or variant the gesture does not have, or a value that cannot be read.
     """
     performer = performer or Performer.neutral()
+    if variant != PLAIN:
+        gesture, amplitude, tempo = gesture.variant(variant)
+        performer = replace(performer, amplitude=performer.amplitude * amplitude, tempo=performer.tempo * tempo)
     aim = resolve(gesture, params or {}, hand, performer.handedness)
     rng = np.random.default_rng([performer.seed, zlib.crc32(gesture.gloss.encode())])
     skeleton = default_skeleton()
@@ -309,7 +321,9 @@ def perform(
         bones = (*CORE_BONES, *bones)
     main = "none" if not arms else "both" if gesture.hands == "both" else aim.side
     constraints = aim_constraints(gesture, aim, motion, plan.phases)
-    return Performance(gesture.gloss, motion, plan.phases, bones, constraints, main, aim.params, dict(gesture.face))
+    return Performance(
+        gesture.gloss, motion, plan.phases, bones, constraints, main, aim.params, dict(gesture.face), variant
+    )
 
 
 def _animate(

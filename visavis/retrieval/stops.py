@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from visavis.motion import rotations as rot
 from visavis.motion.ik import solve_arm
 from visavis.motion.skeleton import default_skeleton
-from visavis.retrieval.aiming import Aim
+from visavis.retrieval.aiming import CHEST_M, Aim
 from visavis.retrieval.arm import FLIP, arm_length_m, elbow_inside, forearm, home, landmark, orientation, split, twisted
 from visavis.retrieval.hand_shapes import effector, hand_shape, pinch
 from visavis.retrieval.lexicon import Gesture, Key
@@ -168,6 +168,9 @@ def arms_at_stops(
         if aim.palm_distance_m is not None:
             out = 0.5 * aim.palm_distance_m - rot.rotate(got, palm)[:, 0]
             reach[:, 0] = np.where(exact, out, reach[:, 0])
+        if aim.height_m is not None:
+            up = aim.height_m - CHEST_M[1] - rot.rotate(got, palm)[:, 1]
+            reach[:, 1] = np.where(exact, up, reach[:, 1])
         if not (touching.any() or exact.any()):
             break
         angle, bend, got, _ = _turned(reach, hand, loose, swivel)

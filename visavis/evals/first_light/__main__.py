@@ -42,7 +42,7 @@ def _gestures(args: argparse.Namespace) -> Table:
     from visavis.evals.first_light.gestures import measure
 
     tools = _tools(args)
-    return measure(tools.planner, tools.index, tools.lexicon, args.seed)
+    return measure(tools.planner, tools.library, args.seed)
 
 
 def _move(args: argparse.Namespace) -> Table:

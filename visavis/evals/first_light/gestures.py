@@ -16,8 +16,7 @@ from visavis.agent.native import param_values
 from visavis.agent.planner import Cancel, Planner
 from visavis.evals.first_light.table import Table, data_file, progress, share
 from visavis.metrics.bootstrap import Estimate, paired_difference
-from visavis.retrieval.index import GestureIndex
-from visavis.retrieval.lexicon import Lexicon
+from visavis.retrieval.library import Library, Wanted
 from visavis.tokenizers.turn_language import ActPrompt
 
 __all__ = ["Made", "act", "measure"]
@@ -32,15 +31,15 @@ class Made:
     score: float
 
 
-def act(planner: Planner, index: GestureIndex, lexicon: Lexicon, text: str, bias: float = 0.0) -> list[Made]:
+def act(planner: Planner, library: Library, text: str, bias: float = 0.0) -> list[Made]:
     """The gestures of a text, clause by clause as in a turn, in order."""
     made: list[Made] = []
     before = 0
-    felt = planner.feel(ActPrompt(text, None, index.candidates(text)), cancel=Cancel())
+    felt = planner.feel(ActPrompt(text, None, library.candidates(text)), cancel=Cancel())
     for number, clause in enumerate(split_clauses(text)):
-        found = index.candidates(clause)
-        params = {c.text: tuple(param_values(lexicon[c.text])) for c in found}
-        chances = index.word_chances(clause).tolist()
+        found = library.candidates(clause, wanted=Wanted(emotion=felt))
+        params = {c.text: tuple(param_values(library.params(c.text))) for c in found}
+        chances = library.word_chances(clause).tolist()
         plan = planner.act(
             ActPrompt(clause, felt, found), params=params, seed=number, cancel=Cancel(), chances=chances, bias=bias
         )
@@ -54,8 +53,10 @@ def _bare(word: str) -> str:
     return re.sub(r"[^\w']", "", word).strip("'").lower()
 
 
-def measure(planner: Planner, index: GestureIndex, lexicon: Lexicon, seed: int = 0) -> Table:
+def measure(planner: Planner, library: Library, seed: int = 0) -> Table:
     """All eighty sentences. The gesture @1 of a text is the one of the best score; the first among equals."""
+    index = library.index
+    assert index is not None, "the shipped library has an index"
     rows = yaml.safe_load(data_file("gesture_sentences.yaml").read_text("utf-8"))
     rng = np.random.default_rng(seed)
     glosses = list(index.glosses)
@@ -64,7 +65,7 @@ def measure(planner: Planner, index: GestureIndex, lexicon: Lexicon, seed: int =
     anchored, near, details = [], [], []
     for row in progress(rows, "sentences"):
         accept, words = row["accept"], row["text"].split()
-        made = act(planner, index, lexicon, row["text"])
+        made = act(planner, library, row["text"])
         best = max(made, key=lambda g: g.score) if made else None
         ranked = [c.text for c in index.candidates(row["text"], k=5)]
         silent = index.none_score(row["text"]) > index.candidates(row["text"], k=1)[0].score

@@ -13,11 +13,12 @@ from typing import Final, Literal
 import numpy as np
 
 from visavis.emotion import EMOTIONS, Emotion
-from visavis.finetune.acts.params import params_of
 from visavis.finetune.acts.recall_head import FOLDS, cross_fit, folds_of, lesson
 from visavis.finetune.acts.vary import Sentence, _data, join, lower_first, part_of, sentence_of, vary
 from visavis.retrieval.index import RecallHead, combine, parts_of
 from visavis.retrieval.layers import read
+from visavis.retrieval.lexicon import load_lexicon
+from visavis.retrieval.params import params_of
 from visavis.retrieval.utterances import NONE, Utterance
 from visavis.tokenizers.turn_language import MAX_CANDIDATES, ActPlan, ActPrompt, Candidate, Tag
 
@@ -163,7 +164,12 @@ def _example(
             candidates[-1] = Candidate(gloss, round(float(scores[glosses.index(gloss)]), 3))
     shown = {one.text for one in candidates}
     text = sentence.text
-    tags = [Tag(gloss, word, params_of(gloss, text, word)) for gloss, word in sentence.gestures if gloss in shown]
+    known = load_lexicon()
+    tags = [
+        Tag(gloss, word, params_of(known[gloss].params, text, word))
+        for gloss, word in sentence.gestures
+        if gloss in shown
+    ]
     prompt = ActPrompt(text, _given(sentence.emotion, rng) if given else None, tuple(candidates))
     return prompt, ActPlan(None if given else sentence.emotion, text, tuple(tags))
 

@@ -21,11 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from visavis.agent.reader import ADAPTED, MIX_PARTS, FactReader, Mix, merged, pair_encoder
+from visavis.agent.reader import ADAPTED, KINDS, MIX_PARTS, FactReader, Mix, pair_encoder
 from visavis.agent.recall import FEATURES, READ, Near, as_read, choose, look_up, weigh
 from visavis.finetune.checkpoints import Checkpointer
 from visavis.finetune.replies.conversation import talks_of_split
@@ -97,17 +98,43 @@ def new_weights(seed: int, encoder: Encoder) -> dict[str, Tensor]:
     return {name: value.requires_grad_() for name, value in out.items()}
 
 
+class _Adapted(Encoder):
+    """MiniLM with the changes beside its matrices instead of in them: no gradient of a whole matrix is ever made.
+
+    Attention is written out, because the fused one is slow backwards at this size.
+    """
+
+    def __init__(self, changes: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+        self.changes = changes
+
+    def _linear(self, x: Tensor, name: str) -> Tensor:
+        whole = super()._linear(x, name)
+        if f"{name}.down" not in self.changes:
+            return whole
+        return whole + F.linear(F.linear(x, self.changes[f"{name}.down"]), self.changes[f"{name}.up"])
+
+    def _attention(self, x: Tensor, bias: Tensor, name: str) -> Tensor:
+        b, t, d = x.shape
+        query, key, value = (
+            self._linear(x, f"{name}.self.{part}").view(b, t, self.heads, d // self.heads).transpose(1, 2)
+            for part in ("query", "key", "value")
+        )  # each (B, H, T, D / H)
+        scores = query @ key.transpose(-1, -2) * (d // self.heads) ** -0.5 + bias  # (B, H, T, T)
+        mixed = scores.softmax(-1).to(value.dtype) @ value
+        return self._linear(mixed.transpose(1, 2).reshape(b, t, d), f"{name}.output.dense")
+
+
 class _Learner(FactReader):
     """A reader whose changes are still learnt."""
 
-    def __init__(self, weights: dict[str, Tensor], encoder: Encoder) -> None:
-        self.encoder, self.base, self.weights = encoder, dict(encoder.weights), weights
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        self.encoder, self.weights = _Adapted(weights), weights
+        self.encoder.weights = dict(self.encoder.weights) | {KINDS: weights["kinds"]}
         self.head = {name: weights[name] for name in ("hidden", "hidden_bias", "out", "bias")}
         self.mix = first_mix()
-
-    def refresh(self) -> None:
-        """Put the changes into the encoder."""
-        self.encoder.weights = merged(self.base, self.weights, self.encoder.layers)
 
 
 def _loss(learner: FactReader, batch: Sequence[Line]) -> Tensor:
@@ -144,13 +171,27 @@ def _batches(source: Iterator[Line], pool: int = 40) -> Iterator[list[Line]]:
             yield some[place * per_batch : (place + 1) * per_batch]
 
 
-def fit(out: Path, minutes: float, seed: int = 1, lesson: Lesson | None = "reader", mix_lines: int = 3000) -> None:
-    """Train for a time, fit the mix on `mix_lines` lines, and write weights, curve and settings in `out`."""
+def fit(
+    out: Path,
+    minutes: float,
+    seed: int = 1,
+    lesson: Lesson | None = "reader",
+    mix_lines: int = 3000,
+    start: Path | None = None,
+) -> None:
+    """Train for a time, fit the mix on `mix_lines` lines, and write weights, curve and settings in `out`.
+
+    With `start`, the folder of an earlier reader, its weights are where training begins, at half the rate.
+    """
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    encoder = pair_encoder()
-    weights = new_weights(seed, encoder)
-    learner = _Learner(weights, encoder)
+    weights = new_weights(seed, pair_encoder())
+    peak = RATE if start is None else RATE / 2
+    if start is not None:
+        with torch.no_grad():
+            for name, value in load_file(start / "reader.safetensors").items():
+                weights[name].copy_(value)
+    learner = _Learner(weights)
     learnt = [value for name, value in weights.items() if not name.startswith("mix.")]  # these are fitted at the end
     optimizer = torch.optim.AdamW(learnt, lr=RATE, weight_decay=DECAY)
     checkpointer = Checkpointer(out / "checkpoint.pt")
@@ -185,8 +226,7 @@ def fit(out: Path, minutes: float, seed: int = 1, lesson: Lesson | None = "reade
             if along >= 1:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = RATE * min(1.0, (step + 1) / 50) * (1 - 0.95 * along)
-            learner.refresh()
+                group["lr"] = peak * min(1.0, (step + 1) / 50) * (1 - 0.95 * along)
             loss = _loss(learner, batch)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -202,7 +242,6 @@ def fit(out: Path, minutes: float, seed: int = 1, lesson: Lesson | None = "reade
             if checkpointer.due():
                 save()
     save()
-    learner.refresh()
     learner.mix = fit_mix(learner, seed, mix_lines)
     with torch.no_grad():
         for part in MIX_PARTS:
@@ -319,11 +358,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="folder for the weights, the curve and the checkpoint")
     parser.add_argument("--minutes", type=float, default=25.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="go on from the reader in this folder")
     parser.add_argument("--measure", action="store_true", help="measure what is there instead of training")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if not options.measure:
-        fit(options.out, options.minutes, options.seed)
+        fit(options.out, options.minutes, options.seed, start=options.start)
     print(json.dumps(measure(FactReader.load(options.out)), indent=1))
 
 

@@ -23,7 +23,7 @@ from visavis.motion.ik import solve_arm
 from visavis.motion.kinematics import forward, to_frame
 from visavis.motion.motion import FPS, Motion
 from visavis.motion.skeleton import CORE_BONES, FINGERS, Skeleton, default_skeleton
-from visavis.retrieval.lexicon import Lexicon
+from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
 from visavis.speech.types import Word
 
@@ -59,7 +59,7 @@ def speaking(
     speech_s: float,
     emotion: Emotion,
     choices: Sequence[Choice],
-    lexicon: Lexicon,
+    library: Library,
     performer: Performer,
     rng: np.random.Generator,
 ) -> Taught:
@@ -70,11 +70,11 @@ def speaking(
         speech_s: where the speech ends; the motion ends `TAIL_S` later or with the last gesture.
         emotion: of the whole stretch.
         choices: gestures by word.
-        lexicon: where they are.
+        library: where they are.
         performer: whose body it is.
         rng: makes every choice.
     """
-    placed = place(choices, words, lexicon, performer)
+    placed = place(choices, words, library, performer)
     end = max([speech_s + TAIL_S, *(p.phases.end_s + 0.1 for p in placed)])
     frames = int(np.ceil(end * FPS))
     size, tempo, rate = _manner(emotion)
