@@ -25,7 +25,7 @@ def of(gloss, text, word, scene=None):
         ("huge size", "The room is two metres wide.", "wide.", {"size_m": 1.25}),
         ("huge size", "The whale is 1,200 inches long.", "long.", {"size_m": 1.25}),
         ("huge size", "It was half a metre across.", "across.", {"size_m": 0.5}),
-        ("huge size", "Only a foot and a half wide.", "wide.", {"size_m": 0.35}),
+        ("huge size", "Only a foot and a half wide.", "wide.", {"size_m": 0.4572}),
         ("huge size", "It's two and a half feet wide.", "wide.", {"size_m": 0.762}),
         ("huge size", "A two-foot fish!", "fish!", {"size_m": 0.6096}),
         ("huge size", "It was vast!", "vast!", {}),

@@ -23,15 +23,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from visavis.errors import FileFormatError
-from visavis.retrieval.embedder import DIMENSIONS, Encoder, mean_of
+from visavis.retrieval.embedder import DIMENSIONS, Encoder, mean_of, merged
 
-__all__ = ["ADAPTED", "KINDS", "FactReader", "MIX_PARTS", "Mix", "default_reader", "pair_batch", "pair_encoder"]
+__all__ = ["KINDS", "FactReader", "MIX_PARTS", "Mix", "default_reader", "pair_batch", "pair_encoder"]
 
-# The matrices of a layer that are changed.
-ADAPTED = (
-    "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
-    "intermediate.dense", "output.dense",
-)  # fmt: skip
 MAX_ASKED = 64  # pieces of the question that are read; its end, where the asking is
 MAX_FACT = 96
 KINDS = "embeddings.token_type_embeddings.weight"
@@ -97,7 +92,9 @@ class FactReader:
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self.encoder = pair_encoder()
-        self.encoder.weights = merged(self.encoder.weights, weights, self.encoder.layers)
+        if weights["kinds"].shape != (2, DIMENSIONS):
+            raise ValueError(f"kinds must be (2, {DIMENSIONS}); got {tuple(weights['kinds'].shape)}")
+        self.encoder.weights = merged(self.encoder.weights, weights, self.encoder.layers) | {KINDS: weights["kinds"]}
         self.head = {name: weights[name] for name in ("hidden", "hidden_bias", "out", "bias")}
         self.mix = Mix(**{part: weights[f"mix.{part}"].double().numpy() for part in MIX_PARTS})
         self.parameters = sum(value.numel() for value in weights.values())
@@ -140,20 +137,6 @@ class FactReader:
 def head_of(pooled: Tensor, head: Mapping[str, Tensor]) -> Tensor:
     """(B,) logits of (B, 384)."""
     return torch.tanh(F.linear(pooled, head["hidden"], head["hidden_bias"])) @ head["out"] + head["bias"]
-
-
-def merged(base: Mapping[str, Tensor], weights: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """The encoder's weights with the low-rank changes added."""
-    out = dict(base)
-    for layer in range(layers):
-        for part in ADAPTED:
-            name = f"encoder.layer.{layer}.{part}"
-            matrix = base[f"{name}.weight"]
-            out[f"{name}.weight"] = matrix + weights[f"{name}.up"] @ weights[f"{name}.down"]
-    if weights["kinds"].shape != (2, DIMENSIONS):
-        raise ValueError(f"kinds must be (2, {DIMENSIONS}); got {tuple(weights['kinds'].shape)}")
-    out[KINDS] = weights["kinds"]
-    return out
 
 
 @functools.cache

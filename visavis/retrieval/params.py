@@ -96,6 +96,8 @@ def _length_before(words: list[str], place: int) -> float | None:
         value = 0.5 if whole is None else whole + 0.5
     elif before[-1] in ("couple", "pair"):
         value = 2.0
+    if words[place + 1 : place + 4] == ["and", "a", "half"]:  # a foot and a half
+        value += 0.5
     return value * METRES[head]
 
 

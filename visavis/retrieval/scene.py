@@ -23,7 +23,8 @@ __all__ = ["Scene", "read_scene"]
 
 Place = tuple[float, float, float]
 FARTHEST_M = 1000.0
-PARTNER = frozenset({"you", "your", "yours", "yourself"})
+PARTNER = frozenset({"you", "yours", "yourself"})
+TOWARDS = frozenset("at to of by near behind beside before opposite with from on and".split())
 
 
 class Scene(BaseModel):
@@ -53,12 +54,17 @@ class Scene(BaseModel):
     def named(self, text: str) -> list[tuple[int, str, Place]]:
         """What a text names: (index of the last word of the name in `text.split()`, name, place), in order.
 
-        "You" is the partner's head. Plurals and possessives count; of two names the longer wins.
+        "You" is the partner's head where it is a place ("behind you") or stands alone, not the subject of a clause.
+        Plurals and possessives count; of two names the longer wins.
         """
         words = [re.sub(r"^\W+|(?:'s)?\W*$", "", word).lower() for word in text.split()]
         found: dict[int, tuple[str, Place]] = {}
         if self.partner_head is not None:
-            found = {i: ("you", self.partner_head) for i, word in enumerate(words) if word in PARTNER}
+            found = {
+                i: ("you", self.partner_head)
+                for i, word in enumerate(words)
+                if word in PARTNER and (i == len(words) - 1 or (i and words[i - 1] in TOWARDS))
+            }
         for name in sorted(self.objects, key=len):
             parts = name.split()
             for i in range(len(words) - len(parts) + 1):

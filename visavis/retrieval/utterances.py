@@ -18,10 +18,11 @@ import yaml
 from visavis.emotion import Emotion
 from visavis.errors import LexiconError
 
-__all__ = ["NONE", "Utterance", "cue_words", "load_utterances", "parse_stars"]
+__all__ = ["NONE", "Utterance", "cue_words", "load_more", "load_utterances", "parse_stars"]
 
 NONE: Final = "none"
 FOLDER: Final = Path(__file__).parent / "data" / "utterances"
+MORE: Final = Path(__file__).parent / "data" / "utterances_more"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,21 @@ def load_utterances() -> tuple[Utterance, ...]:
                 if bool(anchors) == (gloss == NONE):
                     raise LexiconError(f"expected {'no ' if gloss == NONE else ''}stars in {line!r} of {gloss!r}")
                 found.append(Utterance(gloss, text, anchors, emotion))
+    return tuple(found)
+
+
+@functools.cache
+def load_more() -> tuple[Utterance, ...]:
+    """More of them, without how they are felt, for the index alone: a text file a gloss, one sentence a line."""
+    found = []
+    for path in sorted(MORE.glob("*.txt")):
+        gloss = path.stem.replace("_", " ")
+        for line in path.read_text(encoding="utf-8").splitlines():
+            text, anchors = parse_stars(line)
+            if text.strip():
+                if bool(anchors) == (gloss == NONE):
+                    raise LexiconError(f"expected {'no ' if gloss == NONE else ''}stars in {line!r} of {gloss!r}")
+                found.append(Utterance(gloss, text, anchors, Emotion()))
     return tuple(found)
 
 

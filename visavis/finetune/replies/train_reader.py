@@ -21,14 +21,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from visavis.agent.reader import ADAPTED, KINDS, MIX_PARTS, FactReader, Mix, pair_encoder
+from visavis.agent.reader import KINDS, MIX_PARTS, FactReader, Mix, pair_encoder
 from visavis.agent.recall import FEATURES, READ, Near, as_read, choose, look_up, weigh
 from visavis.finetune.checkpoints import Checkpointer
+from visavis.finetune.low_rank import Adapted, new_changes
 from visavis.finetune.replies.conversation import talks_of_split
 from visavis.finetune.replies.worlds import Lesson, Split
 from visavis.retrieval.embedder import DIMENSIONS, Encoder
@@ -81,13 +81,7 @@ def lines(seed: int, split: Split, lesson: Lesson | None = None) -> Iterator[Lin
 def new_weights(seed: int, encoder: Encoder) -> dict[str, Tensor]:
     """Changes that change nothing yet, and a head."""
     generator = torch.Generator().manual_seed(seed)
-    out: dict[str, Tensor] = {}
-    for layer in range(encoder.layers):
-        for part in ADAPTED:
-            name = f"encoder.layer.{layer}.{part}"
-            rows, columns = encoder.weights[f"{name}.weight"].shape
-            out[f"{name}.down"] = torch.randn(RANK, columns, generator=generator) / math.sqrt(columns)
-            out[f"{name}.up"] = torch.zeros(rows, RANK)
+    out = new_changes(encoder, RANK, generator)
     out["kinds"] = encoder.weights["embeddings.token_type_embeddings.weight"].clone()
     out["hidden"] = torch.randn(HIDDEN, DIMENSIONS, generator=generator) / math.sqrt(DIMENSIONS)
     out["hidden_bias"] = torch.zeros(HIDDEN)
@@ -98,40 +92,11 @@ def new_weights(seed: int, encoder: Encoder) -> dict[str, Tensor]:
     return {name: value.requires_grad_() for name, value in out.items()}
 
 
-class _Adapted(Encoder):
-    """MiniLM with the changes beside its matrices instead of in them: no gradient of a whole matrix is ever made.
-
-    Attention is written out, because the fused one is slow backwards at this size.
-    """
-
-    def __init__(self, changes: dict[str, Tensor]) -> None:
-        super().__init__()
-        self.tokenizer.no_truncation()
-        self.tokenizer.no_padding()
-        self.changes = changes
-
-    def _linear(self, x: Tensor, name: str) -> Tensor:
-        whole = super()._linear(x, name)
-        if f"{name}.down" not in self.changes:
-            return whole
-        return whole + F.linear(F.linear(x, self.changes[f"{name}.down"]), self.changes[f"{name}.up"])
-
-    def _attention(self, x: Tensor, bias: Tensor, name: str) -> Tensor:
-        b, t, d = x.shape
-        query, key, value = (
-            self._linear(x, f"{name}.self.{part}").view(b, t, self.heads, d // self.heads).transpose(1, 2)
-            for part in ("query", "key", "value")
-        )  # each (B, H, T, D / H)
-        scores = query @ key.transpose(-1, -2) * (d // self.heads) ** -0.5 + bias  # (B, H, T, T)
-        mixed = scores.softmax(-1).to(value.dtype) @ value
-        return self._linear(mixed.transpose(1, 2).reshape(b, t, d), f"{name}.output.dense")
-
-
 class _Learner(FactReader):
     """A reader whose changes are still learnt."""
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
-        self.encoder, self.weights = _Adapted(weights), weights
+        self.encoder, self.weights = Adapted(weights), weights
         self.encoder.weights = dict(self.encoder.weights) | {KINDS: weights["kinds"]}
         self.head = {name: weights[name] for name in ("hidden", "hidden_bias", "out", "bias")}
         self.mix = first_mix()

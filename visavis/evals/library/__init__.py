@@ -1,0 +1,1 @@
+"""What the gesture library promises, measured: `python -m visavis.evals.library NAME`."""
