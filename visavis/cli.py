@@ -356,6 +356,8 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("kind", choices=("smartbody",))
     importing.add_argument("folder", metavar="DIR", help="motions with their gesture_map.tsv")
     action("retokenise", "make the tokens of all added clips again, after a change of the codec")
+    sheets = action("sheets", "a picture of every gesture, and one of all", json_too=False)
+    sheets.add_argument("target", metavar="DIR")
     export = action("export", "one file with all added clips, to give away or keep")
     export.add_argument("target", metavar="FILE.tar.gz")
 

@@ -33,7 +33,7 @@ def run_library(args: argparse.Namespace) -> int:
     """Run one action; the return value is the exit status."""
     actions = {
         "list": _list, "search": _search, "show": _show, "add": _add, "remove": _remove, "import": _import,
-        "retokenise": _retokenise, "export": _export,
+        "retokenise": _retokenise, "export": _export, "sheets": _sheets,
     }  # fmt: skip
     return actions[args.action](args)
 
@@ -188,6 +188,23 @@ def _export(args: argparse.Namespace) -> int:
     except OSError as error:
         raise ServiceError(f"{target} cannot be written ({error.strerror}): choose another file") from error
     print(json.dumps({"clips": len(paths), "file": str(target)}) if args.json else f"{len(paths)} clips in {target}")
+    return 0
+
+
+def _sheets(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from visavis.retrieval.look import look, overview
+
+    folder, lexicon = Path(args.target), load_lexicon()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for gloss in tqdm(lexicon, unit="gesture", disable=None):
+            look([f"{gloss}/*"], str(folder / f"{gloss.replace(' ', '_')}.png"), columns=4)
+        overview(list(lexicon), str(folder / "all.png"))
+    except OSError as error:
+        raise UsageError(f"expected a folder to write into; {folder} cannot be used ({error.strerror})") from error
+    print(f"{len(lexicon) + 1} pictures in {folder}")
     return 0
 
 

@@ -14,7 +14,7 @@ from visavis.motion.render import Camera, render
 from visavis.retrieval.lexicon import PLAIN, load_lexicon
 from visavis.retrieval.posing import Performer, perform
 
-__all__ = ["look"]
+__all__ = ["look", "overview"]
 
 _FRONT = Camera((0, 1.22, 0), 1.2, floor=False)
 
@@ -40,6 +40,15 @@ def look(glosses: list[str], path: str, size: tuple[int, int] = (230, 230), colu
             pictures.append(render(made.motion, round(at_s * made.motion.fps), size, view))
             labels.append(label)
     return grid(pictures, labels, path, columns or (8 if len(wanted) > 3 else 4))
+
+
+def overview(glosses: list[str], path: str, size: tuple[int, int] = (110, 110), columns: int = 16) -> Image.Image:
+    """Draw all of them at their stroke from the front, on one page."""
+    pictures = []
+    for gloss in glosses:
+        made = perform(load_lexicon()[gloss], Performer.neutral())
+        pictures.append(render(made.motion, round(made.phases.stroke_end_s * made.motion.fps), size, _FRONT))
+    return grid(pictures, glosses, path, columns)
 
 
 if __name__ == "__main__":
