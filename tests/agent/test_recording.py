@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from visavis.agent.rhythm import NEAREST_S, beats, choose_beats
+from visavis.agent.rhythm import NEAREST_S, beat_library, choose_beats
 from visavis.emotion import Emotion
 from visavis.errors import FileFormatError, TextError
 from visavis.retrieval.lexicon import load_lexicon
@@ -65,7 +65,7 @@ def test_without_a_transcript_the_rhythm_alone_moves_body_and_mouth(rhythm_alone
     record = rhythm_alone.record
     assert rhythm_alone.text == "" and rhythm_alone.speech.words == () and all(c.words == [] for c in record.clauses)
     assert rhythm_alone.gestures and {g.source for g in rhythm_alone.gestures} == {"rule"}
-    assert {g.gloss for g in rhythm_alone.gestures} <= set(beats().glosses)
+    assert {g.gloss for g in rhythm_alone.gestures} <= set(beat_library().glosses)
     for gesture in rhythm_alone.gestures:
         assert abs(nearest(apexes(rhythm_alone.motion, gesture.hand), gesture.stroke_s, 0.6)) < 0.1
     jaw = rhythm_alone.motion.face[:, face_index("jawOpen")]
@@ -113,4 +113,4 @@ def test_beats_keep_their_distance_and_prefer_strong_stresses():
     assert chosen > np.mean([w.stress for w in rhythm if w.stress >= 0.5])
     assert choose_beats(rhythm, 3) == beats != choose_beats(rhythm, 4)
     assert choose_beats(rhythm, 3, amount=0.0) == [] and choose_beats([], 0) == []
-    assert not set(beats().glosses) & set(load_lexicon())
+    assert not set(beat_library().glosses) & set(load_lexicon())

@@ -9,7 +9,8 @@ import pytest
 from visavis.errors import FileFormatError, LexiconError
 from visavis.retrieval.index import DEFAULT_HEAD, GestureIndex, RecallHead, parts_of, word_features
 from visavis.retrieval.layers import WIDTH, read
-from visavis.retrieval.utterances import NONE, cue_words, load_utterances, parse_stars
+from visavis.retrieval.lexicon import load_lexicon
+from visavis.retrieval.utterances import NONE, cue_words, load_more, load_utterances, parse_stars
 
 NEW = {  # written for this test, unlike any authored utterance
     "huge size": "The statue's hand alone is larger than our kitchen!",
@@ -27,17 +28,16 @@ def index() -> GestureIndex:
     return GestureIndex.default()
 
 
-def test_every_gloss_has_thirty_utterances_with_stars_and_none_has_six_hundred() -> None:
+def test_every_gloss_has_utterances_with_stars_and_none_has_six_hundred() -> None:
     utterances = load_utterances()
     glosses = {one.gloss for one in utterances} - {NONE}
-    assert len(glosses) == 40
-    assert glosses == set(cue_words())
+    assert glosses == set(cue_words()) == set(load_lexicon()) and len(glosses) >= 210
     for gloss in glosses:
-        assert sum(one.gloss == gloss for one in utterances) >= 30, gloss
+        assert sum(one.gloss == gloss for one in utterances) >= 15, gloss
     assert sum(one.gloss == NONE for one in utterances) >= 600
     texts = [one.text for one in utterances]
-    assert len(set(texts)) == len(texts)
-    for one in utterances:
+    assert len(set(texts)) > 0.995 * len(texts)  # a few call for two gestures
+    for one in (*utterances, *load_more()):
         assert all(place < len(one.text.split()) for place in one.anchors)
 
 
@@ -120,7 +120,7 @@ def test_head_survives_the_disk(tmp_path: Path) -> None:
     again = RecallHead.load(path)
     assert again.glosses == head.glosses and again.anchor_mix == head.anchor_mix
     np.testing.assert_array_equal(again.weights, head.weights)
-    assert path.stat().st_size < 700_000
+    assert path.stat().st_size < 800_000
 
 
 def test_a_bad_head_is_refused(tmp_path: Path) -> None:

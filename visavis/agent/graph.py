@@ -27,7 +27,7 @@ from visavis.agent.grid import STEP_S, cues, move_steps, step_count, words_by_st
 from visavis.agent.native import sane_params
 from visavis.agent.recall import rank_cards
 from visavis.agent.records import gesture_record, viseme_records, word_records
-from visavis.agent.rhythm import beats, choose_beats
+from visavis.agent.rhythm import beat_library, choose_beats
 from visavis.agent.work import SpokenClause, Work
 from visavis.emotion import Emotion
 from visavis.motion.motion import FPS, FRAMES_PER_STEP
@@ -220,7 +220,7 @@ def _aim(state: TurnState, runtime: Runtime[Work]) -> TurnState:
                 clause.rhythm, work.seed * 1009 + number, after_s=max(strokes, default=-1.0),
                 amount=tools.persona.gestures.amount,
             )  # fmt: skip
-            library = beats()
+            library = beat_library()
         clause.placed = place(
             choices, clause.rhythm, library, tools.performer,
             earliest_s=work.moved_steps * STEP_S, busy_until_s=busy,

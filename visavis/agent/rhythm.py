@@ -18,7 +18,7 @@ from visavis.retrieval.lexicon import load_lexicon
 from visavis.retrieval.library import Library
 from visavis.speech.types import Word
 
-__all__ = ["beats", "choose_beats"]
+__all__ = ["beat_library", "choose_beats"]
 
 SHARE = 0.55  # of the stresses that have a beat
 NEAREST_S = 0.65
@@ -27,7 +27,7 @@ _KINDS, _CHANCES = ("beat", "beat open", "beat both"), (0.5, 0.28, 0.22)
 
 
 @lru_cache(maxsize=1)
-def beats() -> Library:
+def beat_library() -> Library:
     """The beats by gloss."""
     return Library(load_lexicon(str(files("visavis.retrieval") / "data" / "beats")))
 

@@ -82,7 +82,8 @@ def _show(args: argparse.Namespace) -> int:
     gloss = args.gloss
     if gloss not in library:
         raise UsageError(f"no gesture {gloss!r} in the library: `visavis library list` names them all")
-    print(f"{gloss}: {library.meaning_of(gloss)}")
+    kind = library.lexicon[gloss].kind if gloss in library.lexicon else "added"
+    print(f"{gloss} ({kind}): {library.meaning_of(gloss)}")
     print(f"  clips: {', '.join(library.clips(gloss))}")
     for name, param in library.params(gloss).items():
         print(f"  {name}: {param.about or param.acts}")
@@ -99,7 +100,9 @@ def _show(args: argparse.Namespace) -> int:
             contact_sheet(performance.motion, frames, list(times), png, views=("front", "side"))
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            raise UsageError(f"expected a picture to write; {png} cannot be written ({why}): choose another") from error
+            raise UsageError(
+                f"expected a folder to write into; {png} cannot be used ({why}): choose another"
+            ) from error
         print(f"  {png}")
     return 0
 

@@ -33,7 +33,6 @@ __all__ = ["Hit", "Library", "Wanted", "library_folder"]
 log = logging.getLogger(__name__)
 
 FELT: Final = 0.5  # from this intensity on a gesture must go with the emotion
-MORE: Final = 3  # how many times k are looked at before the filters
 
 
 def library_folder() -> Path:
@@ -162,9 +161,9 @@ class Library:
 
     def candidates(self, text: str, k: int = 5, wanted: Wanted | None = None) -> list[Candidate]:
         """The k glosses that fit a clause best and can be made now, best first; scores are probabilities."""
-        found = self.index.candidates(text, MORE * k) if self.index else []
+        found = self.index.candidates(text, len(self.index.glosses)) if self.index else []
         best = {candidate.text: candidate.score for candidate in found}
-        for hit in self._search_added(text, MORE * k):
+        for hit in self._search_added(text, 4 * k):
             best[hit.gloss] = max(best.get(hit.gloss, 0.0), hit.score)
         some = [Candidate(gloss, score) for gloss, score in best.items() if self._fits(gloss, wanted or Wanted())]
         return sorted(some, key=lambda candidate: (-candidate.score, candidate.text))[:k]

@@ -1,13 +1,15 @@
 """Make the comparison that `describe` uses: `python -m visavis.finetune.acts.learn_poses [--check]`.
 
-Every variant of every gesture is performed by several people, seen through the codec's tokens, and read as features;
-linear discriminants (Fisher 1936) keep the directions in which glosses differ and performers do not. With `--check` one
-variant of each gloss is left out, and described when somebody unseen performs it.
+Every variant of every gesture is performed by several people, as it is and freely changed (elsewhere, with one hand
+or both, more or fewer strokes), seen through the codec's tokens, and read as features; linear discriminants (Fisher
+1936) keep the directions in which glosses differ and performers do not. With `--check` one variant of each gloss is
+left out, and described when somebody unseen performs it.
 """
 
 from __future__ import annotations
 
 import argparse
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +23,20 @@ from tqdm import tqdm
 from visavis.emotion import EMOTIONS
 from visavis.metrics.bootstrap import bootstrap
 from visavis.retrieval.describe import DEFAULT_POSES, PoseIndex, as_tokens_show, pose_features
-from visavis.retrieval.lexicon import Lexicon, load_lexicon
+from visavis.retrieval.lexicon import Arms, Gesture, Key, Lexicon, load_lexicon
 from visavis.retrieval.posing import Performer, perform
 from visavis.tokenizers.codec import MotionCodec
 
-__all__ = ["Rows", "fit", "perform_all"]
+__all__ = ["Rows", "fit", "freely", "perform_all"]
 
 Array = NDArray[np.float32]
 
-PERFORMERS: Final = 6
+PERFORMERS: Final = 2  # who perform it as it is
+FREELY: Final = 4  # who change it
 UNSEEN: Final = 500  # seeds of performers from here on are for testing
 DIRECTIONS: Final = 64
-SHRINK: Final = 0.15
+SHRINK: Final = 0.05
+ELSEWHERE: Final = (0.09, 0.11, 0.07)  # how far a free performance moves the wrists, arm lengths
 WIDTH: Final = 1.5
 
 
@@ -52,14 +56,51 @@ class Rows:
         )
 
 
-def perform_all(lexicon: Lexicon, codec: MotionCodec, performers: Sequence[int]) -> Rows:
-    """Every variant by the performers of these seeds, as tokens show it; the first performer is a plain one."""
+def freely(gesture: Gesture, rng: np.random.Generator) -> Gesture:
+    """The gesture as somebody might make it who knows what it means and not how others do it."""
+    by = rng.normal(0.0, ELSEWHERE)
+    hands, arms = gesture.hands, {name: _moved(getattr(gesture.arms, name), by) for name in ("both", "main", "other")}
+    swap = rng.random() < 0.35
+    if swap and arms["both"] and not any(p.acts == "palm_distance" for p in gesture.params.values()):
+        arms, hands = {"main": arms["both"]}, "right"
+    elif swap and arms["main"] and not arms["other"]:
+        arms, hands = {"both": arms["main"]}, "both"
+    size = rng.uniform(0.2, 1.5)
+    core = tuple(
+        key.model_copy(update={c: size * getattr(key, c) for c in ("nod", "turn", "tilt", "lean", "twist", "sway")})
+        for key in gesture.core
+    )
+    repeats = int(np.clip(gesture.strokes.repeats + rng.integers(-1, 2), 1, 5))
+    strokes = gesture.strokes.model_copy(update={"repeats": repeats})
+    update = {"arms": Arms(**arms), "hands": hands, "core": core, "strokes": strokes, "variants": ()}
+    return gesture.model_copy(update=update)
+
+
+def _moved(keys: Sequence[Key], by: NDArray[np.float64]) -> tuple[Key, ...]:
+    def place(at: Sequence[float]) -> tuple[float, ...]:
+        return tuple(float(x) for x in np.add(at, by))
+
+    return tuple(
+        key.model_copy(
+            update={"wrist": None if key.wrist is None else place(key.wrist), "via": tuple(place(v) for v in key.via)}
+        )
+        for key in keys
+    )
+
+
+def perform_all(lexicon: Lexicon, codec: MotionCodec, performers: Sequence[int], free: int = 0) -> Rows:
+    """Every variant by the performers of these seeds, as tokens show it; performer 0 is a plain one.
+
+    With `free`, as many more performances change it.
+    """
     features, glosses, variants = [], [], []
     for gesture in tqdm(lexicon.values(), unit="gloss", disable=None):
         for variant in gesture.variant_names:
-            for number in performers:
-                who = Performer.random(np.random.default_rng([number, 77])) if number else Performer.neutral()
-                made = perform(gesture, who, variant=variant)
+            own, _, _ = gesture.variant(variant)
+            for number in [*performers, *range(-free, 0)]:
+                rng = np.random.default_rng([abs(number), 77, zlib.crc32(f"{gesture.gloss}/{variant}".encode())])
+                who = Performer.random(rng) if number else Performer.neutral()
+                made = perform(gesture, who, variant=variant) if number >= 0 else perform(freely(own, rng), who)
                 features.append(pose_features(as_tokens_show(made.motion, codec)))
                 glosses.append(gesture.gloss)
                 variants.append(variant)
@@ -128,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     codec = MotionCodec.load(Path(str(files("visavis.models"))) / "codec")
     lexicon = load_lexicon()
-    seen = perform_all(lexicon, codec, range(PERFORMERS))
+    seen = perform_all(lexicon, codec, range(PERFORMERS), FREELY)
     if options.check:
         for line in check(lexicon, seen, perform_all(lexicon, codec, range(UNSEEN, UNSEEN + 2))):
             print(line)
