@@ -1,8 +1,9 @@
 """The motion library: the lexicon's gestures and the clips that somebody added, found by meaning and performed alike.
 
 What is found are glosses with the probability that they are meant; what is performed is a motion with its phases. A
-gloss of the lexicon is found by the trained index, an added clip by the distance of its meaning line and examples; both
-scores are calibrated as probabilities, so that they stand in one list.
+gloss of the lexicon is found by the trained index, an added clip by the distance of its meaning line and examples. Both
+are read as probabilities in one list: the index knows only its own glosses, so what an added clip takes is taken from
+them.
 """
 
 from __future__ import annotations
@@ -162,8 +163,10 @@ class Library:
     def candidates(self, text: str, k: int = 5, wanted: Wanted | None = None) -> list[Candidate]:
         """The k glosses that fit a clause best and can be made now, best first; scores are probabilities."""
         found = self.index.candidates(text, len(self.index.glosses)) if self.index else []
-        best = {candidate.text: candidate.score for candidate in found}
-        for hit in self._search_added(text, 4 * k):
+        added = self._search_added(text, 4 * k)
+        left = 1.0 - max((hit.score for hit in added), default=0.0)
+        best = {candidate.text: left * candidate.score for candidate in found}
+        for hit in added:
             best[hit.gloss] = max(best.get(hit.gloss, 0.0), hit.score)
         some = [Candidate(gloss, score) for gloss, score in best.items() if self._fits(gloss, wanted or Wanted())]
         return sorted(some, key=lambda candidate: (-candidate.score, candidate.text))[:k]
@@ -180,9 +183,10 @@ class Library:
     def search(self, text: str, k: int = 5) -> list[Hit]:
         """What fits a text, gestures of the lexicon and added clips, best first."""
         hits = self._search_added(text, k)
+        left = 1.0 - max((hit.score for hit in hits), default=0.0)
         for candidate in self.index.candidates(text, k) if self.index else ():
             gesture = self.lexicon[candidate.text]
-            hits.append(Hit(gesture.gloss, gesture.meaning, f"{gesture.gloss}/{PLAIN}", candidate.score))
+            hits.append(Hit(gesture.gloss, gesture.meaning, f"{gesture.gloss}/{PLAIN}", left * candidate.score))
         return sorted(hits, key=lambda hit: (-hit.score, hit.clip))[:k]
 
     def _search_added(self, text: str, k: int) -> list[Hit]:

@@ -85,16 +85,11 @@ def fit(data: Pairs, seed: int = 0) -> Meaning:
 
 
 def _curve(made: Meaning, data: Pairs, rng: np.random.Generator) -> tuple[float, float]:
-    """Slope and middle of the logistic curve: is this sentence said with that meaning, or is it any other?"""
-    x, y = made.project(data.said), made.project(data.meant)
-    spoken = np.flatnonzero(data.label >= 0)
-    right = (x[spoken] * y[data.label[spoken]]).sum(1)
-    # The wrong ones are the hardest of a library of this size: the best of all others.
-    others = x @ y.T
-    others[spoken, data.label[spoken]] = -1.0
-    wrong = others.max(1)
-    cosines = torch.from_numpy(np.concatenate([right, wrong])).double()
-    truth = torch.from_numpy(np.concatenate([np.ones(len(right)), np.zeros(len(wrong))]))
+    """Slope and middle of the logistic curve: of all pairs of a sentence and a meaning, which belong together?"""
+    some = rng.choice(len(data.said), min(2000, len(data.said)), replace=False)
+    x, y = made.project(data.said[some]), made.project(data.meant)
+    cosines = torch.from_numpy((x @ y.T).ravel()).double()
+    truth = torch.from_numpy((data.label[some][:, None] == np.arange(len(y))).ravel()).double()
     slope, middle = torch.tensor(10.0, dtype=torch.double), torch.tensor(0.5, dtype=torch.double)
     slope.requires_grad_(), middle.requires_grad_()
     optimizer = torch.optim.LBFGS([slope, middle], max_iter=100, line_search_fn="strong_wolfe")
