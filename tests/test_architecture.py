@@ -63,7 +63,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_public_names():
-    assert visavis.__all__ == ["Agent", "Emotion", "Motion", "Turn"]
+    assert visavis.__all__ == ["Agent", "Emotion", "GestureRequest", "Motion", "Turn"]
     for name in visavis.__all__:
         assert getattr(visavis, name).__name__ == name
     with pytest.raises(AttributeError):

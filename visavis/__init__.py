@@ -3,16 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from visavis.agent import Agent, Turn
+    from visavis.agent import Agent, GestureRequest, Turn
     from visavis.emotion import Emotion
     from visavis.motion.motion import Motion
 
 __version__ = "0.1.0"
-__all__ = ["Agent", "Emotion", "Motion", "Turn"]
+__all__ = ["Agent", "Emotion", "GestureRequest", "Motion", "Turn"]
 
 _HOMES = {
     "Agent": "visavis.agent",
     "Turn": "visavis.agent",
+    "GestureRequest": "visavis.agent",
     "Emotion": "visavis.emotion",
     "Motion": "visavis.motion.motion",
 }

@@ -6,10 +6,16 @@ if TYPE_CHECKING:
     from visavis.agent.agent import Agent
     from visavis.agent.session import Session
     from visavis.agent.turn import Turn
+    from visavis.agent.work import GestureRequest
 
-__all__ = ["Agent", "Session", "Turn"]
+__all__ = ["Agent", "GestureRequest", "Session", "Turn"]
 
-_HOMES = {"Agent": "visavis.agent.agent", "Session": "visavis.agent.session", "Turn": "visavis.agent.turn"}
+_HOMES = {
+    "Agent": "visavis.agent.agent",
+    "GestureRequest": "visavis.agent.work",
+    "Session": "visavis.agent.session",
+    "Turn": "visavis.agent.turn",
+}
 
 
 def __getattr__(name: str) -> Any:

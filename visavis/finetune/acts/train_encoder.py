@@ -186,23 +186,29 @@ def _thinned(row: Sequence[int], rng: np.random.Generator) -> list[int]:
     return [row[0], *inner, row[-1]]
 
 
-def tempered(head: RecallHead, temperature: float) -> RecallHead:
-    """The head with its logits divided."""
-    return RecallHead(head.glosses, head.weights / temperature, head.bias / temperature, head.anchor, head.anchor_mix)
+def tempered(head: RecallHead, temperature: float, quiet: float = 0.0) -> RecallHead:
+    """The head with its logits divided, and that of none raised by `quiet`."""
+    bias = head.bias / temperature
+    bias[-1] += quiet
+    return RecallHead(head.glosses, head.weights / temperature, bias, head.anchor, head.anchor_mix)
 
 
-def calibrate(head: RecallHead, texts: Sequence[str], accepted: Sequence[Sequence[str]]) -> float:
-    """The temperature at which the probabilities of what is acceptable are likeliest; nothing accepted means none."""
+def calibrate(head: RecallHead, texts: Sequence[str], accepted: Sequence[Sequence[str]]) -> tuple[float, float]:
+    """Temperature and the rise of none at which what is acceptable is likeliest; nothing accepted means none.
+
+    None is rarer among the authored sentences than in speech.
+    """
     x = np.stack([one.features for one in read(texts)])
     hit = np.zeros((len(texts), len(head.glosses) + 1), bool)
     for row, names in enumerate(accepted):
         hit[row, [head.glosses.index(name) for name in names] or [-1]] = True
 
-    def loss(temperature: float) -> float:
-        p = tempered(head, temperature).probabilities(x)
+    def loss(values: tuple[float, float]) -> float:
+        p = tempered(head, *values).probabilities(x)
         return float(-np.log(np.maximum((p * hit).sum(1), 1e-9)).mean())
 
-    return min((float(t) for t in np.geomspace(0.5, 4.0, 60)), key=loss)
+    grid = [(float(t), float(q)) for t in np.geomspace(0.6, 2.5, 24) for q in np.linspace(-1.0, 5.0, 25)]
+    return min(grid, key=loss)
 
 
 def development() -> tuple[list[str], list[list[str]]]:
@@ -240,9 +246,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     save_file({name: value.half().contiguous() for name, value in changes.items()}, options.out / DEFAULT_ENCODER.name)
     if options.out.resolve() == DEFAULT_ENCODER.parent.resolve():
         layers._encoder.cache_clear()
-        temperature = calibrate(head, *development())
-        head = anchored(tempered(head, temperature))
-        print(f"temperature {temperature:.2f}")
+        temperature, quiet = calibrate(head, *development())
+        head = anchored(tempered(head, temperature, quiet))
+        print(f"temperature {temperature:.2f}, none raised by {quiet:.2f}")
     head.save(options.out / DEFAULT_HEAD.name)
     print(f"wrote {options.out}: {len(head.glosses)} glosses")
 
