@@ -73,8 +73,47 @@ def test_gesture_sentences_share_no_word_with_the_meaning():
     lexicon = load_lexicon()
     entries = yaml.safe_load((DATA / "gesture_sentences.yaml").read_text("utf-8"))
     wanted = [entry["accept"][0] for entry in entries]
-    assert sorted(wanted) == sorted(list(lexicon) * 2)
+    assert sorted(wanted) == sorted(list(set(wanted)) * 2) and len(set(wanted)) == 40  # the first forty, two each
     for entry in entries:
         gloss = entry["accept"][0]
         assert not stems(entry["text"]) & stems(f"{gloss} {lexicon[gloss].meaning}"), entry["text"]
         assert set(entry["accept"]) <= set(lexicon)
+
+
+def _meant(gloss, lexicon):
+    return {stem for stem in stems(lexicon[gloss].meaning) if len(stem) > 3}
+
+
+@pytest.mark.parametrize("half", ["held", "tune"])
+def test_library_sentences_are_whole(half):
+    from visavis.evals.library.recall import sentences
+
+    lexicon = load_lexicon()
+    texts, accepted, neutral = sentences(half)
+    assert sorted(accept[0] for accept in accepted) == sorted(lexicon)
+    assert len(set(texts)) == len(texts) and len(set(neutral)) == len(neutral) >= (200 if half == "held" else 100)
+    shared = 0
+    for text, accept in zip(texts, accepted, strict=True):
+        assert 1 <= len(accept) <= 3 and set(accept) <= set(lexicon) and checked_text(text) == text
+        shared += bool(stems(text) & _meant(accept[0], lexicon))
+    assert shared <= 0.02 * len(texts)  # what a crude stemmer calls the same
+
+
+def test_nothing_of_an_evaluation_is_learnt():
+    from visavis.evals.library.recall import sentences
+    from visavis.retrieval.utterances import load_more, load_utterances
+
+    held, _, neutral = sentences("held")
+    plain = {re.sub(r"\W+", " ", one.text.lower()).strip() for one in (*load_utterances(), *load_more())}
+    assert not plain & {re.sub(r"\W+", " ", text.lower()).strip() for text in (*held, *neutral)}
+
+
+def test_parameter_sentences_are_whole():
+    from visavis.evals.library.parameters import SCENE
+
+    rows = yaml.safe_load((DATA / "library_params.yaml").read_text("utf-8"))
+    lexicon = load_lexicon()
+    assert len(rows) == 60
+    for row in rows:
+        assert str(row["word"]) in row["text"] and set(row["expect"]) <= set(lexicon[row["gloss"]].params), row
+        assert row["expect"].get("target", "you") in {*SCENE.objects, "you"}

@@ -10,7 +10,7 @@ import torch
 from visavis.finetune.checkpoints import Checkpointer
 from visavis.finetune.codec import CodecTraining, part_positions
 from visavis.finetune.codec import fit as fit_codec
-from visavis.finetune.refiner import RefinerBatch, RefinerTraining, corrupt, drifted
+from visavis.finetune.refiner import RefinerBatch, RefinerTraining, corrupt
 from visavis.finetune.refiner import fit as fit_refiner
 from visavis.motion.idle import idle
 from visavis.motion.kinematics import positions
@@ -92,7 +92,7 @@ def sound_and_motion(batch: int, frames: int, rng: np.random.Generator) -> Refin
 
 def test_a_refiner_is_fitted_saved_and_continued(tmp_path):
     config = RefinerConfig(width=16, layers=1, heads=2)
-    run = RefinerTraining(steps=4, timing_steps=3, batch=2, window=32)
+    run = RefinerTraining(steps=4, batch=2, window=32)
     refiner = fit_refiner(sound_and_motion, tmp_path, config, run)
     assert {path.name for path in tmp_path.iterdir()} == {
         "refiner.json", "refiner.safetensors", "checkpoint.pt", "curve.csv",
@@ -102,28 +102,14 @@ def test_a_refiner_is_fitted_saved_and_continued(tmp_path):
         torch.testing.assert_close(value, refiner.state_dict()[name])
 
 
-def test_a_drift_is_bounded_monotone_and_can_be_undone():
+def test_corruption_drifts_by_at_most_150_ms_and_damps():
     generator = torch.Generator().manual_seed(0)
     ramp = torch.arange(96.0)[None, :, None].expand(16, -1, 3).clone()
-    made, back = drifted(ramp, generator, (1, 1, 1), 14, 6.0, 1.0)
-    assert made.shape == back.shape == ramp.shape
-    assert 3 < (made - ramp).abs().max() <= 6.0 and (made.diff(dim=1) >= 0).all()
-    inside = slice(10, 86)
-    found = (ramp + back).clamp(0, 95)
-    low = found.long().clamp(max=94)
-    again = made.gather(1, low) * (1 - (found - low)) + made.gather(1, low + 1) * (found - low)
-    assert (again - ramp)[:, inside].abs().median() < 0.05 and (again - ramp)[:, inside].abs().max() < 2
-    same, none = drifted(ramp, generator, (1, 1, 1), 14, 6.0, 0.0)
-    torch.testing.assert_close(same, ramp)
-    torch.testing.assert_close(none, 0 * ramp)
-
-
-def test_damping_makes_moves_smaller_and_leaves_rest_alone():
-    generator = torch.Generator().manual_seed(0)
-    wave = torch.sin(torch.arange(96.0) / 3)[None, :, None].expand(32, -1, 3).clone()
-    made = corrupt(wave, generator)
-    assert made.shape == wave.shape and 0.6 < made.abs().max(1).values.min() < 0.95
-    assert (made.abs().max(1).values <= 1.0).all()
+    made = corrupt(ramp, generator)
+    assert made.shape == ramp.shape
+    middle = slice(12, 84)  # damping bends the ends
+    assert 0.5 < (made - ramp)[:, middle].abs().max() < 5.5
+    assert made.min() >= 0 and made.max() <= 95
     still = torch.ones(4, 40, 2)
     torch.testing.assert_close(corrupt(still, generator), still)
 

@@ -39,7 +39,6 @@ class Sizes:
     text_dev: int = 1_000
     codec_steps: int = 3000
     refiner_steps: int = 2500
-    timing_steps: int = 5000
     planner_tokens: int = 40_000_000
     planner_seconds: float = 5400.0
     reader_minutes: float = 80.0
@@ -48,7 +47,7 @@ class Sizes:
 
 # What a token of a task counts in the loss; ACT is learnt soon and then by heart.
 TASK_WEIGHTS = {"act": 0.3, "speak": 0.6, "listen": 0.3, "drill": 0.6, "repeat": 0.3}
-SMOKE = Sizes(16, 8, 200, 200, 40, 60, 20, 20, 60_000, 20.0, 0.05, 40)
+SMOKE = Sizes(16, 8, 200, 200, 40, 60, 20, 60_000, 20.0, 0.05, 40)
 
 
 def train(what: str, out: Path, smoke: bool = False) -> None:
@@ -136,7 +135,7 @@ def _refiner(out: Path, sizes: Sizes) -> None:
             torch.tensor([turn.felt.vector for turn in turns]),
         )
 
-    fit(sample, out / "refiner", settings=RefinerTraining(steps=sizes.refiner_steps, timing_steps=sizes.timing_steps))
+    fit(sample, out / "refiner", settings=RefinerTraining(steps=sizes.refiner_steps))
 
 
 def _planner(out: Path, sizes: Sizes) -> None:

@@ -1,8 +1,7 @@
 """Training of the refiner: pairs of corrupted decoded motion and clean motion, with the sound of the turn.
 
-What the refiner will meet is imitated: codec error and substituted tokens come from the corpus itself, damping and
-drifts in time are made here. First the timing net learns to undo drifts, then the transformer to mend motion that is in
-time. Legend as in `visavis.refiner.model`.
+What the refiner will meet is imitated: codec error and substituted tokens come from the corpus itself, damping and time
+warps of up to ±150 ms are made here; without them it never learns timing. Legend as in `visavis.refiner.model`.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,19 +25,16 @@ from visavis.motion.skeleton import default_skeleton
 from visavis.refiner.model import Refiner, RefinerConfig
 from visavis.tokenizers.codec import PARTS
 
-__all__ = ["RefinerBatch", "RefinerTraining", "corrupt", "drifted", "fit", "fit_timing"]
+__all__ = ["RefinerBatch", "RefinerTraining", "corrupt", "fit"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RefinerTraining:
-    """Settings of a run: optimiser steps of the transformer and of the timing net before it, windows per step (twice as
-    many for timing), frames per window, AdamW's peak rate, seed.
-    """
+    """Settings of a run: optimiser steps, windows per step, frames per window, AdamW's peak rate, seed."""
 
     steps: int = 4000
-    timing_steps: int = 5000
     batch: int = 24
     window: int = 96
     lr: float = 1e-3
@@ -56,111 +51,25 @@ class RefinerBatch:
     emotion: Tensor
 
 
-def drifted(
-    x: Tensor, generator: torch.Generator, parts: Sequence[int], knot: int, reach: float, share: float
-) -> tuple[Tensor, Tensor]:
-    """Motion out of time, and the warp that would bring it back.
-
-    Args:
-        x: (B, T, F) motion.
-        generator: of the drift.
-        parts: features of each part.
-        knot: frames between the points at which a new drift is drawn.
-        reach: the farthest drift in frames; three quarters are common to the parts, a quarter is each part's own.
-        share: of the windows that drift at all.
-
-    Returns:
-        the drifted motion (B, T, F), and (B, T, P) frames: what belongs to frame t is found at t + warp.
-    """
-    batch, frames, _ = x.shape
-    knots = frames // knot + 2
-    common = torch.rand(batch, 1, knots, generator=generator) * 2 - 1
-    own = torch.rand(batch, len(parts), knots, generator=generator) * 2 - 1
-    drift = reach * (0.75 * common + 0.25 * own) * (torch.rand(batch, 1, 1, generator=generator) < share).float()
-    drift = torch.nn.functional.interpolate(drift, size=frames, mode="linear", align_corners=True).transpose(1, 2)
-    here = torch.arange(frames)[None, :, None]
-    at = torch.cummax((here + drift).clamp(0, frames - 1), dim=1).values  # time stands still, but never runs back
-    moved = torch.cat([_read(y, at[..., i : i + 1]) for i, y in enumerate(x.split(tuple(parts), dim=-1))], dim=-1)
-    drift, back = at - here, here - at
-    for _ in range(5):  # fixed point: back(t) = -drift(t + back(t))
-        back = -_read(drift, here + back)
-    return moved, back
-
-
-def _read(x: Tensor, at: Tensor) -> Tensor:
-    """(B, T, C) read at the frames (B, T, 1) or (B, T, C), between frames in proportion."""
-    at = at.clamp(0, x.shape[1] - 1)
-    low = at.floor().long().clamp(max=x.shape[1] - 2)
-    between = at - low
-    low = low.expand(-1, -1, x.shape[-1])
-    return x.gather(1, low) * (1 - between) + x.gather(1, low + 1) * between
-
-
 def corrupt(decoded: Tensor, generator: torch.Generator) -> Tensor:
-    """What the transformer must mend beside timing: a third of the windows of (B, T, F) are damped."""
-    batch = len(decoded)
+    """Damp and warp (B, T, F) in time: half of the windows drift by up to ±4.5 frames (150 ms), smoothly.
+
+    A third of them stay as decoded, so that the refiner learns to leave good input alone.
+    """
+    batch, frames, _ = decoded.shape
+    knots = max(3, frames // 24 + 2)
+    drift = (torch.rand(batch, 1, knots, generator=generator) * 2 - 1) * 4.5
+    drift *= (torch.rand(batch, 1, 1, generator=generator) < 0.5).float()
+    drift = torch.nn.functional.interpolate(drift, size=frames, mode="linear", align_corners=True)[:, 0]
+    at = (torch.arange(frames) + drift).clamp(0, frames - 1)
+    low = at.floor().long().clamp(max=frames - 2)
+    share = (at - low)[..., None]
+    index = low[..., None].expand(-1, -1, decoded.shape[-1])
+    x = decoded.gather(1, index) * (1 - share) + decoded.gather(1, index + 1) * share
     damping = torch.rand(batch, 1, 1, generator=generator) * 0.35
     damping *= (torch.rand(batch, 1, 1, generator=generator) < 0.35).float()
-    slow = torch.nn.functional.avg_pool1d(decoded.transpose(1, 2), 15, 1, 7, count_include_pad=False).transpose(1, 2)
-    return decoded * (1 - damping) + slow * damping
-
-
-def fit_timing(
-    sample: Callable[[int, int, np.random.Generator], RefinerBatch],
-    refiner: Refiner,
-    settings: RefinerTraining,
-    checkpointer: Checkpointer | None = None,
-    state: dict[str, Any] | None = None,
-) -> None:
-    """Teach `refiner.timing` to undo drifts of up to ±6 frames (200 ms), a new one for about every stroke.
-
-    The language model places its beats without regard to the stress (LOG.md), so drifts are large and always there.
-    """
-    rng = np.random.default_rng([settings.seed, 1])
-    generator = torch.Generator().manual_seed(settings.seed + 1)
-    net, parts = refiner.timing, [6 * len(chain.parents) for chain in _chains()]
-    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.01)
-    first = 0
-    if state is not None:
-        net.load_state_dict(state["timing"], strict=False)
-        optimizer.load_state_dict(state["timing_optimizer"])
-        first = state["timing_step"]
-        rng = np.random.default_rng([settings.seed, 1, first])
-    losses: list[float] = []
-    zeros: list[float] = []
-    for step in range(first, settings.timing_steps):
-        share = step / settings.timing_steps
-        optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, (step + 1) / 100) * (1 - 0.98 * share)
-        batch = sample(2 * settings.batch, settings.window, rng)
-        clean = batch.decoded if step % 2 else batch.clean
-        moved, back = drifted(clean, generator, parts, 14, 6.0, 1.0)
-        lively = _lively(refiner, moved)
-        warp = net(moved, batch.prosody)
-        loss = (torch.nn.functional.smooth_l1_loss(warp, back, reduction="none") * lively).sum() / lively.sum()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        losses.append(float(loss.detach()))
-        zeros.append(
-            float((torch.nn.functional.smooth_l1_loss(0 * back, back, reduction="none") * lively).sum() / lively.sum())
-        )
-        if step % 100 == 99:
-            log.info("timing %d: %.3f frames left of %.3f", step + 1, np.mean(losses), np.mean(zeros))
-            losses, zeros = [], []
-        if checkpointer is not None and checkpointer.due():
-            checkpointer.save({
-                "timing": net.state_dict(), "timing_optimizer": optimizer.state_dict(), "timing_step": step + 1,
-                "refiner": refiner.state_dict(),
-            })  # fmt: skip
-
-
-@torch.no_grad()
-def _lively(refiner: Refiner, rotations: Tensor) -> Tensor:
-    """(B, T, P) how fast each part's point moves, m/s, at most 0.6: where nothing moves any timing is as good."""
-    points = refiner.timing.points(rotations)
-    speed = (30.0 * points.diff(dim=1, append=points[:, -1:])).norm(dim=-1)
-    return torch.nn.functional.avg_pool1d(speed.transpose(1, 2), 9, 1, 4).transpose(1, 2).clamp(max=0.6)
+    slow = torch.nn.functional.avg_pool1d(x.transpose(1, 2), 15, 1, 7, count_include_pad=False).transpose(1, 2)
+    return x * (1 - damping) + slow * damping
 
 
 def fit(
@@ -182,15 +91,13 @@ def fit(
     rng = np.random.default_rng(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
     refiner = Refiner(config)
-    rest = [value for name, value in refiner.named_parameters() if not name.startswith("timing.")]
-    optimizer = torch.optim.AdamW(rest, lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(refiner.parameters(), lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.01)
     checkpointer = Checkpointer(folder / "checkpoint.pt")
     first = 0
     if state := checkpointer.load():
-        refiner.load_state_dict(state["refiner"], strict=False)
-        if "optimizer" in state:
-            optimizer.load_state_dict(state["optimizer"])
-            first = state["step"]
+        refiner.load_state_dict(state["refiner"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["step"]
         log.info("continue at step %d", first)
     else:
         flat = sample(64, settings.window, rng).clean.flatten(0, 1)
@@ -200,8 +107,6 @@ def fit(
         refiner.scale.copy_(deviation.clamp(min=float(deviation.mean()) * 0.3))
 
     folder.mkdir(parents=True, exist_ok=True)
-    if not first:
-        fit_timing(sample, refiner, settings, checkpointer, state if state and "timing_step" in state else None)
     began = time.monotonic()
     with open(folder / "curve.csv", "a", newline="") as file:
         curve = csv.writer(file)
@@ -264,7 +169,7 @@ def _step(
     before = float(((decoded - clean).abs() * free).mean())
     return {
         "loss": float(loss.detach()), "place": float(loss_place.detach()), "decoded": before,
-        "metres": float(loss_metres.detach()) / 3, 
+        "metres": float(loss_metres.detach()) / 3,
     }  # fmt: skip
 
 

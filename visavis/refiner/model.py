@@ -1,12 +1,11 @@
 """The refiner: a small flow-matching transformer from decoded motion tokens to motion in time with the speech.
 
 Paired flow matching (Lipman et al. 2023; Liu et al. 2023): the path starts at the decoded motion plus a little noise
-and ends at the clean motion, so it is short and nearly straight and a few Euler steps suffice. Before the path begins
-`Timing` moves each part a little in time, so that its strokes fall where the speech has its stresses; the transformer
-predicts the end point from there. One token of the transformer is a patch of 4 frames.
+and ends at the clean motion, so it is short and nearly straight and a few Euler steps suffice. The network predicts
+the end point. One token of the transformer is a patch of 4 frames.
 
 Legend: B batch, T frames, N patches (T = 4 N), F = 264 features (6D rotations of core, left and mirrored right),
-P = 3 parts, C = 5 prosody channels, E = 7 emotion weights.
+C = 5 prosody channels, E = 7 emotion weights.
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from visavis.errors import FileFormatError
-from visavis.motion.skeleton import ARM_BONES, CORE_BONES, default_skeleton
 
-__all__ = ["Refiner", "RefinerConfig", "Timing"]
+__all__ = ["Refiner", "RefinerConfig"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,6 @@ class RefinerConfig:
         heads: of its attention.
         patch: frames per token.
         noise: standard deviation of the start's noise, in units of normalised features.
-        timing_width: channels of the net that moves parts in time.
-        reach: the farthest that a part is moved in time, in frames.
     """
 
     features: int = 264
@@ -51,8 +47,6 @@ class RefinerConfig:
     heads: int = 4
     patch: int = 4
     noise: float = 0.15
-    timing_width: int = 96
-    reach: float = 8.0
 
 
 class _Block(nn.Module):
@@ -81,68 +75,6 @@ class _Block(nn.Module):
 REACH = 16  # patches: 2.1 s to either side share one bias each, farther ones the last
 
 
-_CORE, _ARM = 6 * len(CORE_BONES), 6 * len(ARM_BONES)
-_PARTS = (_CORE, _ARM, _ARM)
-
-
-class Timing(nn.Module):
-    """How far each part is moved in time, told from how wrists and head move beside the prosody.
-
-    Rotations hide what a stroke looks like: with wrists and nose as points in the chest frame the drift of a motion can
-    be told from its sound, from normalised rotations it could not (LOG.md). Dilated convolutions over 2 s.
-    """
-
-    lengths: Tensor
-
-    def __init__(self, config: RefinerConfig) -> None:
-        super().__init__()
-        self.reach = config.reach
-        width = config.timing_width
-        self.inlet = nn.Conv1d(9 + 3 + 9 + config.prosody, width, 9, padding=4)
-        self.layers = nn.ModuleList(nn.Conv1d(width, width, 9, padding=4 * d, dilation=d) for d in (1, 2, 1, 2))
-        self.outlet = nn.Conv1d(width, 3, 1)
-        nn.init.zeros_(self.outlet.weight)
-        assert self.outlet.bias is not None, "made with one"
-        nn.init.zeros_(self.outlet.bias)
-        skeleton = default_skeleton()
-        arm = [skeleton.index(f"left{name}") for name in ("Shoulder", "UpperArm", "LowerArm", "Hand")]
-        self.register_buffer("lengths", torch.from_numpy(skeleton.offsets_m[arm].copy()), persistent=False)
-
-    def forward(self, rotations: Tensor, prosody: Tensor) -> Tensor:
-        """(B, T, P) frames, so that frame t of a part is to be read at t + warp, of (B, T, F) and sound (B, T, C)."""
-        x = self.points(rotations).flatten(2)  # (B, T, 9)
-        speed = 30.0 * x.diff(dim=1, append=x[:, -1:])
-        lively = speed.unflatten(-1, (3, 3)).norm(dim=-1)
-        x = self.inlet(torch.cat([speed, lively, 3.0 * x, prosody], dim=-1).transpose(1, 2))
-        x = nn.functional.gelu(x)
-        for layer in self.layers:
-            x = x + nn.functional.gelu(layer(x))
-        warp = self.reach * torch.tanh(self.outlet(x)).transpose(1, 2)
-        return smooth(warp)
-
-    def points(self, rotations: Tensor) -> Tensor:
-        """(B, T, 3, 3) metres in the chest frame: nose, left wrist, right wrist mirrored, of (B, T, F)."""
-        core, left, right = rotations.split(_PARTS, dim=-1)
-        head = [core[..., 6 * CORE_BONES.index(name) :][..., :6] for name in ("neck", "head")]
-        turned = _matrix(head[0]) @ _matrix(head[1])
-        nose = 0.5 * turned[..., 2]
-        wrists = []
-        for arm in (left, right):
-            place = self.lengths[3].expand(*arm.shape[:-1], 3)
-            for bone in (2, 1, 0):
-                own = _matrix(arm[..., 6 * bone : 6 * bone + 6])
-                place = (own @ place[..., None])[..., 0] + self.lengths[bone]
-            wrists.append(place)
-        return torch.stack([nose, *wrists], dim=2)
-
-
-def _matrix(x: Tensor) -> Tensor:
-    """(..., 3, 3) rotations of (..., 6): two columns, made orthonormal (Zhou et al. 2019)."""
-    a = nn.functional.normalize(x[..., :3], dim=-1)
-    b = nn.functional.normalize(x[..., 3:] - (a * x[..., 3:]).sum(-1, keepdim=True) * a, dim=-1)
-    return torch.stack([a, b, torch.linalg.cross(a, b)], dim=-1)
-
-
 class Refiner(nn.Module):
     """Predicts the clean motion from a point on the path to it.
 
@@ -163,7 +95,6 @@ class Refiner(nn.Module):
         self.outlet = nn.Linear(c.width, c.patch * c.features)
         nn.init.zeros_(self.outlet.weight)
         nn.init.zeros_(self.outlet.bias)
-        self.timing = Timing(c)
         self.register_buffer("mean", torch.zeros(c.features))
         self.register_buffer("scale", torch.ones(c.features))
 
@@ -174,7 +105,7 @@ class Refiner(nn.Module):
 
         Args:
             point: (B, T, F) normalised motion on the path.
-            decoded: (B, T, F) normalised decoded motion, in time (`in_time`).
+            decoded: (B, T, F) normalised decoded motion.
             prosody: (B, T, C).
             known: (B, T) 1 where `point` is given and final (an earlier chunk, a protected frame), else 0.
             emotion: (B, E) intensities.
@@ -196,23 +127,6 @@ class Refiner(nn.Module):
         change = self.outlet(self.norm(x)).view(batch, frames, c.features)
         # All of it is smoothed: what jerks in the decoded motion could not be taken away by a smooth change.
         return smooth(decoded + change)
-
-    def warp(self, decoded: Tensor, prosody: Tensor, known: Tensor) -> Tensor:
-        """(B, T, P) frames by which each part of (B, T, F) normalised motion is to be read later; 0 where known."""
-        return self.timing(decoded * self.scale + self.mean, prosody) * (1 - known[..., None])
-
-    def in_time(self, decoded: Tensor, warp: Tensor) -> Tensor:
-        """(B, T, F) read at t + warp (B, T, P), between frames in proportion."""
-        frames = decoded.shape[1]
-        at = (torch.arange(frames, device=warp.device)[:, None] + warp).clamp(0, frames - 1)
-        low = at.detach().floor().clamp(max=frames - 2)
-        share = at - low
-        out = []
-        for part, x in enumerate(decoded.split(_PARTS, dim=-1)):
-            index = low[..., part, None].long().expand(-1, -1, x.shape[-1])
-            between = share[..., part, None]
-            out.append(x.gather(1, index) * (1 - between) + x.gather(1, index + 1) * between)
-        return torch.cat(out, dim=-1)
 
     def save(self, folder: Path) -> None:
         """Write `refiner.safetensors` (half precision) and `refiner.json`."""

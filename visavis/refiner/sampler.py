@@ -89,7 +89,6 @@ def refine(
     x = (x - refiner.mean) / refiner.scale
     sound = stretch(prosody, "zero")
     felt = torch.tensor([emotion.vector])
-    x = refiner.in_time(x, refiner.warp(x, sound, mask))
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(x.shape, generator=generator) * refiner.config.noise
     point = x + noise * (1 - mask[..., None])

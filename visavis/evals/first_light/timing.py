@@ -21,7 +21,7 @@ from visavis.emotion import Emotion
 from visavis.evals.first_light.table import Table, data_file, median, progress
 from visavis.evals.strokes import apexes, beats, head_apexes, nearest, stress_of_word, stressed_onsets
 from visavis.metrics.beat_consistency import DECISIVE_SIGMA_S, lift
-from visavis.metrics.bootstrap import bootstrap, paired_difference
+from visavis.metrics.bootstrap import Estimate, bootstrap, paired_difference
 from visavis.metrics.strokes import WINDOW_S
 from visavis.motion.bvh import read_bvh, write_bvh
 from visavis.motion.motion import Motion
@@ -30,6 +30,7 @@ from visavis.tokenizers.turn_language import ActPlan, ActPrompt, ReplyPlan, Repl
 __all__ = ["Measured", "RandomWords", "measure", "read_turn"]
 
 Key = tuple[int, int, str]  # sentence, clause, gloss
+NEAR_S = 0.067
 
 
 class RandomWords:
@@ -75,7 +76,8 @@ class Measured:
     """What one system did over the sentences.
 
     offsets, head: seconds by gesture, arms and head-only ones; stresses: of the same gestures; lifts by sentence;
-    apexes of both wrists by sentence, for the shuffled audio.
+    apexes of both wrists by sentence, for the shuffled audio; free: by sentence, the distances in seconds of strokes
+    that belong to no gesture from the nearest stress.
     """
 
     offsets: dict[Key, float] = field(default_factory=dict)
@@ -83,6 +85,8 @@ class Measured:
     stresses: dict[Key, float] = field(default_factory=dict)
     hands: dict[Key, str] = field(default_factory=dict)
     lifts: dict[int, float] = field(default_factory=dict)
+    free: dict[int, list[float]] = field(default_factory=dict)
+    onsets: dict[int, list[float]] = field(default_factory=dict)
     motions: dict[int, Motion] = field(default_factory=dict)
 
 
@@ -112,6 +116,10 @@ def _one(out: Measured, number: int, turn: Turn, motion: Motion, meant: Mapping[
     onsets = stressed_onsets(turn.speech)
     if onsets:
         out.lifts[number] = lift(onsets, beats(motion), motion.duration_s, DECISIVE_SIGMA_S)
+        busy = [(g.start_s, g.end_s) for clause in turn.record.clauses for g in clause.gestures]
+        free = [t for t in apexes(motion) if not any(a <= t <= b for a, b in busy) and t < onsets[-1] + WINDOW_S]
+        out.free[number] = [abs(nearest(onsets, t, WINDOW_S)) for t in free]
+        out.onsets[number] = onsets
     out.motions[number] = motion
 
 
@@ -150,6 +158,32 @@ def _shuffled(shipped: Measured, seed: int) -> list[float]:
             motion = shipped.motions[key[0]]
             out.append(nearest(apexes(motion, shipped.hands[key]), stress % motion.duration_s, WINDOW_S))
     return out
+
+
+def _near(system: Measured) -> Estimate:
+    """The share of free strokes that fall on a stress."""
+    return bootstrap([float(off <= NEAR_S) for offs in system.free.values() for off in offs])
+
+
+def _gain(one: Measured, other: Measured, seed: int, draws: int = 2000) -> Estimate:
+    """The difference of two such shares, sentences drawn again together."""
+    rows = [
+        [sum(off <= NEAR_S for off in a), len(a), sum(off <= NEAR_S for off in b), len(b)]
+        for n in one.free
+        if n in other.free
+        for a, b in [(one.free[n], other.free[n])]
+    ]
+    x = np.array(rows, np.float64).reshape(-1, 4)
+    if not len(x):
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    rng = np.random.default_rng(seed)
+
+    def difference(y: NDArray[np.float64]) -> float:
+        total = np.maximum(y.sum(0), 1e-9)
+        return float(total[0] / total[1] - total[2] / total[3])
+
+    again = [difference(x[rng.integers(len(x), size=len(x))]) for _ in range(draws)]
+    return Estimate(difference(x), float(np.quantile(again, 0.025)), float(np.quantile(again, 0.975)), len(x))
 
 
 def _absolute(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
@@ -203,6 +237,9 @@ def measure(folder: Path, limit: int | None = None, seed: int = 0, **options: An
         "beat lift, shipped minus no refiner",
         paired_difference([shipped.lifts[n] for n in both_lines], [bare.lifts[n] for n in both_lines]),
     )
+    for label, other in (("shipped", shipped), ("no refiner", bare)):
+        table.add(f"strokes of no gesture within 67 ms of a stress, {label}", _near(other), "%", 100)
+    table.add("strokes of no gesture, shipped minus no refiner", _gain(shipped, bare, seed), "points", 100)
     table.details = {
         "gestures": [
             {"sentence": lines[key[0]], "gloss": key[2], "offset_ms": round(1000 * value, 1)}
