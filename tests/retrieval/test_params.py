@@ -2,7 +2,7 @@ import pytest
 
 from visavis.errors import FileFormatError
 from visavis.retrieval.lexicon import load_lexicon
-from visavis.retrieval.params import params_of
+from visavis.retrieval.params import params_of, told
 from visavis.retrieval.scene import Scene, read_scene
 
 LEXICON = load_lexicon()
@@ -56,6 +56,30 @@ def test_places_of_the_scene_are_targets():
     assert of("point away", "Look at the doors on the left.", "Look", SCENE) == {"target": (1.5, 1.0, 2.0)}
     assert of("point away", "I mean you.", "you.", SCENE) == {"target": (0, 1.6, 1.5)}
     assert of("point away", "Over there.", "there.", SCENE) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The room is two metres wide.", [("huge size", "wide.")]),
+        ("A gap of twenty centimetres.", [("narrow gap", "centimetres.")]),
+        ("It is about three centimetres long.", [("tiny size", "long.")]),
+        ("My sister is one metre tall.", [("low height", "tall.")]),
+        ("There are three reasons.", [("counting", "three")]),
+        ("First, we wash them.", [("counting", "First,")]),
+        ("It opens at three.", []),
+        ("A second later it rained.", []),
+        ("Turn left at the church.", [("point away", "left")]),
+        ("He left the house.", []),
+        ("It is up there.", [("point away", "there.")]),
+        ("It is over there by the door.", [("point away", "there")]),
+        ("We walked home in the rain.", []),
+        ("", []),
+    ],
+)
+def test_numbers_and_places_call_for_gestures(text, expected):
+    words = text.split()
+    assert [(gloss, words[word]) for gloss, word in told(text, SCENE)] == expected
 
 
 def test_what_the_text_says_can_be_performed():

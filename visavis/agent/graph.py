@@ -32,11 +32,12 @@ from visavis.agent.work import SpokenClause, Work
 from visavis.emotion import Emotion
 from visavis.motion.motion import FPS, FRAMES_PER_STEP
 from visavis.retrieval.library import Wanted
-from visavis.retrieval.params import params_of
+from visavis.retrieval.params import params_of, told
 from visavis.speech.face import face_track
 from visavis.speech.prosody import prosody
 from visavis.speech.types import Word
 from visavis.tokenizers.turn_language import (
+    MAX_CANDIDATES,
     MAX_CONTEXT_STEPS,
     ActPrompt,
     Candidate,
@@ -48,6 +49,7 @@ __all__ = ["TurnState", "build_graph"]
 
 PAUSE_S = {"sentence": 0.28, "clause": 0.08}
 TAIL_S = 0.9
+TOLD = 0.85  # how surely a length, a count or a place calls for the gesture that shows it
 LONGEST_FELT = 60  # words of a given text that decide its emotion
 
 
@@ -145,13 +147,18 @@ def _chosen(work: Work, text: str, number: int, emotion: Emotion | None) -> tupl
     tools, library, style = work.tools, work.tools.library, work.tools.persona.gestures
     wanted = Wanted(emotion=emotion, recent=work.lately())
     found = library.candidates(text, wanted=wanted) if tools.gestures else []
+    chances = library.word_chances(text) if found else np.zeros(len(text.split()), np.float32)
+    for gloss, word in told(text, tools.scene) if tools.gestures else ():
+        if gloss in library and gloss not in wanted.recent:
+            found = [Candidate(gloss, TOLD), *(c for c in found if c.text != gloss)][:MAX_CANDIDATES]
+            chances[word] = max(float(chances[word]), TOLD)
     found = [candidate for candidate in found if candidate.text not in style.avoid]
     plan = tools.planner.act(
         ActPrompt(text, emotion, found),
         params={c.text: tuple(library.params(c.text)) for c in found},
         seed=work.seed + number,
         cancel=work.cancel,
-        chances=library.word_chances(text).tolist() if found else (),
+        chances=chances.tolist() if found else (),
         bias=float(np.log(max(style.amount, 1e-3))),
     )
     shown = tuple((c.text, c.score) for c in found)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from visavis.retrieval.lexicon import Param
 from visavis.retrieval.scene import Scene
 
-__all__ = ["params_of"]
+__all__ = ["params_of", "told"]
 
 _UNITS: Final = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -105,6 +105,60 @@ def _clipped(value: float, spec: Param) -> float:
     low = spec.low if spec.low is not None else value
     high = spec.high if spec.high is not None else value
     return min(high, max(low, value))
+
+
+_SIZED: Final = frozenset(
+    "long wide broad thick thin narrow deep across big large small tiny huge high tall apart square round".split()
+)
+_UPRIGHT: Final = frozenset("tall high height grown".split())
+_THERE: Final = frozenset("there that those this look see here".split())
+_SIDEWAYS: Final = frozenset("the your my our go turn keep bear".split())
+_NO_THINGS: Final = frozenset(
+    "times this is was has as its us yes o'clock minutes hours years days weeks months".split()
+)
+
+
+def told(text: str, scene: Scene | None = None) -> list[tuple[str, int]]:
+    """Gestures that a text calls for by its numbers and places, each with the index of its word in `text.split()`.
+
+    A length with its unit is shown between fingers, palms or over the floor; an ordinal that begins a clause and a
+    number of things up to five are counted; a place of the scene, or a side, is pointed at.
+    """
+    words = _plain(text)
+    found: list[tuple[str, int]] = []
+    for place in range(len(words)):
+        length = _length_before(words, place)
+        if length is None:
+            continue
+        near = range(max(0, place - 4), min(len(words), place + 3))
+        sized = [i for i in near if words[i] in _SIZED]
+        anchor = min(sized, key=lambda i: abs(i - place)) if sized else place
+        if 0.75 <= length <= 1.9 and _UPRIGHT & {words[i] for i in near}:
+            found.append(("tall height" if length > 1.3 else "low height", anchor))
+        else:
+            found.append(("tiny size" if length < 0.09 else "narrow gap" if length < 0.35 else "huge size", anchor))
+        return found
+    for place, word in enumerate(words):
+        begins = place == 0 or text.split()[place - 1][-1:] in ".,;:!?" or words[place - 1] == "and"
+        after = words[place + 1] if place + 1 < len(words) else ""
+        number = _number(word) if word not in NUMBERS or word in _UNITS[1:] else None
+        things = number is not None and 2 <= number <= 5 and after.endswith("s") and after not in _NO_THINGS
+        if things or (word in ORDINALS and begins):
+            found.append(("counting", place))
+            break
+    named = scene.named(text) if scene is not None else []
+    there = [i for i, word in enumerate(words) if word in _THERE]
+    if named:
+        at = named[-1][0]
+        found.append(("point away", min(there, key=lambda i: abs(i - at)) if there else at))
+        return found
+    for place, word in enumerate(words):
+        side = word in ("left", "right") and place and words[place - 1] in _SIDEWAYS and not _is_no_side(words, place)
+        along = word == "there" and place and words[place - 1] in ("up", "down", "back")
+        if side or along:
+            found.append(("point away", place))
+            break
+    return found
 
 
 def params_of(params: Mapping[str, Param], text: str, anchor: int, scene: Scene | None = None) -> dict[str, Any]:
