@@ -116,7 +116,7 @@ class GestureIndex:
     @staticmethod
     @functools.cache
     def default() -> GestureIndex:
-        """The index of the forty glosses that ships."""
+        """The index that ships."""
         return GestureIndex(RecallHead.load(DEFAULT_HEAD))
 
     @property
