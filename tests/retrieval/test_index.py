@@ -124,10 +124,10 @@ def test_head_survives_the_disk(tmp_path: Path) -> None:
 
 
 def test_a_bad_head_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match="train_recall"):
+    with pytest.raises(FileFormatError, match="train_encoder"):
         RecallHead.load(tmp_path / "absent.safetensors")
     (tmp_path / "junk.safetensors").write_bytes(b"junk")
-    with pytest.raises(FileFormatError, match="train_recall"):
+    with pytest.raises(FileFormatError, match="train_encoder"):
         RecallHead.load(tmp_path / "junk.safetensors")
 
 

@@ -1,7 +1,7 @@
-"""Find the gestures that fit a clause by what it means: frozen MiniLM, a small learned head, a calibrated "none".
+"""Find the gestures that fit a clause by what it means: MiniLM changed a little, a head, a calibrated "none".
 
 The head is a linear map from four layers' mean vectors to one logit per gloss and one for "no gesture", trained on the
-authored utterances (`python -m visavis.finetune.acts.train_recall`). Because features are means over word pieces, a
+authored utterances (`python -m visavis.finetune.acts.train_encoder`). Because features are means over word pieces, a
 gloss' logit is a sum over words: that sum, word by word, says which word calls for the gesture (class activation
 mapping, Zhou et al. 2016). It knows nothing of how a gesture looks, and it does not decide whether to make one.
 """
@@ -82,12 +82,12 @@ class RecallHead:
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             raise FileFormatError(
                 f"expected the recall head in {path.name}, could not read it ({error}): "
-                "run `python -m visavis.finetune.acts.train_recall`"
+                "run `python -m visavis.finetune.acts.train_encoder`"
             ) from error
         if weights.shape != (len(glosses) + 1, WIDTH):
             raise FileFormatError(
                 f"expected a recall head of {len(glosses) + 1} x {WIDTH}, got {weights.shape}: "
-                "run `python -m visavis.finetune.acts.train_recall`"
+                "run `python -m visavis.finetune.acts.train_encoder`"
             )
         return RecallHead(glosses, weights, arrays["bias"], anchor, float(arrays["anchor_mix"][0]))
 

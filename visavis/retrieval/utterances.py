@@ -2,7 +2,7 @@
 
 An utterance stands on a line of its own under the emotion it is said with ("joy 6": name and level of 0 to 10), with
 stars around the word its stroke belongs to: "I caught a fish, and it was *huge*!". This module only reads them; the
-index is trained on them (`visavis.finetune.acts.train_recall`) and the corpus of ACT is made from them.
+index is trained on them (`visavis.finetune.acts.train_encoder`) and the corpus of ACT is made from them.
 """
 
 from __future__ import annotations
