@@ -16,11 +16,11 @@ def agent():
 
 
 def test_the_callers_gestures_are_made_and_no_others(agent):
-    wanted = [GestureRequest("greeting wave", 0), GestureRequest("thumbs up", 7, variant="both thumbs")]
-    wanted[1] = GestureRequest("thumbs up", 7, variant=agent.tools.library.variants("thumbs up")[1])
+    variant = agent.tools.library.variants("thumbs up")[1]
+    wanted = [GestureRequest("greeting wave", 0), GestureRequest("thumbs up", 7, variant=variant)]
     turn = agent.say("Hello there my dear friend, this is great news for all of us!", gestures=wanted)
     assert [(g.gloss, g.source) for g in turn.gestures] == [("greeting wave", "caller"), ("thumbs up", "caller")]
-    assert turn.gestures[1].clip == f"thumbs up/{wanted[1].variant}"
+    assert turn.gestures[1].clip == f"thumbs up/{variant}"
     assert not agent.say("I caught a fish, and it was huge!", gestures=[]).gestures
 
 
@@ -58,10 +58,10 @@ def test_what_cannot_be_made_is_refused_before_a_word_is_spoken(agent, request_,
 def test_the_scene_aims_what_the_model_makes(agent):
     turn = agent.say("Look, it is over there by the door!")
     aimed = [g for g in turn.gestures if "target" in g.params]
-    assert all(g.params["target"] == [1.5, 1.0, 2.0] for g in aimed)
+    assert aimed and all(g.params["target"] == [1.5, 1.0, 2.0] for g in aimed)
 
 
 def test_a_gesture_does_not_follow_itself(agent):
     turn = agent.say("That was huge. It was really enormous. It was gigantic, a giant of a fish!")
     made = [g.gloss for g in turn.gestures]
-    assert all(a != b for a, b in zip(made, made[1:], strict=False))
+    assert len(made) >= 2 and all(a != b for a, b in zip(made, made[1:], strict=False))

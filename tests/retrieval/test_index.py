@@ -34,9 +34,10 @@ def test_every_gloss_has_utterances_with_stars_and_none_has_six_hundred() -> Non
     assert glosses == set(cue_words()) == set(load_lexicon()) and len(glosses) >= 210
     for gloss in glosses:
         assert sum(one.gloss == gloss for one in utterances) >= 15, gloss
+        assert sum(one.gloss == gloss for one in (*utterances, *load_more())) >= 100, gloss
     assert sum(one.gloss == NONE for one in utterances) >= 600
     texts = [one.text for one in utterances]
-    assert len(set(texts)) > 0.995 * len(texts)  # a few call for two gestures
+    assert len(set(texts)) == len(texts)
     for one in (*utterances, *load_more()):
         assert all(place < len(one.text.split()) for place in one.anchors)
 
@@ -120,7 +121,7 @@ def test_head_survives_the_disk(tmp_path: Path) -> None:
     again = RecallHead.load(path)
     assert again.glosses == head.glosses and again.anchor_mix == head.anchor_mix
     np.testing.assert_array_equal(again.weights, head.weights)
-    assert path.stat().st_size < 800_000
+    assert path.stat().st_size < 3_300 * (len(head.glosses) + 1)
 
 
 def test_a_bad_head_is_refused(tmp_path: Path) -> None:

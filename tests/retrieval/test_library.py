@@ -148,7 +148,9 @@ def test_tokens_are_made_again_for_another_codec(wave):
     assert np.array_equal(new.codes, wave.codes) and new.codec == codec_hash(CODEC)
 
 
-@pytest.mark.parametrize("damage", ["cut", "zeros", "empty", "other", "nan", "phases", "pickle"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "zeros", "empty", "other", "nan", "phases", "pickle", "vectors", "codes", "gloss"]
+)
 def test_a_damaged_clip_is_named_and_passed_over(wave, store, damage, caplog):
     store.add(wave)
     bad = store.folder / "bad.safetensors"
@@ -166,7 +168,13 @@ def test_a_damaged_clip_is_named_and_passed_over(wave, store, damage, caplog):
         bad.with_suffix(".npz").rename(bad)
     else:
         spoilt = replace(wave, name="bad")
-        if damage == "nan":
+        if damage == "vectors":
+            spoilt = replace(spoilt, vectors=wave.vectors[:, :7])
+        elif damage == "codes":
+            spoilt = replace(spoilt, codes=wave.codes[0])
+        elif damage == "gloss":
+            spoilt = replace(spoilt, gloss="<|end|>")
+        elif damage == "nan":
             spoilt = replace(spoilt, motion=replace(wave.motion, root_m=wave.motion.root_m * np.nan))
         else:
             spoilt = replace(spoilt, phases=Phases(*([float("nan")] * 7)))

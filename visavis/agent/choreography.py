@@ -29,6 +29,7 @@ __all__ = ["Choice", "Placed", "arms_of", "compose", "lead_in_s", "overlay", "pa
 SHORTEST_PREPARATION_S = 0.28
 SHORTEST_STROKE_S = 0.14
 LONGEST_LEAD_IN_S = 0.6
+UNHURRIED = 0.9  # of the natural time to the stroke, below which a variant gives way to the plain performance
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,11 @@ def place(
         rivals = [p for p in placed if limbs & set(arms_of(p.performance) or ("head",))]
         apex_s = words[choice.word].stress_s
         phases = _fit(performance.phases, apex_s, _after(rivals, free))
+        if choice.variant is not None and (phases is None or _hurried(performance.phases, phases)):
+            # There is no time for this way of making it: a wide one would tear the arm up.
+            choice = replace(choice, variant=None)
+            performance = library.perform(choice.gloss, performer, dict(choice.params))
+            phases = _fit(performance.phases, apex_s, _after(rivals, free))
         if phases is None and rivals and rivals[-1].choice.score < choice.score:
             phases = _fit(performance.phases, apex_s, _after(rivals[:-1], free))
             if phases is not None:
@@ -130,6 +136,11 @@ def place(
         warp = (phases.end_s - phases.start_s) / (natural.end_s - natural.start_s)
         placed.append(Placed(choice, retime(performance, phases), phases, warp))
     return sorted(placed, key=lambda p: p.phases.start_s)
+
+
+def _hurried(natural: Phases, phases: Phases) -> bool:
+    """Whether the way to the stroke is much shorter than it is by nature."""
+    return phases.stroke_s - phases.start_s < UNHURRIED * (natural.stroke_s - natural.start_s)
 
 
 def _after(rivals: Sequence[Placed], free_s: float) -> float:

@@ -25,6 +25,7 @@ from visavis.errors import FileFormatError, LexiconError, ServiceError
 from visavis.motion.motion import FPS, Motion
 from visavis.motion.phases import Phases
 from visavis.motion.skeleton import default_skeleton
+from visavis.retrieval.embedder import DIMENSIONS
 
 __all__ = ["Clip", "ClipStore", "slug_of"]
 
@@ -216,12 +217,19 @@ def read_clip(path: Path) -> Clip:
         motion = Motion(arrays["rotations"], arrays["root_m"], arrays.get("face"), default_skeleton())
         if not (np.isfinite(motion.rotations).all() and np.isfinite(motion.root_m).all()):
             raise ValueError("its motion is not finite")
+        vectors, codes = arrays["vectors"], arrays["codes"]
+        if vectors.ndim != 2 or vectors.shape[1] != DIMENSIONS or not len(vectors) or not np.isfinite(vectors).all():
+            raise ValueError(f"its vectors are {vectors.shape}")
+        if codes.ndim != 2:
+            raise ValueError(f"its tokens are {codes.shape}")
+        if slug_of(str(about["gloss"])).replace("_", " ") != about["gloss"]:
+            raise ValueError("its gloss is not made of letters, digits and spaces")
         if about["hands"] not in ("left", "right", "both", "none"):
             raise ValueError(f"its hands are {about['hands']!r}")
         return Clip(
             path.name.removesuffix(_SUFFIX), str(about["gloss"]), str(about["meaning"]),
             tuple(str(line) for line in about["examples"]), motion, Phases(*(float(t) for t in times)),
-            str(about["hands"]), arrays["codes"], str(about["codec"]), arrays["vectors"], str(about["source"]),
+            str(about["hands"]), codes, str(about["codec"]), vectors, str(about["source"]),
         )  # fmt: skip
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         why = " ".join(str(error).split())[:200]

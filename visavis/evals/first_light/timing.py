@@ -86,7 +86,6 @@ class Measured:
     hands: dict[Key, str] = field(default_factory=dict)
     lifts: dict[int, float] = field(default_factory=dict)
     free: dict[int, list[float]] = field(default_factory=dict)
-    onsets: dict[int, list[float]] = field(default_factory=dict)
     motions: dict[int, Motion] = field(default_factory=dict)
 
 
@@ -119,7 +118,6 @@ def _one(out: Measured, number: int, turn: Turn, motion: Motion, meant: Mapping[
         busy = [(g.start_s, g.end_s) for clause in turn.record.clauses for g in clause.gestures]
         free = [t for t in apexes(motion) if not any(a <= t <= b for a, b in busy) and t < onsets[-1] + WINDOW_S]
         out.free[number] = [abs(nearest(onsets, t, WINDOW_S)) for t in free]
-        out.onsets[number] = onsets
     out.motions[number] = motion
 
 

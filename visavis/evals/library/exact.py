@@ -124,7 +124,7 @@ def measure(agent: Agent, targets: int = 200, seed: int = 0) -> Table:
         details["sizes_m"] = [[g, round(s, 3), round(x, 3)] for g, s, x in rows]
         touches = []
         for gloss in progress(list(agent.tools.library.lexicon.glosses), "touches"):
-            if not any(c.frame != "chest" or c.effector != "point" for c in _promises(agent, gloss)):
+            if not agent.tools.library.perform(gloss, agent.tools.performer).constraints:
                 continue
             turn, motion, frame = one(gloss, {})
             for constraint in _touching(turn):
@@ -142,10 +142,6 @@ def measure(agent: Agent, targets: int = 200, seed: int = 0) -> Table:
         details["counts"] = counts
     table.details = details
     return table
-
-
-def _promises(agent: Agent, gloss: str) -> list[Constraint]:
-    return agent.tools.library.perform(gloss, agent.tools.performer).constraints
 
 
 def _touching(turn: Turn) -> list[Constraint]:

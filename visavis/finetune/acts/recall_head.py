@@ -1,9 +1,8 @@
 """Fit the recall head of the gesture index, and say how good it is on utterances that it has not seen.
 
-Multinomial logistic regression with an L2 penalty by L-BFGS over frozen MiniLM features (`retrieval/layers.py`); the
-penalty is the one whose held-out probabilities are calibrated. The report gives recall beside plain MiniLM prototypes
-and chance. The anchor part is a softmax over the words of an utterance, fitted on the starred words
-with the own shares of heads that have not seen the utterance.
+Multinomial logistic regression with an L2 penalty by L-BFGS over MiniLM features (`retrieval/layers.py`); the penalty
+is the one whose held-out probabilities are calibrated. The anchor part is a softmax over the words of an utterance,
+fitted on the starred words with the own shares of heads that have not seen the utterance.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from visavis.retrieval.embedder import Embedder
-from visavis.retrieval.index import RecallHead, anchor_weights, combine, parts_of, word_features
+from visavis.retrieval.index import RecallHead, word_features
 from visavis.retrieval.layers import WIDTH, Reading, read
 from visavis.retrieval.lexicon import load_lexicon
 from visavis.retrieval.utterances import NONE, Utterance, cue_words, load_utterances
 
-__all__ = ["FOLDS", "Lesson", "cross_fit", "fit_anchor", "fit_head", "folds_of", "lesson", "report"]
+__all__ = ["FOLDS", "Lesson", "cross_fit", "fit_anchor", "fit_head", "folds_of", "lesson"]
 
 FOLDS = 8
 PENALTY = 3e-3
@@ -153,75 +151,3 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
         return float("nan")
     ranks = np.argsort(np.argsort(score, kind="stable"), kind="stable")
     return float((ranks[positive].sum() - n * (n - 1) / 2) / (n * (len(positive) - n)))
-
-
-def _row(name: str, scores: np.ndarray, none: np.ndarray, labels: np.ndarray) -> str:
-    glosses = scores.shape[1]
-    called = labels < glosses
-    order = np.argsort(-scores[called], axis=1, kind="stable")
-    hits = order == labels[called][:, None]
-    at_1, at_5 = hits[:, :1].any(1).mean(), hits[:, :5].any(1).mean()
-    return f"{name:34s} recall@1 {at_1:.3f}  recall@5 {at_5:.3f}  none AUC {auc(none, ~called):.3f}"
-
-
-def report(data: Lesson, folds: np.ndarray, heads: Sequence[RecallHead]) -> str:
-    """Held-out figures: every utterance is judged by a head, and by prototypes, that have not seen its fold."""
-    count = len(data.glosses)
-    features = data.features
-    whole = np.stack([heads[fold].probabilities(one[None])[0] for one, fold in zip(features, folds, strict=True)])
-    parted = []
-    for utterance, fold in zip(data.utterances, folds, strict=True):
-        readings = read(parts_of(utterance.text))
-        parted.append(combine(heads[fold].probabilities(np.stack([one.features for one in readings]))))
-    both = np.stack(parted)
-    plain = Embedder(capacity=10000).encode([one.text for one in data.utterances])
-    similar = plain @ plain.T
-    prototypes = np.stack(
-        [
-            [similar[row, (data.labels == label) & (folds != folds[row])].max() for label in range(count + 1)]
-            for row in range(len(plain))
-        ]
-    )
-    chance = np.random.default_rng(0).random(both.shape)
-    p = np.clip(whole, 1e-9, 1)
-    nll = -np.log(p[np.arange(len(p)), data.labels]).mean()
-    lines = [
-        f"{len(data.utterances)} utterances, {count} glosses, {int(folds.max()) + 1} folds, held out by utterance",
-        _row("learned head, whole and parts", both[:, :-1], both[:, -1], data.labels),
-        _row("learned head, whole clause", whole[:, :-1], whole[:, -1], data.labels),
-        _row(
-            "plain MiniLM, nearest utterance",
-            prototypes[:, :-1],
-            prototypes[:, -1] - prototypes[:, :-1].max(1),
-            data.labels,
-        ),
-        _row("random", chance[:, :-1], chance[:, -1], data.labels),
-        f"log loss {nll:.3f} (uniform {np.log(count + 1):.3f})",
-        "reliability of the best gloss (said, true, n):",
-    ]
-    top, sure = both[:, :-1].argmax(1), both[:, :-1].max(1)
-    for low in np.arange(0, 1, 0.2):
-        inside = (sure >= low) & (sure < low + 0.2)
-        if inside.any():
-            lines.append(f"  {sure[inside].mean():.2f} {(top == data.labels)[inside].mean():.2f} {inside.sum()}")
-    return "\n".join(lines + _anchor_report(data, folds, heads))
-
-
-def _anchor_report(data: Lesson, folds: np.ndarray, heads: Sequence[RecallHead]) -> list[str]:
-    hits: dict[str, list[bool]] = {"learned": [], "own share alone": [], "random word": [], "last word": []}
-    rng = np.random.default_rng(0)
-    for fold in range(int(folds.max()) + 1):
-        common, mix = fit_anchor(data, folds, heads, folds != fold)
-        head = heads[fold]
-        full = RecallHead(head.glosses, head.weights, head.bias, common, mix)
-        own = RecallHead(head.glosses, head.weights, head.bias, np.zeros_like(common), 1.0)
-        for index in np.flatnonzero((folds == fold) & (data.labels < len(data.glosses))):
-            one, reading = data.utterances[index], data.readings[index]
-            words = len(one.text.split())
-            hits["learned"].append(int(anchor_weights(full, reading, one.text, one.gloss).argmax()) in one.anchors)
-            hits["own share alone"].append(
-                int(anchor_weights(own, reading, one.text, one.gloss).argmax()) in one.anchors
-            )
-            hits["random word"].append(int(rng.integers(words)) in one.anchors)
-            hits["last word"].append(words - 1 in one.anchors)
-    return ["anchor word found: " + ", ".join(f"{name} {np.mean(found):.3f}" for name, found in hits.items())]

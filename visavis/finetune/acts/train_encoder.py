@@ -1,9 +1,10 @@
-"""Train the gesture index: `python -m visavis.finetune.acts.train_encoder [--minutes M] [--epochs E]`.
+"""Train the gesture index: `python -m visavis.finetune.acts.train_encoder [--epochs E]`.
 
 Low-rank changes of MiniLM and the linear head over four of its layers are learnt together on all authored sentences
 (`utterances`, `utterances_more`, cue words and meaning lines), so that a sentence is told by its situation and not by
 its words alone: pieces are left out at random, because what people really say shares few of them. Probabilities are
-then calibrated by one temperature on the development half of the evaluation sentences, which nothing else learns from.
+then calibrated by a temperature and a rise of none on the development half of the evaluation sentences, which nothing
+else learns from.
 The anchor part is fitted last, as in `recall_head`.
 """
 
