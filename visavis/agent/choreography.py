@@ -121,7 +121,8 @@ def place(
         rivals = [p for p in placed if limbs & set(arms_of(p.performance) or ("head",))]
         apex_s = words[choice.word].stress_s
         phases = _fit(performance.phases, apex_s, _after(rivals, free))
-        if choice.variant is not None and (phases is None or _hurried(performance.phases, phases)):
+        tight = phases is None or _hurried(performance.phases, phases)
+        if tight and choice.variant is not None and choice.source != "caller":
             # There is no time for this way of making it: a wide one would tear the arm up.
             choice = replace(choice, variant=None)
             performance = library.perform(choice.gloss, performer, dict(choice.params))
