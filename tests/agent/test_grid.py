@@ -56,6 +56,17 @@ def test_cues_name_what_happens():
     assert "speech" in names
 
 
+def test_a_beat_is_announced_three_steps_ahead_and_gives_way_to_clips():
+    words = [Word("Stop!", 0.5, 1.0, 1.0, 0.95, 0, 5)]
+    names = [CUES[mark] for mark in cues(words, [], 0, 10, 1.4, [0.95])]
+    assert names[3] == "speech" and names[4:8] == ["beat ahead", "beat ahead", "beat ahead", "beat"]
+    assert not {"beat", "beat ahead"} & {*names[:4], *names[8:]}
+    phases = Phases(0.4, 0.6, 0.7, 0.9, 1.0, 1.1, 1.5)
+    marks = cues(words, [phases], 0, 12, 1.4, [0.95])
+    forced = forced_steps(phases, 0, 12)
+    assert forced and all(CUES[marks[step]] == "clip" for step in forced)
+
+
 def test_move_steps_keep_words_cues_codes_and_what_is_forced():
     codes = np.arange(6).reshape(2, 3)
     forced = np.array([[True, False, False], [False, True, True]])

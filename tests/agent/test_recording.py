@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from visavis.agent.rhythm import NEAREST_S, beat_library, choose_beats
+from visavis.agent.rhythm import CLEAR_S, NEAREST_S, beat_library, beat_stresses, choose_beats
 from visavis.emotion import Emotion
 from visavis.errors import FileFormatError, TextError
 from visavis.retrieval.lexicon import load_lexicon
@@ -114,3 +114,16 @@ def test_beats_keep_their_distance_and_prefer_strong_stresses():
     assert choose_beats(rhythm, 3) == beats != choose_beats(rhythm, 4)
     assert choose_beats(rhythm, 3, amount=0.0) == [] and choose_beats([], 0) == []
     assert not set(beat_library().glosses) & set(load_lexicon())
+
+
+def test_beats_of_words_stay_clear_of_gestures():
+    rng = np.random.default_rng(2)
+    at = np.cumsum(rng.uniform(0.15, 0.4, 300))
+    words = [Word("w", t, t + 0.2, float(s), t, 0, 0) for t, s in zip(at, rng.random(300), strict=True)]
+    busy = [(5.0, 9.0), (20.0, 22.0)]
+    beats = beat_stresses(words, busy, 3)
+    stressed = {w.stress_s for w in words if w.stress >= 0.6}
+    assert 10 < len(beats) and set(beats) <= stressed and min(np.diff(beats)) >= NEAREST_S
+    assert not any(a - CLEAR_S < t < b + CLEAR_S for t in beats for a, b in busy)
+    assert beat_stresses(words, busy, 3) == beats != beat_stresses(words, busy, 4)
+    assert min(beat_stresses(words, busy, 3, after_s=30.0)) >= 30.0 + NEAREST_S

@@ -131,7 +131,7 @@ def _library():
 def _turn(seed):
     words = ["Well,", "this", "is", "quite", "strange,", "she", "said", "to", "me", "softly."]
     spoken = [(w, 0.3 * i, 0.3 * i + 0.3, 0.5, 0.3 * i + 0.1) for i, w in enumerate(words)]
-    return TaughtTurn("dev", "speak", " ".join(words), "joy", 0.5, 0, 3.0, 0, 120, spoken, [])
+    return TaughtTurn("dev", "speak", " ".join(words), "joy", 0.5, 0, 3.0, 0, 120, spoken, [], [])
 
 
 def test_move_is_scored():

@@ -13,7 +13,7 @@ import numpy as np
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
-from visavis.agent.choreography import Choice, lead_in_s, parts_of, place
+from visavis.agent.choreography import Choice, arms_of, lead_in_s, parts_of, place
 from visavis.agent.clauses import split_clauses
 from visavis.agent.events import (
     FaceDelta,
@@ -27,7 +27,7 @@ from visavis.agent.grid import STEP_S, cues, move_steps, step_count, words_by_st
 from visavis.agent.native import sane_params
 from visavis.agent.recall import rank_cards
 from visavis.agent.records import gesture_record, viseme_records, word_records
-from visavis.agent.rhythm import beat_library, choose_beats
+from visavis.agent.rhythm import beat_library, beat_stresses, choose_beats
 from visavis.agent.work import SpokenClause, Work
 from visavis.emotion import Emotion
 from visavis.motion.motion import FPS, FRAMES_PER_STEP
@@ -232,6 +232,14 @@ def _aim(state: TurnState, runtime: Runtime[Work]) -> TurnState:
             choices, clause.rhythm, library, tools.performer,
             earliest_s=work.moved_steps * STEP_S, busy_until_s=busy,
         )  # fmt: skip
+        if clause.words:
+            clause.beats_s = beat_stresses(
+                clause.words,
+                [(p.phases.start_s, p.phases.end_s) for c in work.clauses for p in c.placed if arms_of(p.performance)],
+                work.seed * 1009 + number,
+                after_s=max((beat for c in work.clauses for beat in c.beats_s), default=-1.0),
+                amount=tools.persona.gestures.amount,
+            )
     for item in clause.placed:
         work.send(GestureAdded(gesture=gesture_record(item).model_dump()))
     return {"planned": number + 1}
@@ -256,7 +264,8 @@ def _move(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     with work.stage("move"):
         clips, clip_codes, forced = work.body.clips(placed, first, last)
         texts = words_by_step(clause.words, first, last)
-        marks = cues(words, [item.phases for item in placed], first, last, speech_end)
+        beats = [beat for c in work.clauses for beat in c.beats_s]
+        marks = cues(words, [item.phases for item in placed], first, last, speech_end, beats)
         prompt = MovePrompt("speak", clause.emotion, tuple(work.context[-MAX_CONTEXT_STEPS:]))
         codes = tools.mover.move(
             prompt, texts, marks, clip_codes, forced, seed=work.seed * 1009 + number, cancel=work.cancel

@@ -50,7 +50,14 @@ def words_by_step(words: Sequence[Word], first: int, last: int) -> list[str]:
     return [" ".join(texts) for texts in out]
 
 
-def cues(words: Sequence[Word], gestures: Sequence[Phases], first: int, last: int, speech_end_s: float) -> list[int]:
+def cues(
+    words: Sequence[Word],
+    gestures: Sequence[Phases],
+    first: int,
+    last: int,
+    speech_end_s: float,
+    beats_s: Sequence[float] = (),
+) -> list[int]:
     """One cue for each step first..last-1.
 
     Args:
@@ -59,6 +66,7 @@ def cues(words: Sequence[Word], gestures: Sequence[Phases], first: int, last: in
         first: the first step.
         last: one past the last step.
         speech_end_s: where the turn's speech ends; later steps are the tail.
+        beats_s: the stresses that a hand beats, on the turn's clock.
     """
     out = []
     for step in range(first, last):
@@ -68,6 +76,10 @@ def cues(words: Sequence[Word], gestures: Sequence[Phases], first: int, last: in
             name = "clip"
         elif any(begin < p.stroke_start_s <= end + LOOK_AHEAD_STEPS * STEP_S for p in gestures):
             name = "stroke ahead"
+        elif any(begin <= beat < end for beat in beats_s):
+            name = "beat"
+        elif any(end <= beat < end + LOOK_AHEAD_STEPS * STEP_S for beat in beats_s):
+            name = "beat ahead"
         elif any(w.stress >= STRESSED and begin <= w.stress_s < end for w in words):
             name = "stress"
         elif begin >= speech_end_s:

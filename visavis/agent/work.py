@@ -66,6 +66,7 @@ class SpokenClause:
 
     first_word: the place of its first word among all words of the turn.
     rhythm: what the body moves to, on the turn's clock: the words, or the syllables of a recording without words.
+    beats_s: the stresses that the motion model beats.
     """
 
     text: str
@@ -79,6 +80,7 @@ class SpokenClause:
     chunk: Chunk | None = None
     forced: NDArray[np.bool_] | None = None
     rhythm: tuple[Word, ...] = ()
+    beats_s: Sequence[float] = ()
 
     @property
     def end_s(self) -> float:

@@ -43,11 +43,12 @@ class Sizes:
     planner_seconds: float = 5400.0
     reader_minutes: float = 80.0
     reader_lines: int = 3000
+    judge_epochs: float = 4.0
 
 
 # What a token of a task counts in the loss; ACT is learnt soon and then by heart.
 TASK_WEIGHTS = {"act": 0.3, "speak": 0.6, "listen": 0.3, "drill": 0.6, "repeat": 0.3}
-SMOKE = Sizes(16, 8, 200, 200, 40, 60, 20, 60_000, 20.0, 0.05, 40)
+SMOKE = Sizes(16, 8, 200, 200, 40, 60, 20, 60_000, 20.0, 0.05, 40, 0.004)
 
 
 def train(what: str, out: Path, smoke: bool = False) -> None:
@@ -74,13 +75,14 @@ def _corpus(out: Path, sizes: Sizes) -> None:
     if not (out / "reader" / "reader.safetensors").exists():  # REPLY learns from what RECALL really gives it
         fit(out / "reader", sizes.reader_minutes, mix_lines=sizes.reader_lines)
     reader = FactReader.load(out / "reader")
+    known = acts.material(out / "judges", sizes.judge_epochs)
     for split, n_reply, n_act in (("train", sizes.replies, sizes.acts), ("dev", sizes.text_dev, sizes.text_dev)):
         write_examples(
             folder / f"reply_{split}.jsonl",
             n_reply,
             lambda n, s=split: replies.generate(n, 1, s, reader),  # type: ignore
         )
-        write_examples(folder / f"act_{split}.jsonl", n_act, lambda n, s=split: acts.generate(n, 1, s))  # type: ignore
+        write_examples(folder / f"act_{split}.jsonl", n_act, lambda n, s=split: acts.generate(n, known, 1, s))  # type: ignore
     if not (out / "vocabulary").exists():
         train_text_vocabulary(corpus_texts(folder), out / "vocabulary")
     motion_corpus.build(folder / "act_train.jsonl", folder / "motion", "train", sizes.motion_turns)

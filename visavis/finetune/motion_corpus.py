@@ -49,7 +49,8 @@ SHARD = 100
 class TaughtTurn:
     """One turn of the corpus.
 
-    start, frames: where its rows are in the shard; gestures: (gloss, phases as seven times, parts).
+    start, frames: where its rows are in the shard; gestures: (gloss, phases as seven times, parts); beats_s: the
+    stresses that a hand beats.
     """
 
     split: str
@@ -63,6 +64,7 @@ class TaughtTurn:
     frames: int
     words: list[tuple[str, float, float, float, float]]
     gestures: list[tuple[str, list[float], list[str]]]
+    beats_s: list[float]
 
     @property
     def felt(self) -> Emotion:
@@ -139,6 +141,7 @@ def build(acts: Path, folder: Path, split: str, turns: int, seed: int = 0, liste
                     taught.speech_end_s, at, frames,
                     [(w.text, w.start_s, w.end_s, w.stress, w.stress_s) for w in speech.words],
                     [(p.choice.gloss, list(p.phases.times), list(parts_of(p.performance))) for p in taught.placed],
+                    list(taught.beats_s),
                 ))  # fmt: skip
                 at += frames
             with open(folder / f"{name}.tmp", "wb") as file:
@@ -236,7 +239,7 @@ def move_examples(turn: TaughtTurn, codes: NDArray[np.integer]) -> Iterator[tupl
     steps: list[MoveStep] = []
     for first_word, last_word, first, last in clause_spans(turn.text, words, turn.speech_end_s, total):
         texts = words_by_step(words[first_word:last_word], first, last)
-        marks = cues(words, phases, first, last, turn.speech_end_s)
+        marks = cues(words, phases, first, last, turn.speech_end_s, turn.beats_s)
         if turn.mode == "listen":
             marks = [listening_cues[CUES[mark]] for mark in marks]
         clause = move_steps(texts, marks, codes[first:last], forced[first:last])

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from visavis.errors import FileFormatError
 from visavis.retrieval.embedder import DIMENSIONS, Encoder, merged
 
-__all__ = ["DEFAULT_ENCODER", "LAYERS", "WIDTH", "Reading", "hidden_states", "read"]
+__all__ = ["DEFAULT_ENCODER", "LAYERS", "WIDTH", "Reading", "hidden_states", "load_encoder", "read"]
 
 DEFAULT_ENCODER: Final = Path(__file__).parent / "data" / "recall_encoder.safetensors"
 
@@ -46,19 +46,24 @@ class Reading:
 
 @functools.cache
 def _encoder() -> Encoder:
-    """The encoder with its changes.
+    """The encoder that ships, loaded once."""
+    return load_encoder(DEFAULT_ENCODER)
+
+
+def load_encoder(path: Path) -> Encoder:
+    """MiniLM with the low-rank changes of a file.
 
     Raises:
         FileFormatError: the changes are missing or belong to something else.
     """
     encoder = Encoder()
     try:
-        changes = {name: value.float() for name, value in load_file(DEFAULT_ENCODER).items()}
+        changes = {name: value.float() for name, value in load_file(path).items()}
         encoder.weights = merged(encoder.weights, changes, encoder.layers)
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         why = " ".join(str(error).split())[:200]
         raise FileFormatError(
-            f"expected the changes of the encoder in {DEFAULT_ENCODER.name}, could not read them ({why}): "
+            f"expected the changes of the encoder in {path.name}, could not read them ({why}): "
             "run `python -m visavis.finetune.acts.train_encoder`"
         ) from error
     return encoder
@@ -82,17 +87,17 @@ def hidden_states(encoder: Encoder, ids: torch.Tensor, mask: torch.Tensor) -> li
 
 
 @torch.inference_mode()
-def _hidden(texts: list[str]) -> tuple[list[torch.Tensor], torch.Tensor, list[list[tuple[int, int]]]]:
+def _hidden(texts: list[str], encoder: Encoder) -> tuple[list[torch.Tensor], torch.Tensor, list[list[tuple[int, int]]]]:
     """Hidden states of `LAYERS`, each (N, T, 384), the mask (N, T) and the character spans of the pieces."""
-    encoder = _encoder()
     encoded = encoder.tokenizer.encode_batch(texts)
     ids = torch.tensor([one.ids for one in encoded])
     mask = torch.tensor([one.attention_mask for one in encoded])
     return hidden_states(encoder, ids, mask), mask, [one.offsets for one in encoded]
 
 
-def read(texts: Sequence[str]) -> list[Reading]:
-    """Read texts, on one thread; one reading per text, in order."""
+def read(texts: Sequence[str], encoder: Encoder | None = None) -> list[Reading]:
+    """Read texts with an encoder (default: the one that ships), on one thread; one reading per text, in order."""
+    encoder = encoder or _encoder()
     order = sorted(range(len(texts)), key=lambda index: (len(texts[index]), texts[index]))
     readings: dict[int, Reading] = {}
     threads = torch.get_num_threads()
@@ -100,7 +105,7 @@ def read(texts: Sequence[str]) -> list[Reading]:
     try:
         for start in range(0, len(order), BATCH):
             batch = order[start : start + BATCH]
-            states, mask, spans = _hidden([texts[index] for index in batch])
+            states, mask, spans = _hidden([texts[index] for index in batch], encoder)
             for row, index in enumerate(batch):
                 count = int(mask[row].sum())
                 shares = []

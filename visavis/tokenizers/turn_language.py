@@ -68,6 +68,8 @@ CUES: Final = (
     "partner pauses",
     "partner laughs",
     "listener turn-start",
+    "beat ahead",
+    "beat",
 )
 
 Value = str | int | float

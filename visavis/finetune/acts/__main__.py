@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from visavis.finetune.acts.compose import Split, generate
+from visavis.finetune.acts.compose import Split, generate, material
 from visavis.finetune.text_corpus import write_examples
 
 
@@ -23,10 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="files for train and dev",
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--judges", type=Path, default=Path("runs/judges"), help="folder of the indices that are asked")
     options = parser.parse_args(arguments)
+    known = material(options.judges)
     sizes: list[tuple[Split, int]] = [("dev", options.n // 10), ("train", options.n)]
     for (split, n), path in zip(sizes, reversed(options.out), strict=True):
-        print(f"{path}: {write_examples(path, n, partial(generate, seed=options.seed, split=split))} examples")
+        count = write_examples(path, n, partial(generate, known=known, seed=options.seed, split=split))
+        print(f"{path}: {count} examples")
 
 
 if __name__ == "__main__":

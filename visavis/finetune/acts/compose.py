@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import re
 from collections.abc import Iterator
@@ -13,16 +12,14 @@ from typing import Final, Literal
 import numpy as np
 
 from visavis.emotion import EMOTIONS, Emotion
-from visavis.finetune.acts.recall_head import FOLDS, cross_fit, folds_of, lesson
+from visavis.finetune.acts.unseen import FOLDS, Judge, folds_of, half_of, judges
 from visavis.finetune.acts.vary import Sentence, _data, join, lower_first, part_of, sentence_of, vary
-from visavis.retrieval.index import RecallHead, combine, parts_of
-from visavis.retrieval.layers import read
 from visavis.retrieval.lexicon import load_lexicon
 from visavis.retrieval.params import params_of
-from visavis.retrieval.utterances import NONE, Utterance
+from visavis.retrieval.utterances import NONE, Utterance, load_utterances
 from visavis.tokenizers.turn_language import MAX_CANDIDATES, ActPlan, ActPrompt, Candidate, Tag
 
-__all__ = ["Split", "generate"]
+__all__ = ["Material", "Split", "generate", "material"]
 
 Split = Literal["train", "dev"]
 DEV_FOLD: Final = FOLDS - 1
@@ -45,23 +42,21 @@ ABUSE: Final = re.compile(
 
 @dataclass(frozen=True)
 class Material:
-    """Utterances by fold and gloss, heads by the fold they have not seen, and sentences felt without gestures."""
+    """Utterances by fold and gloss, the judges that have not seen them, and sentences felt without gestures."""
 
     by_fold: tuple[dict[str, list[Utterance]], ...]
-    heads: tuple[RecallHead, ...]
+    judges: tuple[Judge, ...]
     felt: dict[str, list[Sentence]]
 
 
-@functools.cache
-def material() -> Material:
-    """Read and train what `generate` needs (about half a minute)."""
-    data = lesson()
-    folds = folds_of(data.labels)
+def material(folder: Path, epochs: float | None = None) -> Material:
+    """Read what `generate` needs; the judges lie in `folder` and are trained (for `epochs`) where they do not."""
+    utterances = load_utterances()
     by_fold: list[dict[str, list[Utterance]]] = [{} for _ in range(FOLDS)]
-    for utterance, fold in zip(data.utterances, folds, strict=True):
+    for utterance, fold in zip(utterances, folds_of(utterances), strict=True):
         by_fold[fold].setdefault(utterance.gloss, []).append(utterance)
     felt = {"train": _felt_sentences(GO_EMOTIONS / "train.tsv"), "dev": _felt_sentences(GO_EMOTIONS / "dev.tsv")}
-    return Material(tuple(by_fold), tuple(cross_fit(data, folds)), felt)
+    return Material(tuple(by_fold), judges(folder, epochs) if epochs else judges(folder), felt)
 
 
 def _felt_sentences(path: Path) -> list[Sentence]:
@@ -81,20 +76,19 @@ def _felt_sentences(path: Path) -> list[Sentence]:
     return found
 
 
-def generate(n: int, seed: int = 0, split: Split = "train") -> Iterator[tuple[ActPrompt, ActPlan]]:
+def generate(n: int, known: Material, seed: int = 0, split: Split = "train") -> Iterator[tuple[ActPrompt, ActPlan]]:
     """Yield n examples of a split, the same for the same seed; every text twice: its emotion given, and to be found."""
     rng = random.Random(f"{split} {seed}")
-    known = material()
     made = 0
     while made < n:
         scenes = [_scene(known, split, rng) for _ in range(BATCH)]
-        for fold, sentence, scores in _scored(known, scenes):
+        for judge, sentence, scores in _scored(known, scenes):
             if not sentence.gestures and scores[-1] < DOUBTFUL and not sentence.sure:
                 continue
             for given in (True, False):
                 if made < n:
                     made += 1
-                    yield _example(sentence, scores, known.heads[fold].glosses, given, rng, split == "train")
+                    yield _example(sentence, scores, judge.glosses, given, rng, split == "train")
 
 
 def _scene(known: Material, split: Split, rng: random.Random) -> tuple[int, Sentence]:
@@ -145,13 +139,14 @@ def _stopped(sentence: Sentence) -> Sentence:
     return sentence if last[-1] in ".!?…" else replace(sentence, words=(*sentence.words[:-1], f"{last}."))
 
 
-def _scored(known: Material, scenes: list[tuple[int, Sentence]]) -> Iterator[tuple[int, Sentence, np.ndarray]]:
-    """Scenes with their scores (G + 1,) by the head of their fold."""
-    parts = [parts_of(sentence.text) for _, sentence in scenes]
-    texts = sorted({part for one in parts for part in one})
-    features = dict(zip(texts, (reading.features for reading in read(texts)), strict=True))
-    for (fold, sentence), own in zip(scenes, parts, strict=True):
-        yield fold, sentence, combine(known.heads[fold].probabilities(np.stack([features[part] for part in own])))
+def _scored(known: Material, scenes: list[tuple[int, Sentence]]) -> Iterator[tuple[Judge, Sentence, np.ndarray]]:
+    """Scenes with their scores (G + 1,) by the judge that has not seen their fold."""
+    found: dict[int, np.ndarray] = {}
+    for half, judge in enumerate(known.judges):
+        places = [place for place, (fold, _) in enumerate(scenes) if half_of(fold) == half]
+        found |= dict(zip(places, judge.scores([scenes[place][1].text for place in places]), strict=True))
+    for place, (fold, sentence) in enumerate(scenes):
+        yield known.judges[half_of(fold)], sentence, found[place]
 
 
 def _example(

@@ -14,7 +14,7 @@ import argparse
 import csv
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from visavis.finetune.acts.recall_head import Lesson, fit_anchor
+from visavis.finetune.acts.recall_head import fit_anchor
 from visavis.finetune.low_rank import Adapted, new_changes
 from visavis.retrieval import layers
 from visavis.retrieval.embedder import Encoder
@@ -35,7 +35,7 @@ from visavis.retrieval.layers import DEFAULT_ENCODER, WIDTH, hidden_states, read
 from visavis.retrieval.lexicon import load_lexicon
 from visavis.retrieval.utterances import NONE, Utterance, cue_words, load_more, load_utterances
 
-__all__ = ["Sentences", "features_of", "fit", "sentences"]
+__all__ = ["Sentences", "calibrate", "development", "features_of", "fit", "sentences", "tempered"]
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +61,13 @@ class Sentences:
     glosses: tuple[str, ...]
 
 
-def sentences() -> Sentences:
-    """Everything authored, but nothing of an evaluation."""
+def sentences(without: Collection[str] = ()) -> Sentences:
+    """Everything authored, but nothing of an evaluation and none of the texts in `without`."""
     lexicon = load_lexicon()
     glosses = lexicon.glosses
     place = {gloss: i for i, gloss in enumerate(glosses)} | {NONE: len(glosses)}
     rows = [(one.text, one.gloss, 1.0) for one in (*load_utterances(), *load_more()) if one.gloss in place]
+    rows = [row for row in rows if row[0] not in without]
     rows += [(cue, gloss, HINT_WEIGHT) for gloss, cues in cue_words().items() if gloss in place for cue in cues]
     rows += [(lexicon[gloss].meaning, gloss, HINT_WEIGHT) for gloss in glosses]
     texts, names, weights = zip(*rows, strict=True)
@@ -194,12 +195,14 @@ def tempered(head: RecallHead, temperature: float, quiet: float = 0.0) -> Recall
     return RecallHead(head.glosses, head.weights / temperature, bias, head.anchor, head.anchor_mix)
 
 
-def calibrate(head: RecallHead, texts: Sequence[str], accepted: Sequence[Sequence[str]]) -> tuple[float, float]:
+def calibrate(
+    head: RecallHead, texts: Sequence[str], accepted: Sequence[Sequence[str]], encoder: Encoder | None = None
+) -> tuple[float, float]:
     """Temperature and the rise of none at which what is acceptable is likeliest; nothing accepted means none.
 
     None is rarer among the authored sentences than in speech.
     """
-    x = np.stack([one.features for one in read(texts)])
+    x = np.stack([one.features for one in read(texts, encoder)])
     hit = np.zeros((len(texts), len(head.glosses) + 1), bool)
     for row, names in enumerate(accepted):
         hit[row, [head.glosses.index(name) for name in names] or [-1]] = True
@@ -223,13 +226,8 @@ def development() -> tuple[list[str], list[list[str]]]:
 
 def anchored(head: RecallHead) -> RecallHead:
     """The head with its anchor part, fitted on the starred words."""
-    place = {gloss: i for i, gloss in enumerate(head.glosses)}
-    some: list[Utterance] = [one for one in load_utterances() if one.gloss in place]
-    labels = np.array([place[one.gloss] for one in some])
-    data = Lesson(
-        tuple(some), read([one.text for one in some]), labels, head.glosses, np.zeros((0, WIDTH)), np.zeros(0, int)
-    )
-    common, mix = fit_anchor(data, np.zeros(len(some), int), [head], np.ones(len(some), bool))
+    some: list[Utterance] = [one for one in load_utterances() if one.gloss in head.glosses]
+    common, mix = fit_anchor(some, read([one.text for one in some]), head)
     return RecallHead(head.glosses, head.weights, head.bias, common, mix)
 
 

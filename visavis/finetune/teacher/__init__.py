@@ -41,11 +41,12 @@ _MANNER = {
 
 @dataclass(frozen=True, eq=False)
 class Taught:
-    """A taught motion: frames from 0, the gestures in it, where the speech ends."""
+    """A taught motion: frames from 0, the gestures in it, where the speech ends, and the stresses that have a beat."""
 
     motion: Motion
     placed: tuple[Placed, ...]
     speech_end_s: float
+    beats_s: tuple[float, ...] = ()
 
 
 def _manner(emotion: Emotion) -> tuple[float, float, float]:
@@ -83,7 +84,7 @@ def speaking(
     motion = _posed(idle(frames, int(rng.integers(1 << 30))), head, spine, emotion)
     busy = [(p.phases.start_s, p.phases.end_s, arm) for p in placed for arm in arms_of(p.performance)]
     dominant = performer.handedness if rng.random() < 0.9 else "left"
-    keys = plan_beats(
+    keys, stresses = plan_beats(
         words, busy, rng, rate=float(np.clip(0.5 * rate * performer.amplitude, 0.1, 0.9)),
         size=size * performer.amplitude, tempo=tempo * performer.tempo, dominant=dominant,
     )  # fmt: skip
@@ -91,7 +92,7 @@ def speaking(
         if arm_keys:
             path = arm_path(arm_keys, frames, _home_wrist(motion.skeleton), rng)
             motion = _with_arm(motion, side, path, performer.openness)
-    return Taught(compose(motion, placed), tuple(placed), speech_s)
+    return Taught(compose(motion, placed), tuple(placed), speech_s, tuple(stresses))
 
 
 def listening(

@@ -126,7 +126,7 @@ def plan_beats(
     size: float,
     tempo: float,
     dominant: str,
-) -> dict[str, list[Key]]:
+) -> tuple[dict[str, list[Key]], list[float]]:
     """Choose beats for both arms.
 
     Args:
@@ -138,8 +138,9 @@ def plan_beats(
         tempo: 1 for a moderate speaker, more is quicker.
         dominant: the side that does most.
     Returns:
-        Keys by side, in order of time, retractions included.
+        Keys by side, in order of time, retractions included; and the stresses that have a beat, in seconds.
     """
+    stresses: list[float] = []
     keys: dict[str, list[Key]] = {"left": [], "right": []}
     other = "left" if dominant == "right" else "right"
     last_end = {"left": -1.0, "right": -1.0}
@@ -175,7 +176,9 @@ def plan_beats(
                     continue
             keys[side] += beat
             last_end[side] = end
-    return keys
+            if word.stress_s not in stresses[-1:]:
+                stresses.append(word.stress_s)
+    return keys, stresses
 
 
 def _smooth(x: NDArray[np.floating]) -> NDArray[np.floating]:
