@@ -138,12 +138,12 @@ class ReplyConstraint(_Machine):
             [chance for chance, some in zip(chances, starts, strict=True) for _ in some],
         )
         self._min_quote = 10**6 if whole else min_quote
-        self._starts, self._inside = _text_ids(vocabulary)
+        self._starts, self._inside = vocabulary.word_starts, vocabulary.word_insides
         self._pieces = np.concatenate([self._starts, self._inside])
         self._node: int | None = None  # inside a quote: where
         self._taken = self._words_quoted = 0
         self._fresh = True  # nothing said since the last control: the next piece must begin a word
-        self._space = vocabulary.encode_text("1")[0]  # a space alone, as before digits: a word must follow
+        self._space = vocabulary.space  # a space alone, as before digits: a word must follow
         self._blank = False
         self._done = False
 
@@ -256,7 +256,7 @@ class ActConstraint(_Machine):
         self._state: Literal["words", "gloss", "arg", "free"] = "words"
         self._trie, self._node, self._path = Trie([]), 0, list[int]()
         self._gloss, self._args = "", list[str]()
-        self._values = _values(vocabulary)
+        self._values = vocabulary.number_pieces
         self._probability = 0.0
         self._text = text
         self.choices: list[Choice] = []
@@ -432,19 +432,6 @@ class MoveConstraint(_Machine):
 def format_params_each(name: str, values: Sequence[str | int | float]) -> list[str]:
     """`name=value` for every value."""
     return [text for value in values for text in format_params({name: value})]
-
-
-def _values(vocabulary: JointVocabulary) -> Ids:
-    """Pieces of a free value: digits, a point, a minus."""
-    shown = {*"0123456789", ".", "-"}
-    return _array([id_ for id_ in range(1, vocabulary.text_size) if vocabulary.piece(id_) in shown])
-
-
-def _text_ids(vocabulary: JointVocabulary) -> tuple[Ids, Ids]:
-    """Pieces that begin a word, and those that go on one; without bytes and the unknown piece."""
-    pieces = [id_ for id_ in range(1, vocabulary.text_size) if not vocabulary.is_byte(id_)]
-    starts = [id_ for id_ in pieces if vocabulary.starts_word(id_)]
-    return _array(starts), _array([id_ for id_ in pieces if not vocabulary.starts_word(id_)])
 
 
 def _array(ids: Sequence[int]) -> Ids:
