@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from visavis.agent.engine import Floats, Ids
+from visavis.agent.engine import Ahead, Floats, Ids, Stretch
 from visavis.emotion import Emotion
 from visavis.tokenizers.turn_language import ActPlan, Candidate, MoveStep, Tag, format_params, parse_params
 from visavis.tokenizers.vocabulary import CONTROLS, JointVocabulary
@@ -73,6 +73,10 @@ class _Machine:
         """The logits as they are."""
         return logits
 
+    def ahead(self) -> Ahead:
+        """Nothing beyond the next step."""
+        return Ahead()
+
 
 class EmotionConstraint(_Machine):
     """An emotion, then an intensity; then the end. `neutral_bias` is added to the logit of neutral."""
@@ -96,6 +100,10 @@ class EmotionConstraint(_Machine):
     def weigh(self, ids: Ids, logits: Floats) -> Floats:
         """Bias neutral."""
         return logits + self._bias * (ids == self._neutral).astype(np.float32) if self._taken == 0 else logits
+
+    def ahead(self) -> Ahead:
+        """See `Foresight`: an emotion, then a level, whatever the emotion."""
+        return Ahead() if self._bias and not self._taken else Ahead((self._emotions, self._levels)[self._taken :])
 
     def accept(self, id_: int) -> None:
         """See `Constraint`."""
@@ -176,6 +184,16 @@ class ReplyConstraint(_Machine):
         if self._node is not None:
             return self._trie.weigh(self._node, ids, logits)
         return logits + self._bias * (ids == self._quote).astype(np.float32) if self._bias else logits
+
+    def ahead(self) -> Ahead:
+        """See `Foresight`: outside quotes, words until a quote, the end, or a space alone."""
+        if not self._emotion.done:
+            return self._emotion.ahead()
+        if self._done or self._node is not None or (self._taken >= self._limit and not self._blank):
+            return Ahead()
+        most = 1 if self._fresh or self._blank else self._limit - self._taken
+        bias = {self._quote: self._bias} if self._bias else {}
+        return Ahead(stretch=Stretch((self._quote, self._end, self._space), most, bias))
 
     def accept(self, id_: int) -> None:
         """See `Constraint`."""
@@ -325,6 +343,22 @@ class ActConstraint(_Machine):
         prior = float(self._priors[self._word]) if self._word < len(self._priors) else 0.0
         return logits + np.array([self._bias + prior, 0.0], np.float32)
 
+    def ahead(self) -> Ahead:
+        """See `Foresight`: the words that are left come without a tag; where one could stand is a choice."""
+        if self._emotion is not None and not self._emotion.done:
+            return self._emotion.ahead()
+        if self._state != "words" or self._word == len(self._words):
+            return Ahead()
+        likely, choices = list[int](), dict[int, Ids]()
+        first = self._last + (self._apart if self._set else 0) + 1
+        for word in range(self._word, len(self._words)):
+            pieces = self._words[word][self._place if word == self._word else 0 :]
+            whole = len(pieces) == len(self._words[word])
+            if pieces and whole and word >= first and self._set < self._most and self._encoded:
+                choices[len(likely)] = _array([self._gesture, pieces[0]])
+            likely += pieces
+        return Ahead(likely=[*likely, self._end], choices=choices)
+
     def accept(self, id_: int) -> None:
         """See `Constraint`."""
         if self._emotion is not None and not self._emotion.done:
@@ -420,6 +454,10 @@ class MoveConstraint(_Machine):
     def allowed(self) -> Ids:
         """See `Constraint`."""
         return self._plan[self._place] if self._place < len(self._plan) else NOTHING
+
+    def ahead(self) -> Ahead:
+        """See `Foresight`: everything is known."""
+        return Ahead(self._plan[self._place :])
 
     def accept(self, id_: int) -> None:
         """See `Constraint`."""

@@ -7,16 +7,17 @@ and that a constraint is used by one generation. An engine knows nothing of turn
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visavis.errors import TokenError
 from visavis.tokenizers.vocabulary import JointVocabulary
 
-__all__ = ["CancelToken", "Constraint", "Engine", "Sampling"]
+__all__ = ["Ahead", "CancelToken", "Constraint", "Engine", "Foresight", "Sampling", "Stretch", "check_ids", "check_prompt", "choose"]
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -62,6 +63,42 @@ class Constraint(Protocol):
         """The id that was chosen or forced."""
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Free writing: what is allowed stays what it is now, until an id of `until` was written or `most` ids were.
+
+    bias: what `weigh` adds to the logits of ids in it.
+    """
+
+    until: Collection[int]
+    most: int
+    bias: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What a constraint knows of the ids to come, for engines to which every question is a journey.
+
+    known: allowed ids of the next steps, which hold whatever is written in them and are not weighed; often none.
+    stretch: set where writing is free from here.
+    likely: the ids that come if the usual is chosen everywhere; `choices` are the places in it where there is
+        something to choose, each with its allowed ids: they can be asked about side by side.
+    """
+
+    known: Sequence[Ids] = ()
+    stretch: Stretch | None = None
+    likely: Sequence[int] = ()
+    choices: Mapping[int, Ids] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Foresight(Protocol):
+    """A constraint that can look ahead. It costs nothing not to be one; the result is the same."""
+
+    def ahead(self) -> Ahead:
+        """What is known from here."""
+
+
 class Engine(Protocol):
     """Runs one language model."""
 
@@ -84,3 +121,29 @@ class Engine(Protocol):
 
     def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Floats:
         """(len(continuation),) log-probability, in nats, of each id given all before it, without constraint."""
+
+
+def choose(logits: Floats, sampling: Sampling, rng: np.random.Generator) -> int:
+    """The place of the chosen one among (n,) logits."""
+    if sampling.temperature <= 0:
+        return int(np.argmax(logits))
+    scaled = logits.astype(np.float64) / sampling.temperature
+    if 0 < sampling.top_k < len(scaled):
+        scaled[scaled < np.partition(scaled, -sampling.top_k)[-sampling.top_k]] = -np.inf
+    weights = np.exp(scaled - scaled.max())
+    return int(rng.choice(len(scaled), p=weights / weights.sum()))
+
+
+def check_ids(ids: Sequence[int], vocabulary: JointVocabulary) -> None:
+    """Refuse ids outside a vocabulary."""
+    if any(not 0 <= id_ < vocabulary.size for id_ in ids):
+        raise TokenError(f"expected ids below {vocabulary.size}: were they made by another vocabulary?")
+
+
+def check_prompt(prompt: Sequence[int], engine: Engine) -> None:
+    """Refuse a prompt of foreign ids, an empty one, and one that leaves no room in the context."""
+    check_ids(prompt, engine.vocabulary)
+    if not prompt:
+        raise TokenError("expected a prompt of at least one id, got none")
+    if len(prompt) >= engine.context:
+        raise TokenError(f"expected a prompt below {engine.context} ids, got {len(prompt)}: shorten it")
