@@ -5,14 +5,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-WORDS = "whale house tree river mountain garden elephant table window holiday greeting wave huge size count three".split()
+WORDS = (
+    "whale house tree river mountain garden elephant table window holiday greeting wave huge size count three".split()
+)
 TEXTS = [
     text
     for number, word in enumerate(WORDS * 20)
     for text in (
         f"The {word} is {number}.{number % 7} metres long, and it's fine, isn't it?",
         f"Hello! I am Rosa, a museum guide. size_m={number % 10} count={number % 6} direction=left hand=both",
-        f"Say <{word}> | \"{word}\" /(no) [yes] & {word.upper()} {word.title()}; où é ü 你好 {number}",
+        f'Say <{word}> | "{word}" /(no) [yes] & {word.upper()} {word.title()}; où é ü 你好 {number}',
     )
 ]
 KINDS = ("qwen", "llama", "gemma", "mistral")
@@ -24,7 +26,8 @@ def byte_level(specials: list[str], plain: list[str], *, ignore_merges: bool = F
     """A byte-level BPE as Qwen and Llama 3 have it."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-    split = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    split = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    split += r"|\s*[\r\n]+|\s+(?!\S)|\s+"
     tokenizer = Tokenizer(models.BPE(ignore_merges=ignore_merges))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -100,7 +103,14 @@ def definition(kind: str, folder: Path) -> str:
 def write_base(kind: str, folder: Path, *, tied: bool | None = None, dtype: str = "float32", width: int = 64) -> Path:
     """A random causal model with its tokenizer, as `from_pretrained` wants it; heads tied as the family has them."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3TextConfig, LlamaConfig, MistralConfig, Qwen3Config
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        Gemma3TextConfig,
+        LlamaConfig,
+        MistralConfig,
+        Qwen3Config,
+    )
 
     write_tokenizer(kind, folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -246,9 +246,27 @@ def _eval(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from visavis.finetune.commands import train
+    from visavis.finetune.commands import train, train_on_base
 
-    train(args.what, _folder(args.out), smoke=args.smoke)
+    only_base = [name for name in ("dry_run", "rank", "tokens") if getattr(args, name)]
+    if args.base is None:
+        if only_base:
+            raise UsageError(f"--{only_base[0].replace('_', '-')} belongs to --base MODEL; got no --base")
+        train(args.what, _folder(args.out), smoke=args.smoke)
+        return 0
+    if args.what != "planner":
+        raise UsageError(f"--base trains a planner: `visavis train planner --base {args.base}`; got {args.what}")
+    train_on_base(args.base, _folder(args.out), args.smoke, args.dry_run, args.rank, args.tokens)
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from visavis.finetune.export import export_vllm
+    from visavis.tokenizers.vocabulary import default_folder
+
+    folder = export_vllm(Path(args.model) if args.model else default_folder(), _folder(args.target))
+    if not args.quiet:
+        print(f"{folder}: serve it with `visavis serve-model {folder}`")
     return 0
 
 
@@ -373,6 +391,23 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("what", choices=("corpus", "codec", "planner", "refiner"))
     train.add_argument("--out", default="runs", metavar="DIR", help="corpora, checkpoints and weights (default: runs)")
     train.add_argument("--smoke", action="store_true", help="a minute on tiny data, to see that it runs")
+
+    train.add_argument(
+        "--base", metavar="MODEL", help="planner: expand and adapt this Hugging Face model (folder or id)"
+    )
+    train.add_argument(
+        "--dry-run", action="store_true", help="with --base: parameters, memory and hours; trains nothing"
+    )
+    train.add_argument("--rank", type=_whole(1), metavar="N", help="with --base: of the low-rank changes (default: 16)")
+    train.add_argument("--tokens", type=_whole(1), metavar="N", help="with --base: to read (default: 30 million)")
+
+    export = add("export", _export, "a planner as a folder that vLLM and transformers load")
+    export.add_argument("what", choices=("vllm",))
+    export.add_argument("target", metavar="DIR", help="where it goes")
+    export.add_argument(
+        "--model", metavar="DIR", help="what `visavis train planner` wrote (default: the shipped planner)"
+    )
+    export.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
     describe = add("describe", _describe, "what a motion says: nearest gestures, emotion, energy, hands")
     describe.add_argument("file", metavar="FILE", help="a motion of any format that is read")

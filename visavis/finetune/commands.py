@@ -4,6 +4,7 @@
     visavis train codec     OUT/codec, from the motion corpus
     visavis train refiner   OUT/refiner, from the motion corpus and the codec
     visavis train planner   OUT/planner, from all corpora and the codec; OUT/reader comes with the corpora
+    visavis train planner --base NAME    OUT/planner-NAME, from the same corpora: `train_base`
 
 `--smoke` does the same on tiny data in about a minute. `python -m visavis.finetune.ship OUT` moves finished models into
 the package and writes their fingerprint.
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from visavis.errors import UsageError
 
-__all__ = ["Sizes", "train"]
+__all__ = ["Sizes", "train", "train_on_base"]
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,21 @@ def train(what: str, out: Path, smoke: bool = False) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     sizes = SMOKE if smoke else Sizes()
     {"corpus": _corpus, "codec": _codec, "refiner": _refiner, "planner": _planner}[what](out, sizes)
+
+
+def train_on_base(
+    base: str, out: Path, smoke: bool = False, dry_run: bool = False, rank: int | None = None, tokens: int | None = None
+) -> None:
+    """Train a planner on a base, or with `dry_run` say what that would take."""
+    from dataclasses import replace
+
+    from visavis.finetune.lora import LoraTraining
+    from visavis.finetune.train_base import SMOKE as SMOKE_BASE
+    from visavis.finetune.train_base import train_base
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    given = {key: value for key, value in (("rank", rank), ("tokens", tokens)) if value is not None}
+    train_base(base, out, replace(SMOKE_BASE if smoke else LoraTraining(), **given), dry_run=dry_run)
 
 
 def _needs(path: Path, command: str) -> Path:
