@@ -8,6 +8,7 @@ GPUs under `accelerate launch`, checkpoints, and resuming from the last whole on
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -44,6 +45,7 @@ class LoraTraining:
         batch_tokens: of one optimiser step, over all devices.
         checkpoint_steps, log_steps: optimiser steps between checkpoints (with held-out losses and samples), and lines
             of the curve.
+        samples: held-out prompts of each task that are gone on with, at every checkpoint.
         seed: of order and new weights.
     """
 
@@ -57,6 +59,7 @@ class LoraTraining:
     batch_tokens: int = 32_768
     checkpoint_steps: int = 100
     log_steps: int = 10
+    samples: int = 2
     seed: int = 0
 
     def accumulated(self, devices: int) -> int:
@@ -170,11 +173,16 @@ def _phase(
             parameter.requires_grad = phase == "lora"
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     steps = settings.steps(phase, devices)
+    last = _last_whole(out / phase)
+    if last is not None and _step(last) >= steps:
+        adapted.load_adapter(str(last), adapted.active_adapter, is_trainable=True)
+        log.info("%s: done before, in %s", phase, last)
+        return
     arguments = TrainingArguments(
         output_dir=str(out / phase), max_steps=steps, per_device_train_batch_size=settings.blocks,
         per_device_eval_batch_size=settings.blocks, gradient_accumulation_steps=settings.accumulated(devices),
         learning_rate=settings.lr if phase == "lora" else settings.lr_rows, lr_scheduler_type="cosine",
-        warmup_steps=max(1, round(0.03 * steps)), weight_decay=0.0, max_grad_norm=1.0, bf16=True,
+        warmup_steps=round(0.03 * steps), weight_decay=0.0, max_grad_norm=1.0, bf16=True,
         use_cpu=not torch.cuda.is_available(), **_checkpointing(TrainingArguments),
         save_steps=settings.checkpoint_steps, save_total_limit=2, logging_steps=settings.log_steps,
         eval_strategy="steps" if heldout is not None and heldout.size else "no", eval_steps=settings.checkpoint_steps,
@@ -187,9 +195,11 @@ def _phase(
         args=arguments,
         train_dataset=_blocks(corpus, vocabulary, settings, apart),
         eval_dataset=_by_task(heldout, vocabulary, settings, apart),
-        callbacks=[Curve(phase, out / "curve.csv"), Samples(phase, out / "samples.txt", vocabulary, heldout)],
+        callbacks=[
+            Curve(phase, out / "curve.csv"),
+            Samples(phase, out / "samples.txt", vocabulary, heldout, settings.samples),
+        ],
     )
-    last = _last_whole(out / phase)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     trainer.accelerator.wait_for_everyone()
     log.info("%s: %d steps", phase, steps)
@@ -227,6 +237,10 @@ def _last_whole(folder: Path) -> Path | None:
         if _main_process():
             shutil.rmtree(path)
     return None
+
+
+def _step(checkpoint: Path) -> int:
+    return int(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"])
 
 
 def _main_process() -> bool:

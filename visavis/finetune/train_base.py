@@ -39,7 +39,7 @@ __all__ = ["BASE_FILE", "base_folder", "read_base_file", "train_base"]
 log = logging.getLogger(__name__)
 BASE_FILE: Final = "base.json"
 SMOKE: Final = LoraTraining(
-    tokens=12_288, rows_share=0.5, context=512, blocks=2, batch_tokens=2048, checkpoint_steps=3, log_steps=1
+    tokens=12_288, rows_share=0.5, context=512, blocks=2, batch_tokens=2048, checkpoint_steps=3, log_steps=1, samples=1
 )
 
 
