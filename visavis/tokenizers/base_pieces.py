@@ -33,6 +33,8 @@ class BasePieces:
     Args:
         definition: the text of a tokenizer.json.
         size: ids of the base, where controls were added to it; None: all are the base's.
+    Attributes:
+        added: what was added to the base, in the order of ids.
     Raises:
         FileFormatError: the text is not a tokenizer.
         UsageError: the tokenizer does not keep the spaces between words.
@@ -48,6 +50,7 @@ class BasePieces:
             self._raw = raw
             model = _table(raw["model"])
             added = {int(token["id"]): str(token["content"]) for token in raw["added_tokens"]}
+            self.added = [] if size is None else [added[id_] for id_ in sorted(added) if id_ >= size]
             if size is not None:
                 added = {id_: content for id_, content in added.items() if id_ < size}
             self.size = 1 + max(*model, *added) if size is None else size

@@ -46,6 +46,7 @@ CONTROLS: Final = (
 MANIFEST_FILE: Final = "vocabulary.json"
 # For bases that call tokens of their own `<|end|>` or `<|user|>`, ours are called `<|visavis:end|>` and so on.
 OTHER_PREFIX: Final = "visavis:"
+MOST_IDS: Final = 2**22
 CACHED_WORD: Final = 64  # longer words are hardly met twice, and may be very long
 
 # Characters that draw nothing and could hide a word from a reader: those of the Unicode property
@@ -134,6 +135,9 @@ class JointVocabulary:
         folder = Path(folder)
         try:
             manifest: dict[str, Any] = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+            for key in ("size", "text_size", "codes"):  # no length out of a file is trusted
+                if not isinstance(manifest[key], int) or not 0 < manifest[key] <= MOST_IDS:
+                    raise ValueError(f"{key} is {manifest[key]!r}")
             text: TextPieces
             if manifest.get("text", SentencePieces.file) == BasePieces.file:
                 text = BasePieces((folder / BasePieces.file).read_text(encoding="utf-8"), manifest["text_size"])
@@ -141,6 +145,8 @@ class JointVocabulary:
                 text = SentencePieces((folder / SentencePieces.file).read_bytes())
             rows = manifest["size"] if isinstance(text, BasePieces) else 0
             vocabulary = cls(text, manifest["parts"], manifest["codes"], rows, manifest.get("prefix", ""))
+            if isinstance(text, BasePieces) and text.added != list(vocabulary.names[: len(vocabulary.new_ids)]):
+                raise ValueError(f"{BasePieces.file} does not hold the names of its {len(vocabulary.new_ids)} new ids")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FileFormatError(
                 f"expected a vocabulary ({MANIFEST_FILE} and its text pieces) in {folder}, got {error!r}: "
