@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,7 +152,7 @@ class VllmEngine:
         found = [row[str(id_)]["logprob"] for row, id_ in zip(rows, continuation, strict=True)]
         return np.array(found, np.float32)
 
-    def _next(self, text: _Text, constraint: Constraint | None, allowed: Ids | None) -> Iterator[int]:
+    def _next(self, text: _Text, constraint: Constraint | None, allowed: Ids | None) -> Generator[int]:
         """The next id or ids, the first of them within `allowed`."""
         if allowed is not None and len(allowed) == 1:
             yield int(allowed[0])
@@ -194,7 +194,7 @@ class VllmEngine:
         yield from self._stream("stretch", text, body)
 
     def _logits(self, text: _Text, ids: Ids, ahead: Ahead) -> Floats:
-        """(n,) logits of `ids` up to a constant, which chooses nothing; those of likely choices are asked for at once."""
+        """(n,) logits of `ids`, up to a constant that chooses nothing; likely choices are asked about at once."""
         answers = text.answers(ids)
         if answers is None:
             places = sorted(ahead.choices)[:MOST_ASIDE] if 0 in ahead.choices else []
@@ -223,7 +223,7 @@ class VllmEngine:
             for choice in event.get("choices", ()):
                 ids = choice.get("token_ids")
                 if ids is None:
-                    raise ServiceError(f"{self.connection.base_url} sends no token ids: start it by visavis serve-model")
+                    raise ServiceError(f"{self.connection.base_url} sends no token ids: is it vLLM, 0.10.2 or newer?")
                 self.asked["ids"] += len(ids)
                 yield from (int(id_) for id_ in ids)
 
@@ -302,9 +302,9 @@ def _find(connection: Connection, model: str | None) -> tuple[str, int]:
     listed = {row["id"]: row for row in connection.get("/models").get("data", []) if isinstance(row, dict)}
     if model is None and len(listed) == 1:
         (model,) = listed
-    if model not in listed:
+    if model is None or model not in listed:
         raise ServiceError(
-            f"expected one of the models {', '.join(listed) or '(none)'} of {connection.base_url}; got {model!r}: name one"
+            f"expected one of the models {', '.join(listed) or '(none)'} of {connection.base_url}; got {model!r}"
         )
     context = listed[model].get("max_model_len")
     if not isinstance(context, int):
