@@ -191,4 +191,6 @@ def test_a_server_that_is_not_ours_is_refused(embedded):
 
 
 def test_a_grammar_says_which_ids():
-    assert id_grammar([np.array([5]), np.array([9, 7, 8, 3])]) == "start: <[5]> <[3,7-9]>"
+    cue, pad = VOCABULARY.cue(1), VOCABULARY.control("pad")
+    sets = [np.array([cue]), np.array([9, 7, 8, 3]), np.array([5])]
+    assert id_grammar(sets, VOCABULARY) == f"start: <[{cue}]> <[3,7-9]> <[5,{pad}]>"

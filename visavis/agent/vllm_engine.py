@@ -52,6 +52,7 @@ log = logging.getLogger(__name__)
 MOST_ASIDE: Final = 32  # prompts of one request
 CHUNK_INTERVAL: Final = 8  # ids of a chunk that travel together after the first; nobody hears single motion tokens
 LOWEST: Final = -9999.0  # what vLLM writes for minus infinity
+NEVER: Final = -100.0  # the most that a server takes off a logit; nothing that a model wants lies so low
 
 
 class VllmEngine:
@@ -178,7 +179,8 @@ class VllmEngine:
         if count == 1:
             body["allowed_token_ids"] = known[0].tolist()
         else:
-            body["structured_outputs"] = {"grammar": id_grammar(known[:count])}
+            body["structured_outputs"] = {"grammar": id_grammar(known[:count], self.vocabulary)}
+            body["logit_bias"] = {str(self.vocabulary.control("pad")): NEVER}
         yield from self._stream("chunk", text, body)
 
     def _stretch(self, text: _Text, stretch: Stretch, allowed: Ids | None) -> Iterator[int]:
@@ -238,7 +240,7 @@ class VllmEngine:
         body = {
             "prompt": [begin], "max_tokens": 2, "temperature": 0, "ignore_eos": True, "return_token_ids": True,
             "skip_special_tokens": False, "spaces_between_special_tokens": False,
-            "structured_outputs": {"grammar": id_grammar([np.array([cue]), np.array([last])])},
+            "structured_outputs": {"grammar": id_grammar([np.array([cue]), np.array([last])], vocabulary)},
         }  # fmt: skip
         choice = _first(self._post("try", **body))
         if choice.get("token_ids") != [cue, last]:
@@ -284,9 +286,15 @@ class _Text:
         return found if all(int(id_) in found for id_ in ids) else None
 
 
-def id_grammar(sets: Sequence[Ids]) -> str:
-    """A Lark grammar, as llguidance reads it, of one id out of each of `sets` in order."""
-    return "start: " + " ".join(f"<[{_ranges(ids)}]>" for ids in sets)
+def id_grammar(sets: Sequence[Ids], vocabulary: JointVocabulary) -> str:
+    """A Lark grammar, as llguidance reads it, of one id out of each of `sets` in order.
+
+    Where one piece of text is forced, llguidance 1.7 goes by its letters, and refuses a letter that has a second id for
+    its byte. So such a piece never stands alone: `<|pad|>` stands beside it, which the request makes impossible.
+    """
+    pad = vocabulary.control("pad")
+    spelt = [[*ids, pad] if len(ids) == 1 and vocabulary.is_text(int(ids[0])) else ids for ids in sets]
+    return "start: " + " ".join(f"<[{_ranges(np.asarray(ids))}]>" for ids in spelt)
 
 
 def _ranges(ids: Ids) -> str:

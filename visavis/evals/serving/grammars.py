@@ -61,7 +61,7 @@ class _Overheard(EmbeddedEngine):
         known: Sequence[Ids] = constraint.ahead().known if isinstance(constraint, Foresight) else ()
         choices = [place for place, ids in enumerate(known) if len(ids) > 1]
         if choices and choices[-1]:
-            self.grammars.append(id_grammar(known[: choices[-1] + 1]))
+            self.grammars.append(id_grammar(known[: choices[-1] + 1], self.vocabulary))
         return super().generate(prompt, constraint, sampling=sampling, stop=stop, limit=limit, cancel=cancel)
 
 
