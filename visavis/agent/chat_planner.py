@@ -321,7 +321,7 @@ def find_chat_model(connection: Connection, model: str | None) -> str:
 
 def spoken(text: str) -> str:
     """A model's text as it can be spoken: no markup, emoji or control characters, at most a minute, or empty."""
-    text = re.sub(r"https?://\S+|[*_`#<>|{}\[\]\\~^]+", " ", text)
+    text = re.sub(r"https?://\S+|[<>|{}\[\]\\]+", " ", re.sub(r"[*_`#~^]+", "", text))
     text = normalise("".join(c for c in text if not _drawn(c)))
     text = " ".join(word for word in text.split() if len(word) <= 100)
     if len(text) > LONGEST_SPEECH:
