@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from visavis.agent.embedded import EmbeddedEngine
-from visavis.agent.engine import Sampling, choose
+from visavis.agent.engine import Sampling
 
 Answer = Any  # a JSON value, (status, JSON value), or an iterator of server-sent events
 
@@ -102,21 +102,15 @@ class VllmDouble:
         prompts = body["prompt"] if isinstance(body["prompt"][0], list) else [body["prompt"]]
         return {"choices": [self._whole(number, ids, body) for number, ids in enumerate(prompts)]}
 
-    def _logits(self, ids: list[int]) -> np.ndarray:
-        from visavis.agent.embedded import _Cache
-
-        decoder = self.engine._decoder
-        return decoder.logits(decoder.feed(_Cache(decoder), ids)[-1], None)
-
     def _whole(self, number: int, ids: list[int], body: dict[str, Any]) -> dict[str, Any]:
         choice: dict[str, Any] = {"index": number}
         if "structured_outputs" in body:
             choice["token_ids"] = list(self._write(ids, body))
             choice["text"] = " ".join(self.engine.vocabulary.name(id_) for id_ in choice["token_ids"])
         if "logprob_token_ids" in body:
-            logits = self._logits(ids).astype(np.float64)
-            logs = logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
-            row = {f"token_id:{id_}": float(logs[id_]) for id_ in body["logprob_token_ids"]}
+            asked = _Asked([body["logprob_token_ids"]], {})
+            list(self.engine.generate(ids, asked, limit=1))
+            row = {f"token_id:{id_}": value for id_, value in asked.shown.items()}
             choice["logprobs"] = {"top_logprobs": [row]}
         if "prompt_logprobs" in body:
             logs = self.engine.score(ids[:1], ids[1:])
@@ -133,20 +127,32 @@ class VllmDouble:
             yield {"choices": [{"index": 0, "token_ids": [id_]}]}
 
     def _write(self, prompt: list[int], body: dict[str, Any]) -> Iterator[int]:
-        ids = list(prompt)
-        sets = _sets(body["structured_outputs"]["grammar"]) if "structured_outputs" in body else None
+        every = [body.get("allowed_token_ids") or list(range(self.engine.vocabulary.size))] * body["max_tokens"]
+        sets = _sets(body["structured_outputs"]["grammar"]) if "structured_outputs" in body else every
         sampling = Sampling(body["temperature"], max(body.get("top_k", 0), 0), body.get("seed", 0))
-        rng = np.random.default_rng(sampling.seed)
-        for number in range(min(body["max_tokens"], self.engine.context - len(prompt))):
-            logits = self._logits(ids)
-            for id_, bias in body.get("logit_bias", {}).items():
-                logits[int(id_)] += bias
-            allowed = np.array(sets[number] if sets else body.get("allowed_token_ids", range(len(logits))))
-            chosen = 0 if self.wild else int(allowed[choose(logits[allowed], sampling, rng)])
-            ids.append(chosen)
-            yield chosen
-            if chosen in body.get("stop_token_ids", ()):
-                return
+        asked = _Asked(sets, {int(id_): bias for id_, bias in body.get("logit_bias", {}).items()})
+        written = self.engine.generate(
+            prompt, asked, sampling=sampling, stop=body.get("stop_token_ids", ()), limit=body["max_tokens"]
+        )
+        for id_ in written:
+            yield 0 if self.wild else id_
+
+
+class _Asked:
+    """What a request allows, as a constraint."""
+
+    def __init__(self, sets: list[list[int]], bias: dict[int, float]) -> None:
+        self.sets, self.bias, self.shown, self.place = sets, bias, dict[int, float](), 0
+
+    def allowed(self) -> np.ndarray:
+        return np.unique(self.sets[self.place] if self.place < len(self.sets) else []).astype(np.int64)
+
+    def weigh(self, ids: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        self.shown = dict(zip(ids.tolist(), logits.tolist(), strict=True))
+        return logits + np.array([self.bias.get(int(id_), 0.0) for id_ in ids], np.float32)
+
+    def accept(self, id_: int) -> None:
+        self.place += 1
 
 
 def _sets(grammar: str) -> list[list[int]]:
