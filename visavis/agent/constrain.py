@@ -193,7 +193,8 @@ class ReplyConstraint(_Machine):
             return Ahead()
         most = 1 if self._fresh or self._blank else self._limit - self._taken
         bias = {self._quote: self._bias} if self._bias else {}
-        return Ahead(stretch=Stretch((self._quote, self._end, self._space), most, bias))
+        until = [id_ for id_ in (self._quote, self._end, self._space) if id_ >= 0]  # not every text model has the space
+        return Ahead(stretch=Stretch(until, most, bias))
 
     def accept(self, id_: int) -> None:
         """See `Constraint`."""

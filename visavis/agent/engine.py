@@ -17,7 +17,18 @@ from numpy.typing import NDArray
 from visavis.errors import TokenError
 from visavis.tokenizers.vocabulary import JointVocabulary
 
-__all__ = ["Ahead", "CancelToken", "Constraint", "Engine", "Foresight", "Sampling", "Stretch", "check_ids", "check_prompt", "choose"]
+__all__ = [
+    "Ahead",
+    "CancelToken",
+    "Constraint",
+    "Engine",
+    "Foresight",
+    "Sampling",
+    "Stretch",
+    "check_ids",
+    "check_prompt",
+    "choose",
+]
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]

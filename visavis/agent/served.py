@@ -17,11 +17,19 @@ import httpx
 
 from visavis.errors import ServiceError, UsageError
 
-__all__ = ["KEY_NAMES", "Connection"]
+__all__ = ["KEY_NAMES", "Connection", "Refused"]
 
 KEY_NAMES = ("VISAVIS_API_KEY", "OPENAI_API_KEY")
 AGAIN_AFTER_S = 0.2
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})  # states of a server that may be over in a moment
+
+
+class Refused(ServiceError):
+    """The server is there and does not want this request; `status` is HTTP's."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Connection:
@@ -72,6 +80,14 @@ class Connection:
             return self._client.get(f"{self.root_url}/health", timeout=1.0).status_code == 200
         except httpx.HTTPError:
             return False
+
+    def reachable(self) -> bool:
+        """Whether anything answers there within a second; for servers that have no `/health`."""
+        try:
+            self._client.get(f"{self.base_url}/models", timeout=1.0)
+        except httpx.HTTPError:
+            return False
+        return True
 
     def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[Any]:
         """The JSON of every server-sent event that answers `body`; closing the iterator cancels at the server."""
@@ -127,16 +143,16 @@ class Connection:
         why = "took too long" if isinstance(error, httpx.TimeoutException) else type(error).__name__
         return ServiceError(f"the server at {self.base_url} cannot be reached ({why}): is it running?")
 
-    def _refused(self, response: httpx.Response) -> ServiceError:
-        if response.status_code in (401, 403):
-            return ServiceError(
-                f"the server at {self.base_url} wants a key ({response.status_code}): set ${' or $'.join(KEY_NAMES)}"
-            )
+    def _refused(self, response: httpx.Response) -> Refused:
+        status = response.status_code
+        if status in (401, 403):
+            names = " or ".join(f"${name}" for name in KEY_NAMES)
+            return Refused(f"the server at {self.base_url} wants another key ({status}): set {names}", status)
         try:
             reason = _reason(json.loads(response.text))
         except ValueError:
             reason = response.text
-        return ServiceError(f"the server at {self.base_url} refused ({response.status_code}): {_shown(reason)}")
+        return Refused(f"the server at {self.base_url} refused ({status}): {_shown(reason)}", status)
 
 
 def _read(text: str, where: str) -> Any:

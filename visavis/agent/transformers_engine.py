@@ -64,10 +64,10 @@ class TransformersEngine:
         log.info("engine transformers: device=%s, %s", device, dtype)
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True).to(device)
+            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
             raise FileFormatError(f"expected a causal model of transformers in {folder}, got {error!r}") from error
-        return cls(model, vocabulary, int(config.max_position_embeddings))
+        return cls(model.to(device), vocabulary, int(config.max_position_embeddings))
 
     def generate(
         self,

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,7 @@ log = logging.getLogger(__name__)
 MOST_ASIDE: Final = 32  # prompts of one request
 CHUNK_INTERVAL: Final = 8  # ids of a chunk that travel together after the first; nobody hears single motion tokens
 LOWEST: Final = -9999.0  # what vLLM writes for minus infinity
+NEVER: Final = -100.0  # the most that a server takes off a logit; nothing that a model wants lies so low
 
 
 class VllmEngine:
@@ -152,7 +153,7 @@ class VllmEngine:
         found = [row[str(id_)]["logprob"] for row, id_ in zip(rows, continuation, strict=True)]
         return np.array(found, np.float32)
 
-    def _next(self, text: _Text, constraint: Constraint | None, allowed: Ids | None) -> Iterator[int]:
+    def _next(self, text: _Text, constraint: Constraint | None, allowed: Ids | None) -> Generator[int]:
         """The next id or ids, the first of them within `allowed`."""
         if allowed is not None and len(allowed) == 1:
             yield int(allowed[0])
@@ -178,7 +179,8 @@ class VllmEngine:
         if count == 1:
             body["allowed_token_ids"] = known[0].tolist()
         else:
-            body["structured_outputs"] = {"grammar": id_grammar(known[:count])}
+            body["structured_outputs"] = {"grammar": id_grammar(known[:count], self.vocabulary)}
+            body["logit_bias"] = {str(self.vocabulary.control("pad")): NEVER}
         yield from self._stream("chunk", text, body)
 
     def _stretch(self, text: _Text, stretch: Stretch, allowed: Ids | None) -> Iterator[int]:
@@ -194,7 +196,7 @@ class VllmEngine:
         yield from self._stream("stretch", text, body)
 
     def _logits(self, text: _Text, ids: Ids, ahead: Ahead) -> Floats:
-        """(n,) logits of `ids` up to a constant, which chooses nothing; those of likely choices are asked for at once."""
+        """(n,) logits of `ids`, up to a constant that chooses nothing; likely choices are asked about at once."""
         answers = text.answers(ids)
         if answers is None:
             places = sorted(ahead.choices)[:MOST_ASIDE] if 0 in ahead.choices else []
@@ -223,7 +225,7 @@ class VllmEngine:
             for choice in event.get("choices", ()):
                 ids = choice.get("token_ids")
                 if ids is None:
-                    raise ServiceError(f"{self.connection.base_url} sends no token ids: start it by visavis serve-model")
+                    raise ServiceError(f"{self.connection.base_url} sends no token ids: is it vLLM, 0.10.2 or newer?")
                 self.asked["ids"] += len(ids)
                 yield from (int(id_) for id_ in ids)
 
@@ -238,7 +240,7 @@ class VllmEngine:
         body = {
             "prompt": [begin], "max_tokens": 2, "temperature": 0, "ignore_eos": True, "return_token_ids": True,
             "skip_special_tokens": False, "spaces_between_special_tokens": False,
-            "structured_outputs": {"grammar": id_grammar([np.array([cue]), np.array([last])])},
+            "structured_outputs": {"grammar": id_grammar([np.array([cue]), np.array([last])], vocabulary)},
         }  # fmt: skip
         choice = _first(self._post("try", **body))
         if choice.get("token_ids") != [cue, last]:
@@ -284,9 +286,15 @@ class _Text:
         return found if all(int(id_) in found for id_ in ids) else None
 
 
-def id_grammar(sets: Sequence[Ids]) -> str:
-    """A Lark grammar, as llguidance reads it, of one id out of each of `sets` in order."""
-    return "start: " + " ".join(f"<[{_ranges(ids)}]>" for ids in sets)
+def id_grammar(sets: Sequence[Ids], vocabulary: JointVocabulary) -> str:
+    """A Lark grammar, as llguidance reads it, of one id out of each of `sets` in order.
+
+    Where one piece of text is forced, llguidance 1.7 goes by its letters, and refuses a letter that has a second id for
+    its byte. So such a piece never stands alone: `<|pad|>` stands beside it, which the request makes impossible.
+    """
+    pad = vocabulary.control("pad")
+    spelt = [[*ids, pad] if len(ids) == 1 and vocabulary.is_text(int(ids[0])) else ids for ids in sets]
+    return "start: " + " ".join(f"<[{_ranges(np.asarray(ids))}]>" for ids in spelt)
 
 
 def _ranges(ids: Ids) -> str:
@@ -302,9 +310,9 @@ def _find(connection: Connection, model: str | None) -> tuple[str, int]:
     listed = {row["id"]: row for row in connection.get("/models").get("data", []) if isinstance(row, dict)}
     if model is None and len(listed) == 1:
         (model,) = listed
-    if model not in listed:
+    if model is None or model not in listed:
         raise ServiceError(
-            f"expected one of the models {', '.join(listed) or '(none)'} of {connection.base_url}; got {model!r}: name one"
+            f"expected one of the models {', '.join(listed) or '(none)'} of {connection.base_url}; got {model!r}"
         )
     context = listed[model].get("max_model_len")
     if not isinstance(context, int):

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from visavis.agent.body import Body, Chunk
 from visavis.agent.choreography import Placed
-from visavis.agent.events import Event
+from visavis.agent.events import Degraded, Event
 from visavis.agent.persona import Persona
 from visavis.agent.planner import Cancel, Mover, Planner
+from visavis.agent.standby import Notes, noting
 from visavis.emotion import Emotion
 from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
@@ -45,6 +46,7 @@ class Tools:
     gestures: bool = True
     degraded: tuple[str, ...] = ()
     scene: Scene | None = None
+    close: Callable[[], None] = lambda: None  # gives back what was opened for all this
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,14 @@ class Work:
     timings_ms: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
 
+    def __post_init__(self) -> None:
+        self.notes = Notes(self.degrade)
+
+    def degrade(self, what: str, stand_in: str) -> None:
+        """Something failed in this turn, and something lesser stands in for it."""
+        self.degraded += (f"{what}; {stand_in}",)
+        self.send(Degraded(what=what, stand_in=stand_in))
+
     def send(self, event: Event) -> None:
         """Stamp an event and pass it on."""
         event.session_id, event.turn_id = self.session_id, self.turn_id
@@ -133,7 +143,8 @@ class Work:
         """Count the time of a stage; stop before it when the turn was cancelled."""
         self.cancel.check()
         began = time.perf_counter()
-        yield
+        with noting(self.notes):
+            yield
         self.timings_ms[name] = self.timings_ms.get(name, 0.0) + 1000 * (time.perf_counter() - began)
 
     def first(self, name: str) -> None:
