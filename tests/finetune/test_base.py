@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import torch
 from small_bases import KINDS, WORDS, write_base
 
 from visavis.agent.constrain import ActConstraint, MoveConstraint, ReplyConstraint
-from visavis.agent.engine import Sampling
+from visavis.agent.engine import Engine, Sampling
 from visavis.agent.transformers_engine import TransformersEngine
 from visavis.cli import main
 from visavis.emotion import Emotion
@@ -80,7 +81,7 @@ def corpora(out: Path, turns: int = 30) -> None:
         motion_corpus.build(folder / f"act_{split}.jsonl", folder / "motion", split, 2)
 
 
-def say(engine: TransformersEngine, seed: int) -> tuple[ReplyPlan, ActPlan, Sequence[MoveStep]]:
+def say(engine: Engine, seed: int) -> tuple[ReplyPlan, ActPlan, Sequence[MoveStep]]:
     """A turn under constraint: reply, act and move, each parsed."""
     vocabulary, dice = engine.vocabulary, Sampling(1.0, 0, seed)
     end = (vocabulary.control("end"),)
@@ -232,6 +233,10 @@ def test_every_family_on_its_whole_way(kind: str, out: Path, tmp_path: Path, mod
     ):
         assert part in samples
     assert "heldout reply" in (run / "curve.csv").read_text()
+    from visavis.agent import Agent
+
+    with Agent(voice="silent", model=str(target), engine="transformers") as agent:
+        assert agent.say("Hello, it was this big!").text == "Hello, it was this big!"
     rows, lora, total = trained_share(adapt(ExpandedModel.from_base(target).model, JointVocabulary.load(target), 16))
     print(f"{kind}: rank 16 trains {rows + lora:,} of {total:,} weights; LoRA alone {100 * lora / total:.2f} %")
 
@@ -281,3 +286,36 @@ def test_several_processes_train_one_model(out: Path, tmp_path: Path) -> None:
     steps = [line.split(",")[:2] for line in (run / "curve.csv").read_text().splitlines()[1:] if ",loss," in line]
     assert steps == [[phase, str(step)] for phase in ("rows", "lora") for step in (1, 2, 3)]
     export_vllm(run, tmp_path / "exported")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_a_real_vllm_serves_an_exported_base(out: Path, tmp_path: Path, models: Path) -> None:
+    """Its turns parse, forced codes and all, and its log-probabilities are those of transformers up to rounding."""
+    from visavis.agent.vllm_engine import VllmEngine
+    from visavis.agent.vllm_server import ModelServer, find_python
+
+    if find_python() is None:
+        pytest.skip("no vLLM here, so nothing of it is tested; `make setup-vllm` brings it")
+    target = whole_way("qwen", out, tmp_path, models, "--tokens", "2048")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    reference = TransformersEngine.load(target, device="cpu")
+    vocabulary = reference.vocabulary
+    server = ModelServer.start(target, port=port, log=tmp_path / "vllm.log")
+    try:
+        server.wait()
+        engine = VllmEngine.connect(f"http://127.0.0.1:{port}/v1", target)
+        steps = [MoveStep("", number % 3, (0, 7, 0), (False, number % 2 == 0, False)) for number in range(8)]
+        prompt = MovePrompt("speak", Emotion("joy", 0.5)).ids(vocabulary)
+        end = (vocabulary.control("end"),)
+        written = list(engine.generate(prompt, MoveConstraint(vocabulary, steps), stop=end, limit=100))
+        assert not isinstance(parse_move(written, vocabulary), Violation)
+        say(engine, seed=0)
+        theirs, ours = engine.score(prompt, written), reference.score(prompt, written)
+        assert np.abs(theirs - ours).max() < 0.15  # bf16 there, float32 here
+        print(f"vLLM: {len(written)} ids; log-probabilities differ by at most {np.abs(theirs - ours).max():.3f} nats")
+        engine.connection.close()
+    finally:
+        server.stop()

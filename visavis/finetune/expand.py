@@ -127,8 +127,8 @@ def base_vocabulary(
             "Python code: choose another base or convert its tokenizer"
         )
     vocabulary = JointVocabulary.on(backend.to_str(), parts, codes, rows)
-    if len(vocabulary.number_pieces) < 10 or not len(vocabulary.word_starts):
-        raise UsageError(f"expected a tokenizer with the ten digits and words among its pieces: {base} lacks some")
+    if len(vocabulary.number_pieces) < 10 or vocabulary.space < 0:
+        raise UsageError(f"expected a tokenizer with the ten digits and a space among its pieces: {base} lacks some")
     return vocabulary
 
 
