@@ -186,3 +186,16 @@ def test_steps_share_out_the_tokens() -> None:
         steps = settings.steps("rows", devices), settings.steps("lora", devices)
         each = settings.context * settings.blocks * devices * settings.accumulated(devices)
         assert each == 16_384 and steps == (12, 49)
+
+
+def test_the_commands_of_the_page_exist() -> None:
+    import re
+    import shlex
+
+    from visavis.cli import _parser
+
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    lines = [line for code in re.findall(r"```sh\n(.*?)```", page, re.S) for line in code.strip().splitlines()]
+    assert len(lines) >= 6
+    for line in lines:
+        assert _parser().parse_args(shlex.split(line)[1:]).command

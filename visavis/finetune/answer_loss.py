@@ -10,6 +10,8 @@ faster than PyTorch's (LOG.md). Prompts have no logits at all.
 
 from __future__ import annotations
 
+import sys
+import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -128,3 +130,27 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(training)
+
+
+def _measure(way: str, positions: int = 2048, width: int = 512, ids: int = 100_000) -> None:
+    """Print seconds and memory of one loss with its gradients, bf16, on this CPU (`python -m … full|torch|chunks`)."""
+    import resource  # not on Windows
+
+    torch.manual_seed(0)
+    states = torch.randn(positions, width).bfloat16().requires_grad_()
+    weight = (0.05 * torch.randn(ids, width)).bfloat16().requires_grad_()
+    targets = torch.randint(ids, (positions,))
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    if way == "full":
+        loss = F.cross_entropy(F.linear(states, weight).float(), targets, reduction="sum")
+    else:
+        loss = _by_torch(states, weight, targets) if way == "torch" else answer_loss(states, weight, targets)
+    loss.backward()  # type: ignore[no-untyped-call]
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(
+        f"{way}: {time.process_time() - began:.1f} s of CPU, {grown / 1e6:.2f} GB, {float(loss) / positions:.4f} nats"
+    )
+
+
+if __name__ == "__main__":
+    _measure(sys.argv[1])
