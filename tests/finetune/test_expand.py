@@ -104,10 +104,7 @@ def test_a_head_with_a_bias_grows_but_is_not_trained(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cap", (None, 5.0))
-@pytest.mark.parametrize("way", ("chunks", "torch"))
-def test_the_lean_loss_is_cross_entropy(way: str, cap: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if way == "torch" and (cap is not None or not hasattr(F, "linear_cross_entropy")):
-        pytest.skip("PyTorch's own has no soft cap")
+def test_the_lean_loss_is_cross_entropy(cap: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(losses, "CHUNK", 7)
     torch.manual_seed(0)
     states, weight = torch.randn(40, 16, requires_grad=True), torch.randn(300, 16, requires_grad=True)
@@ -116,7 +113,7 @@ def test_the_lean_loss_is_cross_entropy(way: str, cap: float | None, monkeypatch
     logits = logits if cap is None else cap * torch.tanh(logits / cap)
     wanted = F.cross_entropy(logits, targets, reduction="sum")
     gradients = torch.autograd.grad(wanted, (states, weight))
-    found = losses._by_torch(states, weight, targets) if way == "torch" else answer_loss(states, weight, targets, cap)
+    found = answer_loss(states, weight, targets, cap)
     assert torch.allclose(found, wanted, rtol=1e-5)
     for mine, theirs in zip(torch.autograd.grad(found, (states, weight)), gradients, strict=True):
         assert torch.allclose(mine, theirs, atol=1e-4)
