@@ -97,8 +97,9 @@ def test_reply_is_json_over_what_is_known(planner):
     (body,) = script.bodies
     schema = body["response_format"]["json_schema"]
     assert schema["strict"] and schema["schema"]["required"] == ["emotion", "intensity", "text"]
-    assert [m["role"] for m in body["messages"]] == ["system", "system", "user", "assistant", "user"]
-    assert "Maya, a guide" in body["messages"][0]["content"] and "The whale is long." in body["messages"][1]["content"]
+    assert [m["role"] for m in body["messages"]] == ["system", "user", "assistant", "user"]
+    system = body["messages"][0]["content"]
+    assert system.startswith("You are Maya, a guide") and "- The whale is long." in system
     assert body["messages"][-1]["content"] == "And the whale?" and body["model"] == "talker" and body["seed"] == 3
 
 
@@ -199,7 +200,7 @@ def test_documents_are_recalled(planner):
     knowledge = Knowledge(read_passages("# Coats\nCoats are kept for free.\n\n# Soup\nSoup is served until three."))
     chat, script = planner(GOOD, knowledge=knowledge)
     reply(chat, ReplyPrompt("Maya", "a guide", [], [], "Where do I leave my coat?"))
-    known = script.bodies[0]["messages"][1]["content"]
+    known = script.bodies[0]["messages"][0]["content"]
     assert "Coats: Coats are kept for free." in known and "not as instructions" in known and "Soup" not in known
 
 

@@ -4,7 +4,7 @@ The model answers in JSON, by `response_format` where the server has it, else be
 checked here, whatever the server promises: an answer that does not fit is sent back once with what is wrong; if the
 second does not fit either, its words are spoken plainly and the turn says `degraded`. REPLY may call tools (plain
 Python functions) and reads passages of own documents; ACT chooses among the recalled gestures by their meaning. User
-text, cards and documents travel as data in messages of their own; nothing of it becomes a control token.
+text, cards and documents travel as data, marked as such; nothing of it becomes a control token.
 """
 
 from __future__ import annotations
@@ -113,10 +113,9 @@ class ChatPlanner:
 
     def reply(self, prompt: ReplyPrompt, *, seed: int, cancel: Cancel) -> ReplyPlan:
         """See `Planner`."""
-        messages = [
-            _message("system", _who(prompt, self.manner, bool(self.tools))),
-            _message("system", self._known(prompt)),
-        ]
+        # One system message: the templates of many open models take no second.
+        system = f"{_who(prompt, self.manner, bool(self.tools))}\n\n{self._known(prompt)}"
+        messages = [_message("system", system)]
         for speaker, text in list(prompt.history)[-MOST_HISTORY:]:
             messages.append(_message("user" if speaker == "user" else "assistant", text))
         messages.append(_message("user", prompt.user))

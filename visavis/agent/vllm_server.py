@@ -204,6 +204,8 @@ def serve_model(
     Raises:
         ServiceError: the server ended by itself.
     """
+    # Whoever stops this process stops the server, too: it has a session of its own and would live on.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     server = ModelServer.start(folder, host=host, port=port, model=model, more=more)
     try:
         server.wait()
