@@ -1,4 +1,4 @@
-"""Measure engines: `python -m visavis.evals.serving agreement|throughput|grammars`.
+"""Measure engines: `python -m visavis.evals.serving agreement|throughput|cost|grammars`.
 
 `--base-url` names a server that runs; without it one is started on the model and stopped at the end.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from visavis.errors import UsageError, VisavisError
 from visavis.evals.first_light.table import Table
 
-NAMES = ("agreement", "throughput", "grammars")
+NAMES = ("agreement", "throughput", "cost", "grammars")
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def _measure(args: argparse.Namespace) -> Table:
     from visavis.agent.loading import models_folder
     from visavis.agent.transformers_engine import TransformersEngine
     from visavis.agent.vllm_engine import VllmEngine
-    from visavis.evals.serving import agreement, calls, grammars, throughput
+    from visavis.evals.serving import agreement, calls, cost, grammars, throughput
 
     torch.set_num_threads(1)
     folder = Path(args.model) if args.model else models_folder() / "planner"
@@ -58,6 +58,8 @@ def _measure(args: argparse.Namespace) -> Table:
                 others["embedded, exact"] = EmbeddedEngine.load(folder, exact=True)
                 others["embedded"] = EmbeddedEngine.load(folder)
                 return agreement.measure(TransformersEngine.load(folder, device="cpu"), others, asked, library)
+            if args.name == "cost":
+                return cost.measure(served, turns, library)
             embedded = EmbeddedEngine.load(folder)
             engines: dict[str, Callable[[], Engine]] = {"vllm": lambda: served, "embedded": lambda: embedded}
             table = throughput.measure(engines, turns, library, args.concurrent, args.rounds)
