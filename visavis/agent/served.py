@@ -115,7 +115,11 @@ class Connection:
                         yield event
                 raise ServiceError(f"the server at {self.base_url} broke off in the middle of an answer")
             except httpx.HTTPError as error:
-                if begun or not again:
+                if begun:
+                    raise ServiceError(
+                        f"the server at {self.base_url} broke off in the middle of an answer ({type(error).__name__})"
+                    ) from error
+                if not again:
                     raise self._lost(error) from error
                 again = False
                 time.sleep(AGAIN_AFTER_S)

@@ -1,7 +1,7 @@
 """What keeping our constraints over HTTP costs: questions in a turn by kind, and how long each kind takes.
 
-Only the journey and the server are timed, one conversation at a time. A decision's time is what it would save to have the
-constraint at the server.
+Only the journey and the server are timed, one conversation at a time. A decision's time is what it would save to
+have the constraint at the server.
 """
 
 from __future__ import annotations
