@@ -94,4 +94,11 @@ def test_the_commands_of_the_page_are_commands():
     for line in shown:
         program, *arguments = shlex.split(line)
         assert program == "visavis"
-        cli._parser().parse_args(arguments)
+        cli._parser().parse_args(cli._passed_on(arguments))
+
+
+def test_what_stands_after_the_dashes_is_passed_on():
+    said = ["serve-model", "DIR", "--port", "9", "--", "--hf-overrides", '{"a": 1}', "--port", "7"]
+    args = cli._parser().parse_args(cli._passed_on(said))
+    assert args.port == 9 and shlex.split(args.flags) == ["--hf-overrides", '{"a": 1}', "--port", "7"]
+    assert cli._passed_on(["say", "--", "--hello"]) == ["say", "--", "--hello"]

@@ -2,12 +2,14 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
 from visavis.agent.embedded import EmbeddedEngine
+from visavis.agent.grid import STEP_S
 from visavis.agent.llama import Llama
-from visavis.evals.serving import agreement, grammars, throughput
+from visavis.evals.serving import agreement, grammars, sampled, throughput
 from visavis.evals.serving.calls import record_turns, replay
 from visavis.tokenizers.vocabulary import JointVocabulary
 
@@ -64,3 +66,18 @@ def test_every_chunk_of_a_turn_is_a_grammar(turns, models):
         stages = [call.stage for call in calls]
         assert len(texts) == stages.count("move") + stages.count("reply") + stages.count("feel")
         assert all(text.startswith("start: <[") for text in texts)
+
+
+def test_hot_turns_stay_inside_and_loops_are_seen(turns, exact):
+    recorded, library = turns
+    table = sampled.measure({"one": exact}, [recorded[1]], library, 2, at_once=1)
+    for what in ("the words of the clause kept", "only glosses that were shown", "steps and forced codes exact"):
+        assert table.value(f"one: {what}") == 100
+    free = np.ones(40, bool)
+    codes = np.arange(120).reshape(40, 3)
+    assert sampled.longest_repeat_s(codes, free) == 0
+    codes[10:20] = codes[10]
+    assert sampled.longest_repeat_s(codes, free) == pytest.approx(10 * STEP_S)
+    codes[20:36] = np.tile(codes[:2], (8, 1))
+    assert sampled.longest_repeat_s(codes, free) == pytest.approx(16 * STEP_S)
+    assert sampled.longest_repeat_s(codes, ~free) == 0

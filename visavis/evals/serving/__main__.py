@@ -1,4 +1,4 @@
-"""Measure engines: `python -m visavis.evals.serving agreement|throughput|cost|grammars`.
+"""Measure engines: `python -m visavis.evals.serving agreement|throughput|cost|sampled|grammars`.
 
 `--base-url` names a server that runs; without it one is started on the model and stopped at the end.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from visavis.errors import UsageError, VisavisError
 from visavis.evals.first_light.table import Table
 
-NAMES = ("agreement", "throughput", "cost", "grammars")
+NAMES = ("agreement", "throughput", "cost", "sampled", "grammars")
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def _measure(args: argparse.Namespace) -> Table:
     from visavis.agent.loading import models_folder
     from visavis.agent.transformers_engine import TransformersEngine
     from visavis.agent.vllm_engine import VllmEngine
-    from visavis.evals.serving import agreement, calls, cost, grammars, throughput
+    from visavis.evals.serving import agreement, calls, cost, grammars, sampled, throughput
 
     torch.set_num_threads(1)
     folder = Path(args.model) if args.model else models_folder() / "planner"
@@ -61,6 +61,9 @@ def _measure(args: argparse.Namespace) -> Table:
             if args.name == "cost":
                 return cost.measure(served, turns, library)
             embedded = EmbeddedEngine.load(folder)
+            if args.name == "sampled":
+                both: dict[str, Engine] = {"vllm": served, "embedded": embedded}
+                return sampled.measure(both, turns, library, args.turns)
             engines: dict[str, Callable[[], Engine]] = {"vllm": lambda: served, "embedded": lambda: embedded}
             table = throughput.measure(engines, turns, library, args.concurrent, args.rounds)
             table.details["asked"] = dict(served.asked)
@@ -77,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="turns that are recorded")
     parser.add_argument("--prompts", type=int, default=50, metavar="N", help="for `agreement`")
+    parser.add_argument("--turns", type=int, default=10_000, metavar="N", help="for `sampled`")
     parser.add_argument("--concurrent", type=int, nargs="+", default=[1, 8, 32], metavar="N", help="for `throughput`")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="for `throughput`")
     parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")
