@@ -39,6 +39,7 @@ MOST_GESTURES: Final = 2  # in a clause
 MOST_HISTORY: Final = 20  # messages
 LONGEST_ANSWER: Final = 8_000  # characters that are read of one answer
 LONGEST_SPEECH: Final = 900  # characters that are spoken of one reply, about a minute
+LONGEST_PLAIN: Final = 200  # of one that was not what was asked for: it may be anything
 FEWEST: Final = -4.0  # log-odds on gestures below which nobody wants one, so nobody is asked
 LOST_FOR_WORDS: Final = "Sorry, could you say that again?"
 M = TypeVar("M", bound=BaseModel)
@@ -127,7 +128,7 @@ class ChatPlanner:
         if isinstance(found, _Reply):
             return ReplyPlan(found.felt(), (Segment(spoken(found.text)),))
         degrade("planner: the chat model's reply was not what was asked for, twice", "its words are spoken plainly")
-        return ReplyPlan(Emotion(), (Segment(spoken(_plain(found)) or LOST_FOR_WORDS),))
+        return ReplyPlan(Emotion(), (Segment(spoken(_plain(found), LONGEST_PLAIN) or LOST_FOR_WORDS),))
 
     def feel(self, prompt: ActPrompt, *, cancel: Cancel) -> Emotion:
         """See `Planner`."""
@@ -318,13 +319,13 @@ def find_chat_model(connection: Connection, model: str | None) -> str:
     return listed[0]
 
 
-def spoken(text: str) -> str:
-    """A model's text as it can be spoken: no markup, emoji or control characters, at most a minute, or empty."""
+def spoken(text: str, longest: int = LONGEST_SPEECH) -> str:
+    """A model's text as it can be spoken: no markup, emoji or control characters, not for too long, or empty."""
     text = re.sub(r"https?://\S+|[<>|{}\[\]\\]+", " ", re.sub(r"[*_`#~^]+", "", text))
     text = normalise("".join(c for c in text if not _drawn(c)))
     text = " ".join(word for word in text.split() if len(word) <= 100)
-    if len(text) > LONGEST_SPEECH:
-        cut = text[:LONGEST_SPEECH]
+    if len(text) > longest:
+        cut = text[:longest]
         text = cut[: end.end()] if (end := re.search(r".*[.!?]", cut)) else cut.rsplit(" ", 1)[0]
     return text if any(c.isalnum() for c in text) else ""
 
