@@ -125,6 +125,7 @@ class VllmEngine:
             allowed = constraint.allowed() if constraint is not None else None
             if allowed is not None and len(allowed) == 0:
                 return
+            before = len(text.ids)
             with closing(self._next(text, constraint, allowed)) as following:
                 for number, id_ in enumerate(following):
                     if cancel is not None and cancel.cancelled:
@@ -142,6 +143,8 @@ class VllmEngine:
                     yield id_
                     if id_ in text.stop or text.left <= 0:
                         return
+            if len(text.ids) == before:
+                raise ServiceError(f"{self.connection.base_url} wrote nothing where something had to follow")
 
     def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Floats:
         """(len(continuation),) log-probability of each id given all before it."""
