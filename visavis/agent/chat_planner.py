@@ -258,24 +258,30 @@ class ChatPlanner:
 
     def _complete(self, body: dict[str, Any], cancel: Cancel) -> _Said:
         """One answer, streamed so that it can be cancelled; optional fields that a server refuses are left out."""
+        unknown = set(self._unknown)
         while True:
-            sent = {name: value for name, value in body.items() if name not in self._unknown}
+            sent = {name: value for name, value in body.items() if name not in unknown}
             try:
-                return self._listen(sent, cancel)
+                said = self._listen(sent, cancel)
+                self._unknown = unknown  # only now: a request may be refused for other reasons, too
+                return said
             except Refused as error:
                 optional = [name for name in ("response_format", "max_tokens", "seed", "tool_choice") if name in sent]
                 named = [name for name in optional if name in str(error)] or optional[:1]
                 if error.status not in (400, 422) or not named:
                     raise
-                log.info("the server takes no %s; it is left out", named[0])
-                self._unknown.add(named[0])
+                log.info("the server may take no %s; it is left out", named[0])
+                unknown.add(named[0])
 
     def _listen(self, body: dict[str, Any], cancel: Cancel) -> _Said:
         said = _Said()
         for event in self.connection.stream("/chat/completions", body):
             cancel.check()
-            for choice in event.get("choices") or ():
-                said.add(choice.get("delta") or {})
+            try:
+                for choice in event.get("choices") or ():
+                    said.add(choice.get("delta") or {})
+            except (AttributeError, TypeError, ValueError) as error:
+                raise ServiceError(f"{self.connection.base_url} does not answer as a chat model does") from error
             if len(said.content) > LONGEST_ANSWER:
                 break
         return said
