@@ -37,15 +37,15 @@ def _server(args: argparse.Namespace, folder: Path) -> Iterator[str]:
 def _measure(args: argparse.Namespace) -> Table:
     import torch
 
+    from visavis.agent import loading
     from visavis.agent.embedded import EmbeddedEngine
     from visavis.agent.engine import Engine
-    from visavis.agent.loading import models_folder
     from visavis.agent.transformers_engine import TransformersEngine
     from visavis.agent.vllm_engine import VllmEngine
     from visavis.evals.serving import agreement, calls, cost, grammars, sampled, throughput
 
     torch.set_num_threads(1)
-    folder = Path(args.model) if args.model else models_folder() / "planner"
+    folder = Path(args.model) if args.model else loading.models_folder() / "planner"
     turns, library = calls.record_turns(args.limit or (32 if args.name == "throughput" else 40), args.model)
     if args.name == "grammars":
         return grammars.measure(turns, library, folder)
@@ -60,7 +60,7 @@ def _measure(args: argparse.Namespace) -> Table:
                 return agreement.measure(TransformersEngine.load(folder, device="cpu"), others, asked, library)
             if args.name == "cost":
                 return cost.measure(served, turns, library)
-            embedded = EmbeddedEngine.load(folder)
+            embedded = loading._engine(folder)  # as agents run it
             if args.name == "sampled":
                 both: dict[str, Engine] = {"vllm": served, "embedded": embedded}
                 return sampled.measure(both, turns, library, args.turns)
