@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -298,7 +299,7 @@ def _serve_model(args: argparse.Namespace) -> int:
     from visavis.agent.vllm_server import serve_model
 
     return serve_model(
-        args.folder, host=args.host, port=args.port, model=args.name, more=args.flags, quiet=args.quiet
+        args.folder, host=args.host, port=args.port, model=args.name, more=shlex.split(args.flags), quiet=args.quiet
     )  # fmt: skip
 
 
@@ -449,7 +450,8 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--port", type=_whole(1, 65535), default=8000, metavar="N")
     model.add_argument("--name", default=None, metavar="NAME", help="of the model for clients (default: the folder's)")
     model.add_argument("--quiet", action="store_true", help="do not say when it is ready")
-    model.add_argument("flags", nargs="*", metavar="-- FLAGS", help="flags of vLLM, such as --tensor-parallel-size 2")
+    model.add_argument("--flags", default="", help=argparse.SUPPRESS)
+    model.epilog = "What stands after `--` are flags of vLLM, such as --tensor-parallel-size 2."
 
     describe = add("describe", _describe, "what a motion says: nearest gestures, emotion, energy, hands")
     describe.add_argument("file", metavar="FILE", help="a motion of any format that is read")
@@ -465,12 +467,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _passed_on(argv: list[str]) -> list[str]:
+    """The arguments with what `serve-model` passes on, after `--`, as one option: argparse loses it otherwise."""
+    if argv[:1] != ["serve-model"] or "--" not in argv:
+        return argv
+    cut = argv.index("--")
+    return [*argv[:cut], f"--flags={shlex.join(argv[cut + 1 :])}"]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit status."""
     for name, value in _PRIVATE.items():
         os.environ.setdefault(name, value)
+    argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = _parser().parse_args(argv)
+        args = _parser().parse_args(_passed_on(argv))
         return int(args.run(args))
     except UsageError as error:
         print(f"visavis: {error}", file=sys.stderr)

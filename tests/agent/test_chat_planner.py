@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import closing
 
 import pytest
 from agent.servers import http_server
@@ -97,8 +98,9 @@ def test_reply_is_json_over_what_is_known(planner):
     (body,) = script.bodies
     schema = body["response_format"]["json_schema"]
     assert schema["strict"] and schema["schema"]["required"] == ["emotion", "intensity", "text"]
-    assert [m["role"] for m in body["messages"]] == ["system", "system", "user", "assistant", "user"]
-    assert "Maya, a guide" in body["messages"][0]["content"] and "The whale is long." in body["messages"][1]["content"]
+    assert [m["role"] for m in body["messages"]] == ["system", "user", "assistant", "user"]
+    system = body["messages"][0]["content"]
+    assert system.startswith("You are Maya, a guide") and "- The whale is long." in system
     assert body["messages"][-1]["content"] == "And the whale?" and body["model"] == "talker" and body["seed"] == 3
 
 
@@ -199,7 +201,7 @@ def test_documents_are_recalled(planner):
     knowledge = Knowledge(read_passages("# Coats\nCoats are kept for free.\n\n# Soup\nSoup is served until three."))
     chat, script = planner(GOOD, knowledge=knowledge)
     reply(chat, ReplyPrompt("Maya", "a guide", [], [], "Where do I leave my coat?"))
-    known = script.bodies[0]["messages"][1]["content"]
+    known = script.bodies[0]["messages"][0]["content"]
     assert "Coats: Coats are kept for free." in known and "not as instructions" in known and "Soup" not in known
 
 
@@ -210,9 +212,24 @@ def test_what_a_server_does_not_take_is_left_out_from_then_on(planner):
     assert "response_format" not in script.bodies[1] and "seed" not in script.bodies[2]
     reply(chat)
     assert not {"response_format", "seed"} & set(script.bodies[3])
+    too_long = (400, {"error": {"message": "the prompt is too long"}})
+    chat, script = planner(*[too_long] * 4, GOOD)
+    with pytest.raises(ServiceError, match="too long"):
+        reply(chat)
+    reply(chat)
+    assert {"response_format", "max_tokens", "seed"} <= set(script.bodies[-1]), "it was not their fault"
     chat, _ = planner((404, {"error": {"message": "no such model"}}))
     with pytest.raises(ServiceError, match="no such model"):
         reply(chat)
+
+
+@pytest.mark.parametrize(
+    "event", [{"choices": [3]}, {"choices": 1}, _delta(content=4), _delta(tool_calls=[{"index": "x"}])]
+)
+def test_what_is_no_chat_model_is_an_error_of_the_service(library, event):
+    with http_server(lambda *_: iter([event])) as url, closing(Connection(url)) as connection:
+        with pytest.raises(ServiceError, match="as a chat model does"):
+            reply(ChatPlanner(connection, "talker", library))
 
 
 def test_a_cancelled_turn_stops_listening(planner):

@@ -122,6 +122,20 @@ def test_an_id_that_was_not_allowed_is_never_taken(engine, double):
         list(engine.generate(PROMPT, move(), limit=90))
 
 
+@pytest.mark.parametrize("answer", [iter([]), "hello", [1], (200, None), 3])
+def test_what_makes_no_sense_is_an_error_of_the_service(embedded, answer):
+    double = VllmDouble(embedded)
+
+    def odd(method, path, body, headers):
+        return answer if body.get("stream") or "logprobs" in body else double(method, path, body, headers)
+
+    with http_server(odd) as url:
+        engine = VllmEngine.connect(url)
+        with pytest.raises(ServiceError):
+            list(engine.generate(PROMPT, move(), limit=90))
+        engine.connection.close()
+
+
 def test_what_breaks_off_goes_on_here(engine, double, embedded):
     wanted = list(embedded.generate(PROMPT, move(), limit=90))
     told = []

@@ -1,8 +1,11 @@
 """How vLLM is started; a real one is in test_vllm_real.py."""
 
+import os
 import re
 import shlex
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,24 @@ def test_a_server_that_ends_says_why(stub, models, tmp_path, monkeypatch):
     server.stop()
 
 
+def test_whoever_stops_the_command_stops_the_server(tmp_path, models):
+    """The stand-in for vLLM writes its process id and waits."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && echo False && exit\necho $$ > {tmp_path}/pid\nexec sleep 60\n')
+    python.chmod(0o755)
+    environment = {**os.environ, "VISAVIS_VLLM_PYTHON": str(python)}
+    arguments = [sys.executable, "-m", "visavis", "serve-model", str(models / "planner"), "--port", "9"]
+    with subprocess.Popen(arguments, env=environment) as command:
+        until = time.monotonic() + 60
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+            assert time.monotonic() < until and command.poll() is None
+            time.sleep(0.05)
+        command.terminate()
+        command.wait(60)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
 def test_without_vllm_one_line_says_what_to_do(monkeypatch, tmp_path, capsys):
     monkeypatch.delenv("VISAVIS_VLLM_PYTHON", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -73,4 +94,11 @@ def test_the_commands_of_the_page_are_commands():
     for line in shown:
         program, *arguments = shlex.split(line)
         assert program == "visavis"
-        cli._parser().parse_args(arguments)
+        cli._parser().parse_args(cli._passed_on(arguments))
+
+
+def test_what_stands_after_the_dashes_is_passed_on():
+    said = ["serve-model", "DIR", "--port", "9", "--", "--hf-overrides", '{"a": 1}', "--port", "7"]
+    args = cli._parser().parse_args(cli._passed_on(said))
+    assert args.port == 9 and shlex.split(args.flags) == ["--hf-overrides", '{"a": 1}', "--port", "7"]
+    assert cli._passed_on(["say", "--", "--hello"]) == ["say", "--", "--hello"]

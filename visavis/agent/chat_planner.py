@@ -4,7 +4,7 @@ The model answers in JSON, by `response_format` where the server has it, else be
 checked here, whatever the server promises: an answer that does not fit is sent back once with what is wrong; if the
 second does not fit either, its words are spoken plainly and the turn says `degraded`. REPLY may call tools (plain
 Python functions) and reads passages of own documents; ACT chooses among the recalled gestures by their meaning. User
-text, cards and documents travel as data in messages of their own; nothing of it becomes a control token.
+text, cards and documents travel as data, marked as such; nothing of it becomes a control token.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ MOST_GESTURES: Final = 2  # in a clause
 MOST_HISTORY: Final = 20  # messages
 LONGEST_ANSWER: Final = 8_000  # characters that are read of one answer
 LONGEST_SPEECH: Final = 900  # characters that are spoken of one reply, about a minute
+LONGEST_PLAIN: Final = 200  # of one that was not what was asked for: it may be anything
 FEWEST: Final = -4.0  # log-odds on gestures below which nobody wants one, so nobody is asked
 LOST_FOR_WORDS: Final = "Sorry, could you say that again?"
 M = TypeVar("M", bound=BaseModel)
@@ -113,10 +114,9 @@ class ChatPlanner:
 
     def reply(self, prompt: ReplyPrompt, *, seed: int, cancel: Cancel) -> ReplyPlan:
         """See `Planner`."""
-        messages = [
-            _message("system", _who(prompt, self.manner, bool(self.tools))),
-            _message("system", self._known(prompt)),
-        ]
+        # One system message: the templates of many open models take no second.
+        system = f"{_who(prompt, self.manner, bool(self.tools))}\n\n{self._known(prompt)}"
+        messages = [_message("system", system)]
         for speaker, text in list(prompt.history)[-MOST_HISTORY:]:
             messages.append(_message("user" if speaker == "user" else "assistant", text))
         messages.append(_message("user", prompt.user))
@@ -128,7 +128,7 @@ class ChatPlanner:
         if isinstance(found, _Reply):
             return ReplyPlan(found.felt(), (Segment(spoken(found.text)),))
         degrade("planner: the chat model's reply was not what was asked for, twice", "its words are spoken plainly")
-        return ReplyPlan(Emotion(), (Segment(spoken(_plain(found)) or LOST_FOR_WORDS),))
+        return ReplyPlan(Emotion(), (Segment(spoken(_plain(found), LONGEST_PLAIN) or LOST_FOR_WORDS),))
 
     def feel(self, prompt: ActPrompt, *, cancel: Cancel) -> Emotion:
         """See `Planner`."""
@@ -258,24 +258,30 @@ class ChatPlanner:
 
     def _complete(self, body: dict[str, Any], cancel: Cancel) -> _Said:
         """One answer, streamed so that it can be cancelled; optional fields that a server refuses are left out."""
+        unknown = set(self._unknown)
         while True:
-            sent = {name: value for name, value in body.items() if name not in self._unknown}
+            sent = {name: value for name, value in body.items() if name not in unknown}
             try:
-                return self._listen(sent, cancel)
+                said = self._listen(sent, cancel)
+                self._unknown = unknown  # only now: a request may be refused for other reasons, too
+                return said
             except Refused as error:
                 optional = [name for name in ("response_format", "max_tokens", "seed", "tool_choice") if name in sent]
                 named = [name for name in optional if name in str(error)] or optional[:1]
                 if error.status not in (400, 422) or not named:
                     raise
-                log.info("the server takes no %s; it is left out", named[0])
-                self._unknown.add(named[0])
+                log.info("the server may take no %s; it is left out", named[0])
+                unknown.add(named[0])
 
     def _listen(self, body: dict[str, Any], cancel: Cancel) -> _Said:
         said = _Said()
         for event in self.connection.stream("/chat/completions", body):
             cancel.check()
-            for choice in event.get("choices") or ():
-                said.add(choice.get("delta") or {})
+            try:
+                for choice in event.get("choices") or ():
+                    said.add(choice.get("delta") or {})
+            except (AttributeError, TypeError, ValueError) as error:
+                raise ServiceError(f"{self.connection.base_url} does not answer as a chat model does") from error
             if len(said.content) > LONGEST_ANSWER:
                 break
         return said
@@ -319,13 +325,13 @@ def find_chat_model(connection: Connection, model: str | None) -> str:
     return listed[0]
 
 
-def spoken(text: str) -> str:
-    """A model's text as it can be spoken: no markup, emoji or control characters, at most a minute, or empty."""
+def spoken(text: str, longest: int = LONGEST_SPEECH) -> str:
+    """A model's text as it can be spoken: no markup, emoji or control characters, not for too long, or empty."""
     text = re.sub(r"https?://\S+|[<>|{}\[\]\\]+", " ", re.sub(r"[*_`#~^]+", "", text))
     text = normalise("".join(c for c in text if not _drawn(c)))
     text = " ".join(word for word in text.split() if len(word) <= 100)
-    if len(text) > LONGEST_SPEECH:
-        cut = text[:LONGEST_SPEECH]
+    if len(text) > longest:
+        cut = text[:longest]
         text = cut[: end.end()] if (end := re.search(r".*[.!?]", cut)) else cut.rsplit(" ", 1)[0]
     return text if any(c.isalnum() for c in text) else ""
 

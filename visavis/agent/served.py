@@ -66,12 +66,12 @@ class Connection:
         """The address without its last part (`/v1`), where servers keep `/health`."""
         return self.base_url.rsplit("/", 1)[0]
 
-    def get(self, path: str) -> Any:
-        """The JSON at `path`, below the base."""
+    def get(self, path: str) -> dict[str, Any]:
+        """The JSON object at `path`, below the base."""
         return self._whole("GET", f"{self.base_url}{path}", None)
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The JSON that answers `body`."""
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The JSON object that answers `body`."""
         return self._whole("POST", f"{self.base_url}{path}", body)
 
     def well(self) -> bool:
@@ -89,8 +89,8 @@ class Connection:
             return False
         return True
 
-    def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[Any]:
-        """The JSON of every server-sent event that answers `body`; closing the iterator cancels at the server."""
+    def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """The JSON object of every server-sent event that answers `body`; closing the iterator cancels there, too."""
         begun, again = False, True
         while True:
             try:
@@ -109,13 +109,17 @@ class Connection:
                         if data == "[DONE]":
                             return
                         event = _read(data, self.base_url)
-                        if isinstance(event, dict) and event.get("error"):
+                        if event.get("error"):
                             raise ServiceError(f"the server at {self.base_url} broke off: {_reason(event)}")
                         begun = True
                         yield event
                 raise ServiceError(f"the server at {self.base_url} broke off in the middle of an answer")
             except httpx.HTTPError as error:
-                if begun or not again:
+                if begun:
+                    raise ServiceError(
+                        f"the server at {self.base_url} broke off in the middle of an answer ({type(error).__name__})"
+                    ) from error
+                if not again:
                     raise self._lost(error) from error
                 again = False
                 time.sleep(AGAIN_AFTER_S)
@@ -124,7 +128,7 @@ class Connection:
         """Give the connections back."""
         self._client.close()
 
-    def _whole(self, method: str, url: str, body: Mapping[str, Any] | None) -> Any:
+    def _whole(self, method: str, url: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
         for again in (True, False):
             try:
                 response = self._client.request(method, url, json=body)
@@ -155,11 +159,14 @@ class Connection:
         return Refused(f"the server at {self.base_url} refused ({status}): {_shown(reason)}", status)
 
 
-def _read(text: str, where: str) -> Any:
+def _read(text: str, where: str) -> dict[str, Any]:
     try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ServiceError(f"the server at {where} answered something that is not JSON: {_shown(text)}") from error
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ServiceError(f"the server at {where} answered something that is no JSON object: {_shown(text)}")
+    return found
 
 
 def _reason(answer: Any) -> str:

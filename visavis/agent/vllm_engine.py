@@ -42,6 +42,7 @@ from visavis.agent.engine import (
     choose,
 )
 from visavis.agent.served import Connection
+from visavis.agent.vllm_server import context_of
 from visavis.errors import FingerprintError, ServiceError, TokenError
 from visavis.tokenizers.vocabulary import JointVocabulary, default_folder
 
@@ -89,10 +90,12 @@ class VllmEngine:
             ServiceError: no server, no such model, or not one started for us.
             FingerprintError: the model there has another vocabulary.
         """
-        vocabulary = JointVocabulary.load(folder if folder is not None else default_folder())
+        folder = Path(folder) if folder is not None else default_folder()
+        vocabulary, learnt = JointVocabulary.load(folder), context_of(folder)
         connection = Connection(base_url, key=key)
         try:
-            name, context = _find(connection, model)
+            name, served = _find(connection, model)
+            context = min(learnt, served)  # a server may stretch what the model has learnt
             engine = cls(connection, name, vocabulary, context)
             engine._try()
         except BaseException:
@@ -122,6 +125,7 @@ class VllmEngine:
             allowed = constraint.allowed() if constraint is not None else None
             if allowed is not None and len(allowed) == 0:
                 return
+            before = len(text.ids)
             with closing(self._next(text, constraint, allowed)) as following:
                 for number, id_ in enumerate(following):
                     if cancel is not None and cancel.cancelled:
@@ -139,6 +143,8 @@ class VllmEngine:
                     yield id_
                     if id_ in text.stop or text.left <= 0:
                         return
+            if len(text.ids) == before:
+                raise ServiceError(f"{self.connection.base_url} wrote nothing where something had to follow")
 
     def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Floats:
         """(len(continuation),) log-probability of each id given all before it."""

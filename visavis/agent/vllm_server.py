@@ -24,7 +24,7 @@ from typing import Any, Final
 from visavis.agent.served import Connection
 from visavis.errors import FileFormatError, ServiceError, UsageError
 
-__all__ = ["ModelServer", "find_python", "running", "serve_model", "server_command"]
+__all__ = ["ModelServer", "context_of", "find_python", "running", "serve_model", "server_command"]
 
 READY_WITHIN_S: Final = 900.0  # on busy cores it compiles for minutes
 KEY_NAME: Final = "VISAVIS_API_KEY"
@@ -59,7 +59,7 @@ def server_command(
         str(python), "-m", "vllm.entrypoints.openai.api_server",
         "--host", host, "--port", str(port),
         "--model", str(folder), "--served-model-name", model or folder.resolve().name,
-        "--max-model-len", str(_context(folder)),
+        "--max-model-len", str(context_of(folder)),
         "--structured-outputs-config.backend", "guidance",
         "--generation-config", "vllm",
         "--disable-uvicorn-access-log",
@@ -69,7 +69,7 @@ def server_command(
     return [*command, *here, *more]
 
 
-def _context(folder: Path) -> int:
+def context_of(folder: Path) -> int:
     """What the model of a folder reads at most."""
     try:
         return int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"])
@@ -204,6 +204,8 @@ def serve_model(
     Raises:
         ServiceError: the server ended by itself.
     """
+    # Whoever stops this process stops the server, too: it has a session of its own and would live on.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     server = ModelServer.start(folder, host=host, port=port, model=model, more=more)
     try:
         server.wait()

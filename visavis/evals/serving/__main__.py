@@ -1,4 +1,4 @@
-"""Measure engines: `python -m visavis.evals.serving agreement|throughput|grammars`.
+"""Measure engines: `python -m visavis.evals.serving agreement|throughput|cost|sampled|grammars`.
 
 `--base-url` names a server that runs; without it one is started on the model and stopped at the end.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from visavis.errors import UsageError, VisavisError
 from visavis.evals.first_light.table import Table
 
-NAMES = ("agreement", "throughput", "grammars")
+NAMES = ("agreement", "throughput", "cost", "sampled", "grammars")
 
 
 @contextmanager
@@ -37,15 +37,15 @@ def _server(args: argparse.Namespace, folder: Path) -> Iterator[str]:
 def _measure(args: argparse.Namespace) -> Table:
     import torch
 
+    from visavis.agent import loading
     from visavis.agent.embedded import EmbeddedEngine
     from visavis.agent.engine import Engine
-    from visavis.agent.loading import models_folder
     from visavis.agent.transformers_engine import TransformersEngine
     from visavis.agent.vllm_engine import VllmEngine
-    from visavis.evals.serving import agreement, calls, grammars, throughput
+    from visavis.evals.serving import agreement, calls, cost, grammars, sampled, throughput
 
     torch.set_num_threads(1)
-    folder = Path(args.model) if args.model else models_folder() / "planner"
+    folder = Path(args.model) if args.model else loading.models_folder() / "planner"
     turns, library = calls.record_turns(args.limit or (32 if args.name == "throughput" else 40), args.model)
     if args.name == "grammars":
         return grammars.measure(turns, library, folder)
@@ -58,7 +58,12 @@ def _measure(args: argparse.Namespace) -> Table:
                 others["embedded, exact"] = EmbeddedEngine.load(folder, exact=True)
                 others["embedded"] = EmbeddedEngine.load(folder)
                 return agreement.measure(TransformersEngine.load(folder, device="cpu"), others, asked, library)
-            embedded = EmbeddedEngine.load(folder)
+            if args.name == "cost":
+                return cost.measure(served, turns, library)
+            embedded = loading._engine(folder)  # as agents run it
+            if args.name == "sampled":
+                both: dict[str, Engine] = {"vllm": served, "embedded": embedded}
+                return sampled.measure(both, turns, library, args.turns)
             engines: dict[str, Callable[[], Engine]] = {"vllm": lambda: served, "embedded": lambda: embedded}
             table = throughput.measure(engines, turns, library, args.concurrent, args.rounds)
             table.details["asked"] = dict(served.asked)
@@ -75,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="turns that are recorded")
     parser.add_argument("--prompts", type=int, default=50, metavar="N", help="for `agreement`")
+    parser.add_argument("--turns", type=int, default=10_000, metavar="N", help="for `sampled`")
     parser.add_argument("--concurrent", type=int, nargs="+", default=[1, 8, 32], metavar="N", help="for `throughput`")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="for `throughput`")
     parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")
