@@ -10,7 +10,7 @@ C context, D width, H heads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 import torch
@@ -55,7 +55,7 @@ class Matrix:
         if self.packed is None:
             return torch.mm(x, cast(Tensor, self.turned))
         half = x if x.dtype == torch.bfloat16 else x.bfloat16()
-        return cast(Tensor, _PACKED._linear_pointwise(half, self.packed, None, "none", [], ""))
+        return cast(Tensor, _PACKED._linear_pointwise.default(half, self.packed, None, "none", [], ""))
 
 
 class Cache:
@@ -99,18 +99,24 @@ class Decoder:
         width = config.width
         with torch.inference_mode():
             self.embedding = model.embedding.detach().float().clone()
-            self.norm = model.norm.detach().float().clone()
-            self.layers = []
+            # A last column, the same for every id, so that the length of a row is its root mean square with epsilon.
+            more = torch.full((config.vocabulary, 1), (width * EPSILON) ** 0.5)
+            self._rows = torch.cat([self.embedding, more], dim=1)
+            self._norm = self._scale(model.norm)
+            self._layers = []
             for layer in cast("list[_Layer]", list(model.layers)):
                 qkv = layer.qkv.detach()
                 qkv = torch.cat([self._pairs(qkv[:width]), self._pairs(qkv[width : 2 * width]), qkv[2 * width :]])
-                norms = (layer.norm_attention.detach().float().clone(), layer.norm_mlp.detach().float().clone())
                 weights = (qkv, layer.out.detach(), layer.gate_up.detach(), layer.down.detach())
-                self.layers.append((*norms, *(Matrix(weight, self.exact) for weight in weights)))
+                norms = self._scale(layer.norm_attention), self._scale(layer.norm_mlp)
+                self._layers.append((*norms, *(Matrix(weight, self.exact) for weight in weights)))
             cos, sin = rotary(config.context, config.head_width)
             turns = torch.complex(cos, sin)
             # (C, 3, 1, D/H/2): queries and keys are turned, values are not.
-            self.turns = torch.stack([turns, turns, torch.ones_like(turns)], dim=1)[:, :, None]
+            self._turns = torch.stack([turns, turns, torch.ones_like(turns)], dim=1)[:, :, None]
+
+    def _scale(self, norm: Tensor) -> Tensor:
+        return norm.detach().float() * self.config.width**0.5
 
     def _pairs(self, weight: Tensor) -> Tensor:
         """Rows of q or k in the order in which the two numbers of a rotation are neighbours; scores stay the same."""
@@ -120,102 +126,107 @@ class Decoder:
     @torch.inference_mode()
     def feed(self, cache: Cache, ids: Sequence[int], slot: int = 0) -> Tensor:
         """Read N ids of one stream after those in its slot → (N, D) normalised states."""
+        heads, each, width = self.config.heads, self.config.head_width, self.config.width
         count, before = len(ids), cache.used[slot]
         after = before + count
         future = None
         if count > 1 and before:
             future = torch.ones(count, after, dtype=torch.bool).tril(before)
-        heads, each = self.config.heads, self.config.head_width
+        new = cache.values[:, slot, before:after].unbind(0)
+        keys, values = _kept(cache.values[:, slot : slot + 1, :after], heads)
 
-        def attend(turned: Tensor, kept: Tensor) -> Tensor:
-            kept = kept[slot]
-            kept[before:after] = turned[:, 1:].flatten(1)
-            k, v = kept[:after].view(1, after, 2, heads, each).permute(2, 0, 3, 1, 4)
-            q = turned[:, 0].transpose(0, 1)[None]  # (1, H, N, D/H)
-            out = F.scaled_dot_product_attention(q, k, v, future, is_causal=count > 1 and not before)
-            return out[0].transpose(0, 1).reshape(count, -1)
+        def attend(layer: int, turned: Tensor) -> Tensor:
+            new[layer].copy_(turned[:, width:])
+            q = turned[:, :width].view(1, count, heads, each).transpose(1, 2)
+            out = F.scaled_dot_product_attention(
+                q, keys[layer], values[layer], future, is_causal=count > 1 and not before
+            )
+            return out.transpose(1, 2).reshape(count, width)
 
-        states = self._read(cache, ids, self.turns[before:after], attend)
+        states = self._read(ids, self._turns[before:after], attend)
         cache.used[slot] = after
         return states
 
     @torch.inference_mode()
-    def feed_many(self, cache: Cache, runs: Sequence[Sequence[int]]) -> Tensor:
-        """Read a run of ids of each of the first S streams → (S, D) the state after each; an empty run's is void.
+    def feed_many(self, cache: Cache, runs: Sequence[Sequence[int]]) -> list[Tensor | None]:
+        """Read a run of ids of each of the first S streams → the state (D,) after each; None for an empty run.
 
         A long run is read alone, the others together.
         """
-        last = torch.zeros(len(runs), self.config.width)
-        short = list(runs)
+        last: list[Tensor | None] = [None] * len(runs)
+        together = [len(run) if len(run) <= ALONE else 0 for run in runs]
+        if sum(count > 0 for count in together) == 1:
+            together = [0] * len(runs)
         for slot, run in enumerate(runs):
-            if len(run) > ALONE:
+            if run and not together[slot]:
                 last[slot] = self.feed(cache, run, slot)[-1]
-                short[slot] = []
-        counts = [len(run) for run in short]
-        if not any(counts):
-            return last
-        if sum(map(bool, counts)) == 1:
-            slot = next(slot for slot, count in enumerate(counts) if count)
-            last[slot] = self.feed(cache, short[slot], slot)[-1]
-            return last
-        states = self._feed_together(cache, short, counts)
-        ends = torch.tensor(counts).cumsum(0) - 1
-        fed = torch.tensor([slot for slot, count in enumerate(counts) if count])
-        last[fed] = states[ends[fed]]
+        if any(together):
+            states = self._feed_together(cache, runs, together)
+            end = 0
+            for slot, count in enumerate(together):
+                end += count
+                if count:
+                    last[slot] = states[end - 1]
         return last
 
     def _feed_together(self, cache: Cache, runs: Sequence[Sequence[int]], counts: Sequence[int]) -> Tensor:
-        """Read short runs of several streams in one pass → (N, D) states, stream after stream."""
-        config = self.config
-        slots, heads, each = len(runs), config.heads, config.head_width
-        longest = max(counts)
-        starts = cache.used[:slots]
-        reach = max(start + count for start, count in zip(starts, counts, strict=True))
-        place = [start + i for start, count in zip(starts, counts, strict=True) for i in range(count)]
-        row = [slot * config.context + start + i for slot, (start, count) in enumerate(zip(starts, counts, strict=True)) for i in range(count)]
-        rows, places = torch.tensor(row), torch.tensor(place)
-        padded: Tensor | None = None
-        if longest > 1 or min(counts) == 0:
-            begin, at = 0, []
-            for count in counts:
-                at.append([begin + min(i, count - 1) if count else 0 for i in range(longest)])
-                begin += count
-            padded = torch.tensor(at)  # (S, R) which row a stream's i-th query is; repeats where its run is shorter
-            back = torch.tensor([slot * longest + i for slot, count in enumerate(counts) for i in range(count)])
-            seen = places[padded]
-        else:
+        """Read short runs of several streams in one pass → (N, D) states, stream after stream.
+
+        `counts` says how many ids of each run: all or none.
+        """
+        config, width = self.config, self.config.width
+        slots, heads, each, longest = len(runs), config.heads, config.head_width, max(counts)
+        rows = [(s, i) for s, count in enumerate(counts) for i in range(count)]  # N × (slot, place in its run)
+        place = [cache.used[s] + i for s, i in rows]
+        reach = max(place) + 1
+        places = torch.tensor(place)
+        targets = torch.tensor([s * config.context + at for (s, _), at in zip(rows, place, strict=True)])
+        even = len(rows) == slots and longest == 1
+        if even:
+            queries = back = places  # not used
             seen = places[:, None]
+        else:
+            begins = [sum(counts[:s]) for s in range(slots)]
+            # (S, R) which row is a stream's i-th query; repeated where its run is shorter.
+            queries = torch.tensor(
+                [
+                    [min(b + i, b + max(c, 1) - 1, len(rows) - 1) for i in range(longest)]
+                    for b, c in zip(begins, counts, strict=True)
+                ]
+            )
+            back = torch.tensor([s * longest + i for s, i in rows])
+            seen = places[queries]
         hidden = torch.zeros(slots, 1, seen.shape[1], reach)
         hidden.masked_fill_(torch.arange(reach) > seen[:, None, :, None], float("-inf"))
+        flat = cache.values.view(config.layers, -1, 2 * width).unbind(0)
+        keys, values = _kept(cache.values[:, :slots, :reach], heads)
 
-        def attend(turned: Tensor, kept: Tensor) -> Tensor:
-            kept.view(-1, 2 * config.width).index_copy_(0, rows, turned[:, 1:].flatten(1))
-            k, v = kept[:slots, :reach].view(slots, reach, 2, heads, each).permute(2, 0, 3, 1, 4)
-            q = turned[:, 0]  # (N, H, D/H)
-            q = q[:, :, None] if padded is None else q[padded].transpose(1, 2)  # (S, H, R, D/H)
-            out = F.scaled_dot_product_attention(q, k, v, hidden).transpose(1, 2)  # (S, R, H, D/H)
-            out = out.reshape(-1, config.width)
-            return out if padded is None else out[back]
+        def attend(layer: int, turned: Tensor) -> Tensor:
+            flat[layer].index_copy_(0, targets, turned[:, width:])
+            q = turned[:, :width].view(-1, heads, each)
+            q = q[:, :, None] if even else q[queries].transpose(1, 2)  # (S, H, R, D/H)
+            out = F.scaled_dot_product_attention(q, keys[layer], values[layer], hidden)
+            out = out.transpose(1, 2).reshape(-1, width)
+            return out if even else out[back]
 
-        ids = [id_ for run in runs for id_ in run]
-        states = self._read(cache, ids, self.turns[places], attend)
+        states = self._read([runs[s][i] for s, i in rows], self._turns[places], attend)
         for slot, count in enumerate(counts):
             cache.used[slot] += count
         return states
 
-    def _read(self, cache: Cache, ids: Sequence[int], turns: Tensor, attend: Any) -> Tensor:
-        """The layers over N rows; `attend` (turned (N, 3, H, D/H), a layer's cache) → (N, D) does the attention."""
+    def _read(self, ids: Sequence[int], turns: Tensor, attend: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """The layers over N rows; `attend` (layer, turned (N, 3 D)) → (N, D) keeps keys and values, and attends."""
         width, heads, count = self.config.width, self.config.heads, len(ids)
-        half = torch.float32 if self.exact else torch.bfloat16
-        x = self.embedding[torch.tensor(list(ids))]
-        for (norm_attention, norm_mlp, qkv, out, gate_up, down), kept in zip(self.layers, cache.values, strict=True):
-            mixed = qkv(F.rms_norm(x, (width,), norm_attention, EPSILON)).float()
+        rows = self._rows[torch.tensor(ids)]
+        x = rows[:, :width]
+        for layer, (before_attention, before_mlp, qkv, out, gate_up, down) in enumerate(self._layers):
+            mixed = qkv(_normalised(rows, x, before_attention)).float()
             pairs = torch.view_as_complex(mixed.view(count, 3, heads, -1, 2))
-            turned = torch.view_as_real(pairs * turns).flatten(3)  # (N, 3, H, D/H)
-            x = x + out(attend(turned, kept))
-            gate, up = gate_up(F.rms_norm(x, (width,), norm_mlp, EPSILON).to(half)).chunk(2, dim=-1)
-            x = x + down(F.silu(gate) * up)
-        return F.rms_norm(x, (width,), self.norm, EPSILON)
+            turned = torch.view_as_real(pairs.mul_(turns)).view(count, 3 * width)
+            x += out(attend(layer, turned))
+            gate, up = gate_up(_normalised(rows, x, before_mlp)).chunk(2, dim=-1)
+            x += down(F.silu(gate).mul_(up))
+        return _normalised(rows, x, self._norm)
 
     @torch.inference_mode()
     def logits(self, state: Tensor, ids: Ids | None) -> Floats:
@@ -229,3 +240,14 @@ class Decoder:
         else:
             rows = self.embedding[torch.from_numpy(ids)]
         return cast(Floats, (rows @ state).numpy())
+
+
+def _kept(values: Tensor, heads: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """(layers, S, T, 2 D) of a cache → keys and values of every layer, (S, H, T, D/H) each, as views."""
+    split = values.unflatten(3, (2, heads, -1)).permute(3, 0, 1, 4, 2, 5)
+    return split[0].unbind(0), split[1].unbind(0)
+
+
+def _normalised(rows: Tensor, x: Tensor, scale: Tensor) -> Tensor:
+    """RMS norm (Zhang and Sennrich 2019) of x (N, D), the first columns of rows (N, D + 1); few operations."""
+    return torch.div(x, torch.linalg.vector_norm(rows, 2, 1, True)).mul_(scale)

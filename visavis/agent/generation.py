@@ -59,10 +59,15 @@ class Generation:
         self._rng = np.random.default_rng(self._sampling.seed)
         self._left = min(limit, context - len(prompt))
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether its caller wants no more."""
+        return self._cancel is not None and self._cancel.cancelled
+
     def forced(self) -> Iterator[int]:
         """Yield the ids that are not a choice; then either `done` is set or a choice among `ids` is due."""
         while not self.done:
-            if self._left <= 0 or (self._cancel is not None and self._cancel.cancelled):
+            if self._left <= 0 or self.cancelled:
                 self.done = True
                 return
             self.ids = self._constraint.allowed() if self._constraint is not None else None

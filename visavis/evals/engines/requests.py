@@ -47,9 +47,7 @@ class Request:
     def run(self, engine: Engine) -> list[int]:
         """What an engine makes of it."""
         return list(
-            engine.generate(
-                self.prompt, self.constraint(), sampling=self.sampling, stop=self.stop, limit=self.limit
-            )
+            engine.generate(self.prompt, self.constraint(), sampling=self.sampling, stop=self.stop, limit=self.limit)
         )
 
 
@@ -77,9 +75,7 @@ class _Notes:
             self.requests.append(
                 Request(kind, tuple(prompt), unused, sampling, frozenset(stop), limit, self.vocabulary)
             )
-        yield from self.engine.generate(
-            prompt, constraint, sampling=sampling, stop=stop, limit=limit, cancel=cancel
-        )
+        yield from self.engine.generate(prompt, constraint, sampling=sampling, stop=stop, limit=limit, cancel=cancel)
 
     def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Floats:
         return self.engine.score(prompt, continuation)
