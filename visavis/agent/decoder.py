@@ -11,7 +11,7 @@ C context, D width, H heads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -85,6 +85,17 @@ class Cache:
         self.used[source] = 0
 
 
+class _Ready(NamedTuple):
+    """A layer as it is run; norms (D,) times the root of D."""
+
+    norm_attention: Tensor
+    norm_mlp: Tensor
+    qkv: Matrix
+    out: Matrix
+    gate_up: Matrix
+    down: Matrix
+
+
 class Decoder:
     """A model, ready to be read forward.
 
@@ -103,13 +114,13 @@ class Decoder:
             more = torch.full((config.vocabulary, 1), (width * EPSILON) ** 0.5)
             self._rows = torch.cat([self.embedding, more], dim=1)
             self._norm = self._scale(model.norm)
-            self._layers = []
+            self._layers: list[_Ready] = []
             for layer in cast("list[_Layer]", list(model.layers)):
                 qkv = layer.qkv.detach()
                 qkv = torch.cat([self._pairs(qkv[:width]), self._pairs(qkv[width : 2 * width]), qkv[2 * width :]])
                 weights = (qkv, layer.out.detach(), layer.gate_up.detach(), layer.down.detach())
                 norms = self._scale(layer.norm_attention), self._scale(layer.norm_mlp)
-                self._layers.append((*norms, *(Matrix(weight, self.exact) for weight in weights)))
+                self._layers.append(_Ready(*norms, *(Matrix(weight, self.exact) for weight in weights)))
             cos, sin = rotary(config.context, config.head_width)
             turns = torch.complex(cos, sin)
             # (C, 3, 1, D/H/2): queries and keys are turned, values are not.
@@ -219,13 +230,13 @@ class Decoder:
         width, heads, count = self.config.width, self.config.heads, len(ids)
         rows = self._rows[torch.tensor(ids)]
         x = rows[:, :width]
-        for layer, (before_attention, before_mlp, qkv, out, gate_up, down) in enumerate(self._layers):
-            mixed = qkv(_normalised(rows, x, before_attention)).float()
+        for number, layer in enumerate(self._layers):
+            mixed = layer.qkv(_normalised(rows, x, layer.norm_attention)).float()
             pairs = torch.view_as_complex(mixed.view(count, 3, heads, -1, 2))
             turned = torch.view_as_real(pairs.mul_(turns)).view(count, 3 * width)
-            x += out(attend(layer, turned))
-            gate, up = gate_up(_normalised(rows, x, before_mlp)).chunk(2, dim=-1)
-            x += down(F.silu(gate).mul_(up))
+            x += layer.out(attend(number, turned))
+            gate, up = layer.gate_up(_normalised(rows, x, layer.norm_mlp)).chunk(2, dim=-1)
+            x += layer.down(F.silu(gate).mul_(up))
         return _normalised(rows, x, self._norm)
 
     @torch.inference_mode()

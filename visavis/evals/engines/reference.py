@@ -38,8 +38,8 @@ class Choice:
 class _Processor:
     """Shows the model only what a constraint allows; ends where it ends."""
 
-    def __init__(self, constraint: Constraint | None, prompt: int) -> None:
-        self.constraint, self.seen, self.ended = constraint, prompt, False
+    def __init__(self, constraint: Constraint | None) -> None:
+        self.constraint, self.ended = constraint, False
 
     def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
         if self.constraint is None:
@@ -68,13 +68,15 @@ class Reference:
 
     def __init__(self, folder: Path) -> None:
         from transformers import LlamaForCausalLM
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         self.model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
     @torch.inference_mode()
     def run(self, request: Request) -> list[int]:
         """Generate; greedy, or sampled with the request's temperature and seed (not the same ids as ours)."""
-        processor = _Processor(request.constraint(), len(request.prompt))
+        processor = _Processor(request.constraint())
         sampling = request.sampling
         settings: dict[str, Any] = {"do_sample": sampling.temperature > 0}
         if sampling.temperature > 0:
