@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from visavis.agent.embedded import EmbeddedEngine
+from visavis.agent.batching import BatchingEngine
 from visavis.agent.native import NativeMover, NativePlanner
 from visavis.agent.persona import Persona
 from visavis.agent.work import Tools
@@ -34,8 +34,8 @@ def models_folder() -> Path:
 
 
 @lru_cache(maxsize=2)
-def _engine(folder: Path) -> EmbeddedEngine:
-    return EmbeddedEngine.load(folder)
+def _engine(folder: Path) -> BatchingEngine:
+    return BatchingEngine.load(folder)
 
 
 @lru_cache(maxsize=1)
