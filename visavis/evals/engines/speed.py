@@ -83,17 +83,19 @@ def _ids(engine: Engine, groups: Sequence[Sequence[Request]]) -> list[int]:
     return [id_ for group in groups for ids in together(engine, group)[0] for id_ in ids]
 
 
-def streams(engine: BatchingEngine, requests: Sequence[Request], rounds: int = 5) -> Table:
+def streams(
+    engine: BatchingEngine, requests: Sequence[Request], rounds: int = 5, counts: Sequence[int] = COUNTS
+) -> Table:
     """Several streams: ids a second of all of them, over those of one stream; kind by kind."""
     table = Table("Streams stepped together: ids a second of all, over one stream (median of rounds)")
     for kind in KINDS:
         mine = [request for request in requests if request.kind == kind]
-        rates: dict[int, list[list[float]]] = {count: [] for count in (1, *COUNTS)}
+        rates: dict[int, list[list[float]]] = {count: [] for count in (1, *counts)}
         slowest: list[float] = []
         for number in progress(range(rounds), kind):
             for count in rates:
                 # One after the other or together, it is the same work.
-                some = [mine[(number * 16 + i) % len(mine)] for i in range(max(COUNTS))]
+                some = [mine[(number * max(counts) + i) % len(mine)] for i in range(max(counts))]
                 groups = [some[i : i + count] for i in range(0, len(some), count)]
                 total, clock, processor = _timed(partial(_ids, engine, groups))
                 rates[count].append([total / clock, total / processor])
@@ -102,7 +104,7 @@ def streams(engine: BatchingEngine, requests: Sequence[Request], rounds: int = 5
         one = np.array(rates[1])
         table.add(f"{kind}: 1 stream, by the clock", median(one[:, 0]), "ids/s")
         table.add(f"{kind}: 1 stream, by the processor", median(one[:, 1]), "ids/s")
-        for count in COUNTS:
+        for count in counts:
             rate = np.array(rates[count])
             table.add(f"{kind}: {count} streams, by the processor", median(rate[:, 1]), "ids/s")
             table.add(f"{kind}: {count} streams over 1, by the clock", median(rate[:, 0] / one[:, 0]), "times")
