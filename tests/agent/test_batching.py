@@ -124,6 +124,12 @@ def test_runs_read_together_as_one_by_one(alone: EmbeddedEngine) -> None:
             assert many.used[:slots] == [one.used[0] for one in ones]
 
 
+def test_what_is_masked_is_a_number(alone: EmbeddedEngine) -> None:
+    """Memory as it comes may hold NaN, and 0 times NaN is NaN."""
+    cache = Cache(alone._decoder, 3)
+    assert not cache.values.any() and not cache.grown(alone._decoder, 5).values.any()
+
+
 def test_a_stream_that_moves_takes_its_past_along(alone: EmbeddedEngine) -> None:
     decoder = alone._decoder
     cache = Cache(decoder, 2)
@@ -195,6 +201,8 @@ def test_who_goes_away_leaves_nothing(engine: BatchingEngine) -> None:
     for generation in generations:
         next(generation)
     assert engine._batch
+    with engine._lock:  # as where the garbage collector ends it
+        generations.pop().close()
     for generation in generations:
         generation.close()
     assert not engine._batch and not engine._queue and threading.active_count() == threads

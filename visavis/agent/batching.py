@@ -106,10 +106,14 @@ class BatchingEngine(EmbeddedEngine):
                         return
                     yield id_
         finally:
-            with self._lock:
-                stream.left = True
-                if not self._led:
-                    self._drop()
+            stream.left = True
+            # Never wait long: the garbage collector may end a generation anywhere, also where the lock is held.
+            if self._lock.acquire(timeout=0.1):
+                try:
+                    if not self._led:
+                        self._drop()
+                finally:
+                    self._lock.release()
 
     def close(self) -> None:
         """Refuse new generations; those under way go on to their end. Nothing of ours runs afterwards."""
@@ -136,9 +140,10 @@ class BatchingEngine(EmbeddedEngine):
         finally:
             with self._lock:
                 stream.waits = False
-                if leads:
-                    self._led = False
-                self._wake(leads or not self._led)
+                self._led = self._led and not leads
+                if not self._led:
+                    self._drop()
+                    self._wake(True)
         with self._lock:
             ids = list(stream.ready)
             stream.ready.clear()

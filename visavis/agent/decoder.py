@@ -63,7 +63,8 @@ class Cache:
 
     def __init__(self, decoder: Decoder, slots: int = 1) -> None:
         config = decoder.config
-        self.values = torch.empty(config.layers, slots, config.context, 2 * config.width)
+        # Zeros, because a place that is masked still counts as weight 0 times what is there, which must be a number.
+        self.values = torch.zeros(config.layers, slots, config.context, 2 * config.width)
         self.used = [0] * slots
 
     @property
