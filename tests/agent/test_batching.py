@@ -75,7 +75,7 @@ def write(engine, seed: int, **more) -> list[int]:
     return list(engine.generate(prompt, None if steps is None else Steps(steps), **settings, **more))
 
 
-def at_once(*works) -> list:
+def at_once(*works, within_s: float = 60) -> list:
     """What each of the calls returned or raised, in threads of their own."""
     out: list = [None] * len(works)
 
@@ -89,7 +89,7 @@ def at_once(*works) -> list:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(within_s)
         assert not thread.is_alive(), "a caller waits for ever"
     return out
 
@@ -317,6 +317,7 @@ def test_the_planner_in_threads_as_alone() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_memory_does_not_grow(engine: BatchingEngine) -> None:
     """10,000 passes and more, streams coming, leaving and failing."""
 
@@ -343,7 +344,7 @@ def test_memory_does_not_grow(engine: BatchingEngine) -> None:
 
     engine._decoder.feed_many = counted  # type: ignore[method-assign]
     while passes < 11_000:
-        assert at_once(*(lambda seed=seed: work(seed) for seed in range(6))) == [None] * 6
+        assert at_once(*(lambda seed=seed: work(seed) for seed in range(6)), within_s=600) == [None] * 6
         sizes.append(resident_kb())
     assert sizes[-1] < 1.05 * sizes[1] + 2_000, sizes
     assert engine._rows.slots <= KEPT and not engine._batch
