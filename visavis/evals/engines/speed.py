@@ -92,6 +92,7 @@ def streams(
         mine = [request for request in requests if request.kind == kind]
         rates: dict[int, list[list[float]]] = {count: [] for count in (1, *counts)}
         slowest: list[float] = []
+        equal: list[float] = []
         for number in progress(range(rounds), kind):
             for count in rates:
                 # One after the other or together, it is the same work.
@@ -99,8 +100,13 @@ def streams(
                 groups = [some[i : i + count] for i in range(0, len(some), count)]
                 total, clock, processor = _timed(partial(_ids, engine, groups))
                 rates[count].append([total / clock, total / processor])
-            _, seconds = together(engine, [mine[number % len(mine)]] * 8)
+            # Equal work: no stream ends before the others.
+            same = mine[number % len(mine)]
+            count, _, processor = _timed(partial(_ids, engine, [[same]] * 2))
+            _, seconds = together(engine, [same] * 8)
             slowest.append(max(seconds) / min(seconds))
+            many, _, spent = _timed(partial(_ids, engine, [[same] * 8]))
+            equal.append((many / spent) / (count / processor))
         one = np.array(rates[1])
         table.add(f"{kind}: 1 stream, by the clock", median(one[:, 0]), "ids/s")
         table.add(f"{kind}: 1 stream, by the processor", median(one[:, 1]), "ids/s")
@@ -109,5 +115,6 @@ def streams(
             table.add(f"{kind}: {count} streams, by the processor", median(rate[:, 1]), "ids/s")
             table.add(f"{kind}: {count} streams over 1, by the clock", median(rate[:, 0] / one[:, 0]), "times")
             table.add(f"{kind}: {count} streams over 1, by the processor", median(rate[:, 1] / one[:, 1]), "times")
+        table.add(f"{kind}: 8 equal streams over 1, by the processor", median(equal), "times")
         table.add(f"{kind}: slowest over fastest of 8 equal streams", median(slowest), "times")
     return table
