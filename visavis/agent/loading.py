@@ -7,8 +7,8 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
+from visavis.agent.batching import BatchingEngine
 from visavis.agent.brain import Brain
-from visavis.agent.embedded import EmbeddedEngine
 from visavis.agent.native import NativeMover
 from visavis.agent.persona import Persona
 from visavis.agent.work import Tools
@@ -35,8 +35,8 @@ def models_folder() -> Path:
 
 
 @lru_cache(maxsize=2)
-def _engine(folder: Path) -> EmbeddedEngine:
-    return EmbeddedEngine.load(folder)
+def _engine(folder: Path) -> BatchingEngine:
+    return BatchingEngine.load(folder)
 
 
 @lru_cache(maxsize=1)
