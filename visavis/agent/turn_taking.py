@@ -36,7 +36,7 @@ from visavis.speech.streamed import HEARING_HZ, MAX_PIECE_S, Resampler, checked_
 from visavis.speech.voice_activity import CHUNK, CHUNK_S, VoiceActivity
 
 __all__ = [
-    "EndOfTurn", "Hearing", "HearingEvent", "HearingSettings", "Interruption", "SpeechStart", "SpeechStop",
+    "EndOfTurn", "Hearing", "HearingEvent", "HearingSettings", "Interruption", "Patience", "SpeechStart", "SpeechStop",
     "TranscriptHeard", "UserBackchannel", "default_settings", "is_backchannel",
 ]  # fmt: skip
 
@@ -251,7 +251,7 @@ class Hearing:
         self._recent: deque[tuple[bool, bool]] = deque(maxlen=4)  # (speech, voiced) of the last chunks
         self._turn: _Speaking | None = None
         self._ended_s = -1e9  # when the last end of turn was told
-        self._power = np.zeros(2)  # of what is left and of our echo, in this chunk
+        self._power = np.zeros(2)  # of what is left, and of what our echo is or may be, in this chunk
         self._levels: deque[float] = deque(maxlen=round(_BACKGROUND_S / CHUNK_S))
         self._text: Hypothesis | None = None
         self.utterance_s = 0.0  # where the clock of the recogniser's words began
@@ -302,7 +302,7 @@ class Hearing:
     def _hop(self, mic: Samples) -> None:
         ours = self._played.take(self._hops * HOP, HOP)
         self._chunk.append(self._echo.feed(mic, ours))
-        self._power += (0.5 * self._echo.left, 0.5 * self._echo.ours)
+        self._power += (0.5 * self._echo.left, 0.5 * (self._echo.ours + self._echo.unsure))
         self._hops += 1
         if len(self._chunk) == CHUNK // HOP:
             chunk = np.concatenate(self._chunk)
@@ -382,10 +382,8 @@ class Hearing:
             turn.melody = probability_of_end(features)
             if self._observe is not None:
                 self._observe(turn.end_s, features)
-        if silence_s >= _STOP_S and not turn.stopped:
-            turn.stopped = True
-            assert turn.melody is not None, "the melody is looked at before"
-            self._events.append(SpeechStop(self.now_s, turn.end_s, turn.melody))
+        if silence_s >= _STOP_S:
+            self._stop(turn)
         if turn.melody is not None:
             p, patience = self._finished(turn)
             too_long = self.now_s - turn.start_s > _LONGEST_TURN_S
@@ -403,7 +401,15 @@ class Hearing:
         odds = a * _odds(turn.melody) + b * _odds(completeness(self._text.text)) + c
         return _probability(odds), self.settings.words
 
+    def _stop(self, turn: _Speaking) -> None:
+        """Tell once that the user is silent."""
+        if not turn.stopped:
+            turn.stopped = True
+            assert turn.melody is not None, "the melody is looked at before"
+            self._events.append(SpeechStop(self.now_s, turn.end_s, turn.melody))
+
     def _end(self, turn: _Speaking, p: float) -> None:
+        self._stop(turn)
         self._turn = None
         self._recent.clear()
         if turn.voiced < self.settings.voiced * turn.chunks:

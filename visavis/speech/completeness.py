@@ -20,6 +20,7 @@ __all__ = ["BUCKETS", "bare_words", "completeness", "word_features"]
 
 BUCKETS = 1 << 14
 _LOOKED_AT = 24  # words: of a longer text the last ones count
+_FILLERS = frozenset(("um", "uh", "er", "erm", "ehm", "uhm", "hm", "hmm"))
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 
 
@@ -53,12 +54,12 @@ def _weights() -> tuple[NDArray[np.float32], float]:
 
 
 def completeness(text: str) -> float:
-    """That a speaker who pauses after these words has said all, in [0, 1]; 0 for no words.
+    """That a speaker who pauses after these words has said all, in [0, 1]; 0 for no words and after a filler.
 
     Learnt where one end stands against one pause inside, and not certain even then: many sentences can go on.
     """
     words = bare_words(text)
-    if not words:
+    if not words or words[-1] in _FILLERS:  # who fills a pause holds the floor (Clark and Fox Tree 2002)
         return 0.0
     weight, bias = _weights()
     return float(1 / (1 + np.exp(-(float(weight[word_features(words)].sum()) + bias))))

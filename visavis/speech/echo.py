@@ -81,7 +81,8 @@ class Played:
 class EchoRemover:
     """Hop by hop of 256 samples: microphone and what is played in, the microphone without our voice out.
 
-    left, ours: power of what was left and of what was taken out in the last hop, in the band that is looked at.
+    left, ours, unsure: power in the last hop of what was left, of what was taken out, and of what our voice may still
+        be in what was left, as far as the filter knows its own uncertainty; in the band that is looked at.
     """
 
     def __init__(self) -> None:
@@ -93,7 +94,7 @@ class EchoRemover:
         self._filter: _Spectrum = np.zeros((bins, STEPS), np.complex64)
         self._spread: _Spectrum = np.tile(np.eye(STEPS, dtype=np.complex64) * np.float32(_FIRST_VARIANCE), (bins, 1, 1))
         self._noise: Samples = np.full(bins, _NOISE, np.float32)
-        self.left, self.ours = 0.0, 0.0
+        self.left = self.ours = self.unsure = 0.0
 
     def feed(self, mic: Samples, played: Samples) -> Samples:
         """The (256,) samples before this hop, without our voice.
@@ -108,6 +109,7 @@ class EchoRemover:
         self._past = np.concatenate([ours, self._past[:, :-1]], axis=1)
         heard = spectrum[_LOW:_HIGH].astype(np.complex64)
         echo = np.zeros_like(heard)
+        self.unsure = 0.0
         if float((np.abs(self._past) ** 2).sum(axis=0).max()) > _SILENT:
             echo = self._learn(heard)
             whole = float((np.abs(heard) ** 2).sum())
@@ -128,7 +130,9 @@ class EchoRemover:
         missed = heard - echo
         seen = np.einsum("nij,nj->ni", self._spread, past.conj())
         self._noise = _NOISE_KEEPS * self._noise + np.float32(1 - _NOISE_KEEPS) * np.abs(missed) ** 2
-        gain = seen / (np.einsum("ni,ni->n", past, seen).real + self._noise + np.float32(1e-6))[:, None]
+        variance = np.einsum("ni,ni->n", past, seen).real
+        self.unsure = float(variance.sum())
+        gain = seen / (variance + self._noise + np.float32(1e-6))[:, None]
         self._filter = self._filter + gain * missed[:, None]
         self._spread = self._spread - gain[:, :, None] * seen.conj()[:, None, :]
         self._spread[:, np.arange(STEPS), np.arange(STEPS)] += np.float32(_WANDER)

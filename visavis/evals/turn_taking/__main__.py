@@ -1,4 +1,4 @@
-"""`python -m visavis.evals.turn_taking [--split dev|test] [--real DIR] [--fit] [--out FILE.json]`."""
+"""`python -m visavis.evals.turn_taking [--split dev|test] [--real DIR | --listener | --fit] [--out FILE.json]`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--share", type=float, default=1.0, metavar="X", help="this share of the scenes")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--real", metavar="DIR", help="real recordings instead of scenes, e.g. .cache/real")
+    parser.add_argument("--listener", action="store_true", help="the listener's nods instead of turns")
     parser.add_argument("--fit", action="store_true", help="learn the melody, the words and the patience anew")
     parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")
     args = parser.parse_args(argv)
@@ -34,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from visavis.evals.turn_taking.real import measure_real
 
             table = measure_real(Path(args.real))
+        elif args.listener:
+            from visavis.evals.turn_taking.listener import measure_listener
+
+            table = measure_listener(args.split, max(1, round(40 * args.share)), args.seed)
         else:
             from visavis.evals.turn_taking.measure import COUNTS, measure
 

@@ -15,7 +15,7 @@ from visavis.speech.voice_activity import CHUNK, CHUNK_S, VoiceActivity
 
 __all__ = ["COUNTS", "FIXED_S", "WORD_LAG_S", "measure", "voice_chunks"]
 
-COUNTS = {"turn": 80, "pause": 120, "two": 40, "backchannel": 60, "interruption": 60, "noise": 60, "echo": 40}
+COUNTS = {"turn": 60, "pause": 90, "two": 20, "backchannel": 40, "interruption": 40, "noise": 40, "echo": 30}
 FIXED_S = (0.3, 0.5, 0.7)
 WORD_LAG_S = 0.15  # from the end of a word to its being known, of a recogniser that streams
 _TURNS = ("turn", "pause", "two")

@@ -35,11 +35,11 @@ AGENT_VOICES: dict[Split, tuple[str, ...]] = {
     "train": ("en-us+f5", "en-us+rob"), "dev": ("en-us+belinda", "en-us+ed"), "test": ("en-us+anika", "en-us+zac"),
 }  # fmt: skip
 BABBLE_VOICES = ("en-us+Denis", "en-us+Andrea", "en-us+paul", "en-us+grandma", "en-us+iven")
-# Said while somebody else speaks; the test has two that training has not.
+# Said while somebody else speaks; the test has two that training has not. espeak-ng spells "mm-hm", so a hum stands in.
 BACKCHANNELS: dict[Split, tuple[str, ...]] = {
-    "train": ("mm-hm.", "uh-huh.", "yeah.", "okay.", "right.", "yes, yes.", "I see."),
-    "dev": ("mm-hm.", "uh-huh.", "yeah.", "right.", "sure.", "yep."),
-    "test": ("mm-hm.", "uh-huh.", "yeah.", "okay.", "right.", "oh, really.", "of course."),
+    "train": ("um hum.", "hmm.", "uh-huh.", "yeah.", "okay.", "right.", "yes, yes.", "I see."),
+    "dev": ("um hum.", "hmm.", "uh-huh.", "yeah.", "right.", "sure.", "yep."),
+    "test": ("um hum.", "hmm.", "uh-huh.", "yeah.", "okay.", "right.", "oh, really.", "of course."),
 }
 _WORDS = (4, 16)
 
