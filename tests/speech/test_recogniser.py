@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from visavis.errors import MissingExtraError, UsageError
+from visavis.errors import MissingExtraError, ServiceError, UsageError
 from visavis.speech.completeness import completeness
 from visavis.speech.recogniser import TypedText
 from visavis.speech.streamed import Resampler
-from visavis.speech.whisper import WhisperRecogniser
+from visavis.speech.whisper import WhisperRecogniser, _hypothesis
 
 SECOND = np.zeros(16_000, np.float32)
 
@@ -101,6 +101,34 @@ class TestWhisper:
     def test_a_folder_without_weights_is_refused(self, tmp_path):
         with pytest.raises(UsageError, match=r"model\.bin"):
             WhisperRecogniser(tmp_path)
+
+    def test_damaged_weights_are_one_error(self, tmp_path):
+        pytest.importorskip("faster_whisper")
+        (tmp_path / "model.bin").write_bytes(b"nothing of the kind")
+        with pytest.raises((UsageError, ServiceError), match="weights"):
+            WhisperRecogniser(tmp_path, device="cpu")
+
+    def test_a_hub_that_cannot_be_reached_is_one_error(self, monkeypatch, tmp_path):
+        pytest.importorskip("faster_whisper")
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        with pytest.raises(ServiceError, match="hub"):
+            WhisperRecogniser("nobody/no-such-weights", device="cpu")
+
+    def test_segments_of_the_library_become_words_with_times(self):
+        """On the library's own types; no weights are here, so no sound is recognised."""
+        transcribe = pytest.importorskip("faster_whisper.transcribe")
+
+        def segment(words):
+            plain = {name: 0 for name in ("id", "seek", "start", "end", "avg_logprob", "compression_ratio")}
+            rest = {"text": "", "tokens": [], "no_speech_prob": 0.0, "temperature": 0.0}
+            return transcribe.Segment(**plain, **rest, words=words)
+
+        words = [transcribe.Word(0.1, 0.4, " Hello", 0.9), transcribe.Word(0.4, 0.9, " there.", 0.4)]
+        found = _hypothesis([segment(words), segment(None), segment([transcribe.Word(1, 1, " ", 1.0)])], 2.0, True)
+        assert found.text == "Hello there." and found.final
+        assert [(w.text, w.start_s, w.end_s) for w in found.words] == [("Hello", 2.1, 2.4), ("there.", 2.4, 2.9)]
+        assert found.confidence == pytest.approx((0.9 * 0.4) ** 0.5)
+        assert _hypothesis([], 0.0, True).confidence == 0.0
 
 
 def test_whole_sentences_are_told_from_their_beginnings():

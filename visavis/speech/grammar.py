@@ -2,9 +2,9 @@
 
 It hears which of the phrases is said, word by word as it is said, and nothing else: whatever somebody says is forced
 into them. So the same sound is also given to a loop of all phonemes, and the confidence is how well the phrases
-explain it against that. On ten real recordings, with the 52 cards and two numbers as phrases, repeated: of five spoken cards three
-are heard to the word (confidence 0.83 to 0.98) and two with a word too many (0.15, 0.64); read prose, which is in no
-phrase, has at most 0.01.
+explain it against that. On ten real recordings, with the 52 cards and two numbers as phrases, repeated: of five spoken
+cards three are heard to the word (confidence 0.83 to 0.98) and two with a word too many (0.15, 0.64); read prose, which
+is in no phrase, has at most 0.01.
 """
 
 from __future__ import annotations
@@ -114,10 +114,12 @@ class GrammarRecogniser:
             decoder.process_raw(raw, no_search=False, full_utt=False)
 
     def _words(self, confidence: float) -> tuple[HeardWord, ...]:
+        def seconds(frame: int) -> float:
+            return max(0.0, frame * _FRAME_S + _EARLY_S - _PAD_S)
+
         segments = [(s.word, s.start_frame, s.end_frame) for s in self._decoder.seg() or ()]
-        shift = _EARLY_S - _PAD_S
         return tuple(
-            HeardWord(word.split("(")[0], max(0.0, a * _FRAME_S + shift), max(0.0, (b + 1) * _FRAME_S + shift), confidence)
+            HeardWord(word.split("(")[0], seconds(a), seconds(b + 1), confidence)
             for word, a, b in segments
             if word[0] not in "<[("  # silence; a number behind a word is that of its pronunciation
         )

@@ -18,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m visavis.evals.turn_taking", description=__doc__)
     parser.add_argument("--split", choices=("dev", "test"), default="test", help="voices and sentences (default test)")
     parser.add_argument("--share", type=float, default=1.0, metavar="X", help="this share of the scenes")
+    parser.add_argument("--kinds", metavar="A,B", help="these kinds of scenes only")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--real", metavar="DIR", help="real recordings instead of scenes, e.g. .cache/real")
     parser.add_argument("--listener", action="store_true", help="the listener's nods instead of turns")
@@ -44,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             if not 0 < args.share <= 10:
                 raise UsageError(f"expected a share of the scenes above 0, got {args.share}")
-            counts = {kind: max(1, round(args.share * count)) for kind, count in COUNTS.items()}
+            kinds = args.kinds.split(",") if args.kinds else list(COUNTS)
+            if not set(kinds) <= set(COUNTS):
+                raise UsageError(f"expected kinds of {', '.join(COUNTS)}; got {args.kinds}")
+            counts = {kind: max(1, round(args.share * COUNTS[kind])) for kind in kinds}
             table = measure(args.split, counts, args.seed)
     except VisavisError as error:
         print(f"visavis: {error}", file=sys.stderr)

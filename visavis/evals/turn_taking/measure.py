@@ -48,6 +48,10 @@ def measure(
     table = Table(f"turn taking, {split} split, {len(scenes)} scenes")
     by_sound = [Played(scene, play(scene, settings=settings)) for scene in progress(scenes, "by sound")]
     turns = [scene for scene in scenes if scene.kind in _TURNS]
+    if len(turns) < len(scenes):
+        add_overlaps(table, by_sound)
+    if not turns:
+        return table
     add_turns(table, "sound alone", by_sound)
     with_words = [Played(scene, play(scene, WORD_LAG_S, settings)) for scene in progress(turns, "with words")]
     add_turns(table, "with words", with_words)
@@ -55,7 +59,6 @@ def measure(
     for silence_s in FIXED_S:
         fixed = [Played(scene, fixed_silence(silence_s, track)) for scene, track in zip(turns, chunks, strict=True)]
         add_turns(table, f"fixed {1000 * silence_s:.0f} ms", fixed)
-    add_overlaps(table, by_sound)
     table.details = {
         "by noise": {str(snr): _at(by_sound, snr) for snr in SNRS_DB},
         "with words, by noise": {str(snr): _at(with_words, snr) for snr in SNRS_DB},
