@@ -10,6 +10,7 @@ from visavis.agent.turn_taking import (
     Hearing,
     Interruption,
     Patience,
+    RecognitionFailed,
     SpeechStart,
     SpeechStop,
     TranscriptHeard,
@@ -17,7 +18,7 @@ from visavis.agent.turn_taking import (
     is_backchannel,
 )
 from visavis.emotion import Emotion
-from visavis.errors import UsageError
+from visavis.errors import ServiceError, UsageError
 from visavis.speech.recogniser import TypedText
 from visavis.speech.streamed import Resampler
 
@@ -207,6 +208,16 @@ def test_a_whole_sentence_in_words_ends_the_turn_sooner_than_half_of_one(questio
         return next(e.at_s for e in events if isinstance(e, EndOfTurn))
 
     assert ended("how many people work in this museum") < ended("how many people work in the")
+
+
+def test_a_recogniser_that_fails_costs_only_its_words(question):
+    class Broken(TypedText):
+        def feed(self, pcm):
+            raise ServiceError("the recogniser's server is gone: start it")
+
+    events = heard(in_room(quiet(0.5), question, quiet(2)), Hearing(Broken()))
+    kinds = [type(e) for e in events]
+    assert kinds == [SpeechStart, RecognitionFailed, SpeechStop, EndOfTurn] and events[-1].text == ""
 
 
 @pytest.mark.parametrize("at_s", [-1.0, float("nan"), float("inf")])

@@ -19,16 +19,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from visavis.errors import UsageError
-from visavis.speech.completeness import bare_words, completeness
+from visavis.agent.hearing_events import (
+    EndOfTurn,
+    HearingEvent,
+    Interruption,
+    RecognitionFailed,
+    SpeechStart,
+    SpeechStop,
+    TranscriptHeard,
+    UserBackchannel,
+)
+from visavis.agent.hearing_settings import HearingSettings, Patience, default_settings, is_backchannel
+from visavis.errors import ServiceError, UsageError
+from visavis.speech.completeness import completeness
 from visavis.speech.echo import HOP, EchoRemover, Played
 from visavis.speech.ending import LONGEST_S, ending_features, probability_of_end
 from visavis.speech.recogniser import Hypothesis, Recogniser
@@ -36,168 +43,12 @@ from visavis.speech.streamed import HEARING_HZ, MAX_PIECE_S, Resampler, checked_
 from visavis.speech.voice_activity import CHUNK, CHUNK_S, VoiceActivity
 
 __all__ = [
-    "EndOfTurn", "Hearing", "HearingEvent", "HearingSettings", "Interruption", "Patience", "SpeechStart", "SpeechStop",
-    "TranscriptHeard", "UserBackchannel", "default_settings", "is_backchannel",
+    "EndOfTurn", "Hearing", "HearingEvent", "HearingSettings", "Interruption", "Patience", "RecognitionFailed",
+    "SpeechStart", "SpeechStop", "TranscriptHeard", "UserBackchannel", "default_settings", "is_backchannel",
 ]  # fmt: skip
 
 Samples = NDArray[np.float32]
 
-
-# --- events --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class HearingEvent:
-    """Something noticed at `at_s`, seconds of the sound fed so far."""
-
-    kind: ClassVar[str] = ""
-    at_s: float
-
-
-@dataclass(frozen=True)
-class SpeechStart(HearingEvent):
-    """The user speaks since `start_s`; `overlap`: while the agent does; `resumes`: after an end of turn that was none.
-
-    With `resumes`, what the agent prepares but has not begun to play should be dropped: the user goes on.
-    """
-
-    kind = "speech_started"
-    start_s: float
-    overlap: bool = False
-    resumes: bool = False
-
-
-@dataclass(frozen=True)
-class SpeechStop(HearingEvent):
-    """The user has been silent since `end_s`; `probability` that the turn is over, as far as it sounds."""
-
-    kind = "speech_stopped"
-    end_s: float
-    probability: float
-
-
-@dataclass(frozen=True)
-class TranscriptHeard(HearingEvent):
-    """What a recogniser understood; word times are seconds of the sound fed, as `at_s` is."""
-
-    kind = "transcript"
-    hypothesis: Hypothesis
-
-    @property
-    def final(self) -> bool:
-        """No more of this utterance will come."""
-        return self.hypothesis.final
-
-
-@dataclass(frozen=True)
-class EndOfTurn(HearingEvent):
-    """The user has finished at `end_s`, with this probability when it was decided; `text` is "" without recogniser."""
-
-    kind = "end_of_turn"
-    start_s: float
-    end_s: float
-    probability: float
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class UserBackchannel(HearingEvent):
-    """The user made a short sound while the agent spoke: nothing needs to stop."""
-
-    kind = "backchannel"
-    start_s: float
-    end_s: float
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class Interruption(HearingEvent):
-    """The user wants the floor, and has spoken since `start_s`: stop. The turn that begins so ends with `EndOfTurn`."""
-
-    kind = "interruption"
-    start_s: float
-
-
-# --- settings ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a silence must last, by the probability p that the turn is over.
-
-    fast_s at p >= sure, slow_s at p <= unsure, on the line between them otherwise.
-    """
-
-    fast_s: float
-    slow_s: float
-    unsure: float
-    sure: float
-
-    def needed_s(self, p: float) -> float:
-        """Seconds of silence that end a turn."""
-        share = (p - self.unsure) / max(self.sure - self.unsure, 1e-9)
-        return self.slow_s + (self.fast_s - self.slow_s) * min(max(share, 0.0), 1.0)
-
-
-@dataclass(frozen=True)
-class HearingSettings:
-    """The dials of hearing.
-
-    sound, words: patience without and with a current transcript.
-    mix: weights of the log odds of melody, of completeness, and a constant, for the probability with a transcript.
-    speech, silence: probabilities above and below which a chunk of 32 ms is speech or silence.
-    alone, over: how the log odds of Silero VAD, the level above the background and, while the agent's voice is in the
-        sound, the level above its echo (both in decibels, at most 25) make the log odds of somebody speaking; the
-        last is a constant.
-    begin_chunks: speech chunks (of the last four) that begin speech; near_chunks: while the agent speaks.
-    voiced: least share of chunks with a voice in what is speech.
-    interrupt_s: how long somebody must speak to interrupt; interrupt_words_s: with words that are no backchannel.
-    """
-
-    sound: Patience
-    words: Patience
-    mix: tuple[float, float, float]
-    speech: float
-    silence: float
-    alone: tuple[float, float, float]
-    over: tuple[float, float, float, float]
-    begin_chunks: int
-    near_chunks: int
-    voiced: float
-    interrupt_s: float
-    interrupt_words_s: float
-
-
-@cache
-def default_settings() -> HearingSettings:
-    """The settings that ship."""
-    raw = yaml.safe_load((Path(__file__).parent / "data" / "turn_taking.yaml").read_text("utf8"))
-    fields = dict(raw["settings"])
-    fields.update(sound=Patience(**fields["sound"]), words=Patience(**fields["words"]), mix=tuple(fields["mix"]))
-    fields.update(alone=tuple(fields["alone"]), over=tuple(fields["over"]))
-    return HearingSettings(**fields)
-
-
-@cache
-def _backchannels() -> frozenset[str]:
-    raw = yaml.safe_load((Path(__file__).parent / "data" / "turn_taking.yaml").read_text("utf8"))
-    return frozenset(" ".join(bare_words(text)) for text in raw["backchannels"])
-
-
-def is_backchannel(text: str) -> bool:
-    """Whether words are nothing but listening aloud: "mm-hm", "yeah right", "I see"."""
-    words = bare_words(text)
-    known = _backchannels()
-    at = 0
-    while at < len(words):
-        size = next((n for n in (3, 2, 1) if " ".join(words[at : at + n]) in known and at + n <= len(words)), 0)
-        if not size:
-            return False
-        at += size
-    return bool(words)
-
-
-# --- hearing -------------------------------------------------------------------------------------------------------
 
 _STOP_S = 0.16  # of silence before speech has stopped: closures of stops are shorter
 _SEEN_AFTER_S = 0.096  # of silence before its melody is looked at
@@ -255,6 +106,7 @@ class Hearing:
         self._power = np.zeros(2)  # of what is left, and of what our echo is or may be, in this chunk
         self._levels: deque[float] = deque(maxlen=round(_BACKGROUND_S / CHUNK_S))
         self._text: Hypothesis | None = None
+        self._failed = False  # the recogniser, in this utterance
         self.utterance_s = 0.0  # where the clock of the recogniser's words began
         self._events: list[HearingEvent] = []
 
@@ -360,7 +212,7 @@ class Hearing:
         self._events.append(SpeechStart(self.now_s, start_s, ours, resumes))
         if self._recogniser is not None:
             self._recogniser.start()
-            self._text = None
+            self._text, self._failed = None, False
             kept = list(self._heard)[-round(_BEFORE_S / CHUNK_S) - len(self._recent) :]
             self.utterance_s = self._chunk_end_s() - len(kept) * CHUNK_S
             self._understand(np.concatenate(kept))
@@ -381,7 +233,8 @@ class Hearing:
             self._under_our_speech(turn, ours)
             return
         silence_s = self._chunk_end_s() - turn.end_s
-        if silence_s >= _SEEN_AFTER_S and turn.melody is None:
+        too_long = self.now_s - turn.start_s > _LONGEST_TURN_S
+        if (silence_s >= _SEEN_AFTER_S or too_long) and turn.melody is None:
             features = ending_features(self._spoken(turn))
             turn.melody = probability_of_end(features)
             if self._observe is not None:
@@ -390,7 +243,6 @@ class Hearing:
             self._stop(turn)
         if turn.melody is not None:
             p, patience = self._finished(turn)
-            too_long = self.now_s - turn.start_s > _LONGEST_TURN_S
             if silence_s >= patience.needed_s(p) - 1e-6 or too_long:
                 self._end(turn, p)
 
@@ -445,19 +297,34 @@ class Hearing:
 
     def _understand(self, sound: Samples) -> None:
         assert self._recogniser is not None, "only called with a recogniser"
-        found = self._recogniser.feed(sound)
+        if self._failed:
+            return
+        try:
+            found = self._recogniser.feed(sound)
+        except ServiceError as error:
+            self._give_up(error)
+            return
         if found is not None:
             self._text = found
             self._events.append(TranscriptHeard(self.now_s, found))
 
     def _finish(self) -> str:
         """The final text of the utterance, told as an event."""
-        if self._recogniser is None:
+        if self._recogniser is None or self._failed:
             return ""
-        found = self._recogniser.finish()
+        try:
+            found = self._recogniser.finish()
+        except ServiceError as error:
+            self._give_up(error)
+            return ""
         self._text = None
         self._events.append(TranscriptHeard(self.now_s, found))
         return found.text
+
+    def _give_up(self, error: ServiceError) -> None:
+        """Go on without the words of this utterance."""
+        self._text, self._failed = None, True
+        self._events.append(RecognitionFailed(self.now_s, str(error)))
 
     def _chunk_end_s(self) -> float:
         """Where the last chunk ends on the microphone's clock: the echo remover is one hop behind."""

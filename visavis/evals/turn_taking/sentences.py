@@ -58,6 +58,11 @@ def _strings(node: Any, keys: tuple[str, ...]) -> list[str]:
     return found
 
 
+def _read(path: Path) -> Any:
+    """A YAML file; there are many, so by the reader in C where there is one."""
+    return yaml.load(path.read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 def _usable(text: str) -> bool:
     """One sentence, ended as one, of a length that people say."""
     inner = text.strip()[:-1]
@@ -75,7 +80,7 @@ def _key(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def _test() -> tuple[str, ...]:
-    raw = yaml.safe_load(data_file("heldout_personas.yaml").read_text("utf-8"))
+    raw = _read(data_file("heldout_personas.yaml"))
     found = _strings(raw, ("ask", "facts", "unknown")) + data_file("say_sentences.txt").read_text("utf-8").splitlines()
     return tuple(dict.fromkeys(text.strip() for text in found))
 
@@ -85,7 +90,7 @@ def _corpus() -> tuple[str, ...]:
     folder = Path(str(files("visavis.finetune") / "replies" / "people"))
     found: list[str] = []
     for path in sorted(folder.glob("*.yaml")):
-        found += _strings(yaml.safe_load(path.read_text("utf-8")), ("says", "asks", "near"))
+        found += _strings(_read(path), ("says", "asks", "near"))
     found += [utterance.text for utterance in load_utterances()]
     kept = {_key(text) for text in _test()}
     return tuple(dict.fromkeys(text.strip() for text in found if _key(text) not in kept))
