@@ -1,6 +1,6 @@
 """Real voices: recordings of single speakers, which the project does not ship and learns nothing from.
 
-- `human_speech/*.wav`: each is taken as one turn; its end is the last sound. Read aloud, not conversation.
+- `human_speech/*.wav`: each is taken as one turn; its end is that of its last audible stretch. Read aloud, not conversation.
 - `beat2_scott/*` with given words: monologues, so every decision that the turn is over is a cut-in; told by the length
   of the pause. Whether a sentence ends there is not given, so some of these pauses would invite a listener.
 """
@@ -19,7 +19,8 @@ from visavis.evals.any_body.audio import read_given, recordings
 from visavis.evals.first_light.table import Table, median, progress, share
 from visavis.evals.turn_taking.measure import FIXED_S
 from visavis.evals.turn_taking.score import fixed_silence
-from visavis.evals.turn_taking.sounds import RATE_HZ, sounding
+from visavis.evals.turn_taking.sounds import RATE_HZ
+from visavis.speech.heard import audible
 from visavis.speech.voice_activity import CHUNK, VoiceActivity
 from visavis.speech.wav import read_wav
 
@@ -77,7 +78,7 @@ def measure_real(folder: Path) -> Table:
     early: dict[str, list[bool]] = {}
     for path in progress(sorted((folder / "human_speech").glob("*.wav")), "turns"):
         sound = _with_quiet(path)
-        end_s = sounding(sound, 35.0)[1] / RATE_HZ
+        end_s = audible(*read_wav(path))[-1][1]
         for name, at in _decisions(sound).items():
             early.setdefault(name, []).append(any(t < end_s - 0.05 for t in at))
             after = [t - end_s for t in at if t >= end_s - 0.05]
