@@ -1,6 +1,6 @@
 """Real voices: recordings of single speakers, which the project does not ship and learns nothing from.
 
-- `human_speech/*.wav`: each is taken as one turn, which ends with its last audible stretch. Read aloud, no conversation.
+- `human_speech/*.wav`: each is taken as one turn, ending with its last audible stretch. Read aloud, no conversation.
 - `beat2_scott/*` with given words: monologues, so every decision that the turn is over is a cut-in; told by the length
   of the pause. Whether a sentence ends there is not given, so some of these pauses would invite a listener.
 """
