@@ -11,7 +11,7 @@ voice, coming back through the room, is not taken for somebody (`visavis.speech.
   backchannel, is an interruption.
 
 It does not decide what to do about it: that is the session's business. The parameters are `data/turn_taking.yaml`,
-chosen on scenes of the development split (`python -m visavis.evals.turn_taking --fit`).
+chosen on scenes of the training split (`python -m visavis.evals.turn_taking --fit`).
 """
 
 from __future__ import annotations
