@@ -14,7 +14,6 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from visavis.errors import TokenError
 from visavis.tokenizers.vocabulary import JointVocabulary
 
 __all__ = [
@@ -25,9 +24,6 @@ __all__ = [
     "Foresight",
     "Sampling",
     "Stretch",
-    "check_ids",
-    "check_prompt",
-    "choose",
 ]
 
 Ids = NDArray[np.int64]
@@ -132,29 +128,3 @@ class Engine(Protocol):
 
     def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Floats:
         """(len(continuation),) log-probability, in nats, of each id given all before it, without constraint."""
-
-
-def choose(logits: Floats, sampling: Sampling, rng: np.random.Generator) -> int:
-    """The place of the chosen one among (n,) logits."""
-    if sampling.temperature <= 0:
-        return int(np.argmax(logits))
-    scaled = logits.astype(np.float64) / sampling.temperature
-    if 0 < sampling.top_k < len(scaled):
-        scaled[scaled < np.partition(scaled, -sampling.top_k)[-sampling.top_k]] = -np.inf
-    weights = np.exp(scaled - scaled.max())
-    return int(rng.choice(len(scaled), p=weights / weights.sum()))
-
-
-def check_ids(ids: Sequence[int], vocabulary: JointVocabulary) -> None:
-    """Refuse ids outside a vocabulary."""
-    if any(not 0 <= id_ < vocabulary.size for id_ in ids):
-        raise TokenError(f"expected ids below {vocabulary.size}: were they made by another vocabulary?")
-
-
-def check_prompt(prompt: Sequence[int], engine: Engine) -> None:
-    """Refuse a prompt of foreign ids, an empty one, and one that leaves no room in the context."""
-    check_ids(prompt, engine.vocabulary)
-    if not prompt:
-        raise TokenError("expected a prompt of at least one id, got none")
-    if len(prompt) >= engine.context:
-        raise TokenError(f"expected a prompt below {engine.context} ids, got {len(prompt)}: shorten it")

@@ -12,13 +12,22 @@ import numpy as np
 from visavis.agent.engine import CancelToken, Constraint, Floats, Ids, Sampling
 from visavis.errors import TokenError
 
-__all__ = ["Generation", "check_ids", "choose"]
+__all__ = ["Generation", "check_ids", "check_prompt", "choose"]
 
 
 def check_ids(ids: Sequence[int], size: int) -> None:
     """Refuse ids that a vocabulary of this size does not have."""
     if any(not 0 <= id_ < size for id_ in ids):
         raise TokenError(f"expected ids below {size}: were they made by another vocabulary?")
+
+
+def check_prompt(prompt: Sequence[int], size: int, context: int) -> None:
+    """Refuse a prompt of foreign ids, an empty one, and one that leaves no room in the context."""
+    check_ids(prompt, size)
+    if not prompt:
+        raise TokenError("expected a prompt of at least one id, got none: begin it with `<|bos|>`")
+    if len(prompt) >= context:
+        raise TokenError(f"expected a prompt below {context} ids, got {len(prompt)}: shorten it")
 
 
 class Generation:
@@ -45,11 +54,7 @@ class Generation:
         size: int,
         context: int,
     ) -> None:
-        check_ids(prompt, size)
-        if not prompt:
-            raise TokenError("expected a prompt of at least one id, got none: begin it with `<|bos|>`")
-        if len(prompt) >= context:
-            raise TokenError(f"expected a prompt below {context} ids, got {len(prompt)}: shorten it")
+        check_prompt(prompt, size, context)
         self.read: list[int] = []
         self.pending = list(prompt)
         self.ids: Ids | None = None

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visavis.agent.engine import CancelToken, Constraint, Floats, Sampling, check_ids, check_prompt, choose
+from visavis.agent.engine import CancelToken, Constraint, Floats, Sampling
+from visavis.agent.generation import check_ids, check_prompt, choose
 from visavis.errors import FileFormatError, TokenError
 from visavis.tokenizers.vocabulary import JointVocabulary, default_folder
 
@@ -80,7 +81,7 @@ class TransformersEngine:
         cancel: CancelToken | None = None,
     ) -> Iterator[int]:
         """Yield ids one by one (see `Engine.generate`). The prompt must leave room in the context."""
-        check_prompt(prompt, self)
+        check_prompt(prompt, self.vocabulary.size, self.context)
         sampling = sampling or Sampling()
         rng = np.random.default_rng(sampling.seed)
         cache, pending = None, list(prompt)
@@ -111,7 +112,7 @@ class TransformersEngine:
 
     def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Floats:
         """(len(continuation),) log-probability of each id given all before it."""
-        check_ids([*prompt, *continuation], self.vocabulary)
+        check_ids([*prompt, *continuation], self.vocabulary.size)
         if not continuation:
             return np.zeros(0, np.float32)
         ids = [*prompt, *continuation][:-1]

@@ -37,10 +37,8 @@ from visavis.agent.engine import (
     Ids,
     Sampling,
     Stretch,
-    check_ids,
-    check_prompt,
-    choose,
 )
+from visavis.agent.generation import check_ids, check_prompt, choose
 from visavis.agent.served import Connection
 from visavis.agent.vllm_server import context_of
 from visavis.errors import FingerprintError, ServiceError, TokenError
@@ -118,7 +116,7 @@ class VllmEngine:
         Raises:
             ServiceError: the server is gone or fails; the ids until then are good, and so is the constraint's state.
         """
-        check_prompt(prompt, self)
+        check_prompt(prompt, self.vocabulary.size, self.context)
         left = min(limit, self.context - len(prompt))
         text = _Text(list(prompt), left, sampling or Sampling(), frozenset(stop))
         while text.left > 0:
@@ -149,7 +147,7 @@ class VllmEngine:
     def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Floats:
         """(len(continuation),) log-probability of each id given all before it."""
         ids = [*prompt, *continuation]
-        check_ids(ids, self.vocabulary)
+        check_ids(ids, self.vocabulary.size)
         if not continuation:
             return np.zeros(0, np.float32)
         if not prompt or len(ids) > self.context - 1:
