@@ -142,6 +142,17 @@ def test_filters_leave_out_what_does_not_fit():
     assert LEXICON[best(room_s=0.5)].phases.end_s <= 1.0
 
 
+@pytest.mark.parametrize(
+    ("text", "gloss", "word"),
+    [("They clapped three times.", "clapping", 1), ("He saluted with his left hand.", "salute", 1)],
+)
+def test_who_says_how_often_or_with_which_hand_means_a_gesture(text, gloss, word):
+    library = Library(LEXICON, GestureIndex.default())
+    assert library.candidates(text)[0].text == gloss
+    assert library.word_chances(text).argmax() == word
+    assert max(library.word_chances("It rained in June.")) < 0.1
+
+
 def test_tokens_are_made_again_for_another_codec(wave):
     old = replace(wave, codes=wave.codes * 0, codec="another")
     new = retokenised(old, CODEC)

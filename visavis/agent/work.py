@@ -19,6 +19,7 @@ from visavis.agent.persona import Persona
 from visavis.agent.planner import Cancel, Mover, Planner
 from visavis.emotion import Emotion
 from visavis.retrieval.library import Library
+from visavis.retrieval.params import is_aimed
 from visavis.retrieval.posing import Performer
 from visavis.retrieval.scene import Scene
 from visavis.speech.recorded import Recorded
@@ -119,9 +120,12 @@ class Work:
         self.emit(event)
 
     def lately(self) -> list[str]:
-        """The glosses just made, which would look like a tic if they came again at once."""
+        """The glosses just made, which would look like a tic if they came again at once.
+
+        What is aimed (sizes, counts, pointing) is another movement every time, and may.
+        """
         made = [item.choice.gloss for clause in self.clauses for item in clause.placed]
-        return made[-RECENT:]
+        return [gloss for gloss in made[-RECENT:] if not is_aimed(self.tools.library.params(gloss))]
 
     def variant(self, gloss: str, clause: int) -> str:
         """One of the ways to perform a gesture: by seed and clause, so that it changes and yet repeats itself."""

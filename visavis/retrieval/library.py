@@ -25,6 +25,7 @@ from visavis.retrieval.enrol import performance_of
 from visavis.retrieval.index import PART_TRUST, GestureIndex, parts_of
 from visavis.retrieval.lexicon import PLAIN, Gesture, Lexicon, Param
 from visavis.retrieval.meaning import Meaning
+from visavis.retrieval.params import asked, named_in
 from visavis.retrieval.posing import Performance, Performer, perform
 from visavis.retrieval.vectors import VectorIndex
 from visavis.tokenizers.turn_language import Candidate
@@ -34,6 +35,8 @@ __all__ = ["Hit", "Library", "Wanted", "library_folder"]
 log = logging.getLogger(__name__)
 
 FELT: Final = 0.5  # from this intensity on a gesture must go with the emotion
+ASKED: Final = 0.75  # how surely a text that says how often, or with which hand, calls for a gesture
+LEAST_ASKED: Final = 0.02  # ... which it must resemble so far
 
 
 def library_folder() -> Path:
@@ -166,6 +169,7 @@ class Library:
         added = self._search_added(text, 4 * k)
         left = 1.0 - max((hit.score for hit in added), default=0.0)
         best = {candidate.text: left * candidate.score for candidate in found}
+        best |= {gloss: ASKED for gloss in self._asked(text) if best[gloss] < ASKED}
         for hit in added:
             best[hit.gloss] = max(best.get(hit.gloss, 0.0), hit.score)
         some = [Candidate(gloss, score) for gloss, score in best.items() if self._fits(gloss, wanted or Wanted())]
@@ -176,9 +180,27 @@ class Library:
         if self.index is None:
             return np.zeros(len(text.split()), np.float32)
         chances = self.index.word_chances(text, k)
+        for gloss in self._asked(text):
+            chances = chances + ASKED * self.index.anchors(text, gloss)
         for hit in self._search_added(text, k):
             chances = chances + hit.score * self.index.anchors(text, hit.gloss)
         return np.clip(chances, 0.0, 1.0).astype(np.float32)
+
+    def _asked(self, text: str) -> list[str]:
+        """Who says how often, or with which hand, means a gesture: the likeliest, or named, that can be made so."""
+        wanted = asked(text)
+        found = self.index.candidates(text, len(self.index.glosses)) if self.index and wanted else []
+        glosses = []
+        for acts in sorted(wanted):
+            able = [c for c in found if any(spec.acts == acts for spec in self.params(c.text).values())]
+            named = [named_in(c.text, text) for c in able]
+            score, best = max(
+                ((c.score + (n if n >= 0.5 else 0.0), c.text) for c, n in zip(able, named, strict=True)),
+                default=(0.0, ""),
+            )
+            if score > LEAST_ASKED:
+                glosses.append(best)
+        return list(dict.fromkeys(glosses))
 
     def search(self, text: str, k: int = 5) -> list[Hit]:
         """What fits a text, gestures of the lexicon and added clips, best first."""
