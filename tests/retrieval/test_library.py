@@ -94,7 +94,7 @@ def test_an_added_clip_is_found_and_performed_at_once(wave, store):
     chances = library.word_chances("Ship ahoy!")
     assert chances.shape == (2,) and chances.max() <= 1
     performance = library.perform("ahoy", Performer.neutral())
-    assert performance.clip == "ahoy/ahoy" and performance.hand == "right"
+    assert performance.clip == "ahoy" == library.clips("ahoy")[0] and performance.hand == "right"
     assert performance.phases.start_s == pytest.approx(0, abs=0.05)
     mirrored = performance_of(wave, hand="left")
     assert mirrored.hand == "left"
@@ -108,6 +108,20 @@ def test_an_added_clip_is_found_and_performed_at_once(wave, store):
         library.perform("ahoy", Performer.neutral(), {"size_m": 1})
     with pytest.raises(LexiconError, match="no gesture 'avast'"):
         library.perform("avast", Performer.neutral())
+
+
+def test_a_folder_that_rests_is_not_listed_again(wave, store, monkeypatch):
+    library, listed = Library(LEXICON, GestureIndex.default(), store), []
+    store.add(wave)
+    assert library.added == ["ahoy"]
+    hour_ago = time.time() - 3600
+    os.utime(store.folder, (hour_ago, hour_ago))
+    assert library.added == ["ahoy"]
+    paths = ClipStore.paths
+    monkeypatch.setattr(ClipStore, "paths", lambda self: [listed.append(1), *paths(self)][1:])
+    assert library.search("Ship ahoy!")[0].clip == "ahoy" and library.candidates("Ship ahoy!") and not listed
+    store.add(wave)
+    assert library.added == ["ahoy", "ahoy_2"] and listed
 
 
 def test_a_turned_and_moved_recording_faces_forward():
