@@ -19,7 +19,6 @@ from visavis.agent.persona import Persona
 from visavis.agent.planner import Cancel, Mover, Planner
 from visavis.emotion import Emotion
 from visavis.retrieval.library import Library
-from visavis.retrieval.params import is_aimed
 from visavis.retrieval.posing import Performer
 from visavis.retrieval.scene import Scene
 from visavis.speech.recorded import Recorded
@@ -122,10 +121,10 @@ class Work:
     def lately(self) -> list[str]:
         """The glosses just made, which would look like a tic if they came again at once.
 
-        What is aimed (sizes, counts, pointing) is another movement every time, and may.
+        What was aimed (a size, a count, a place) is another movement the next time, and may.
         """
-        made = [item.choice.gloss for clause in self.clauses for item in clause.placed]
-        return [gloss for gloss in made[-RECENT:] if not is_aimed(self.tools.library.params(gloss))]
+        made = [item.choice for clause in self.clauses for item in clause.placed]
+        return [choice.gloss for choice in made[-RECENT:] if not choice.params]
 
     def variant(self, gloss: str, clause: int) -> str:
         """One of the ways to perform a gesture: by seed and clause, so that it changes and yet repeats itself."""

@@ -15,7 +15,7 @@ from visavis.retrieval.lexicon import Param
 from visavis.retrieval.scene import Scene
 from visavis.retrieval.told import HANDED, is_no_side, told
 
-__all__ = ["asked", "is_aimed", "named_in", "params_of", "told"]
+__all__ = ["asked", "named_in", "params_of", "told"]
 
 DIRECTIONS: Final = {
     "left": "left", "right": "right", "up": "up", "upstairs": "up", "above": "up", "sky": "up", "ceiling": "up",
@@ -57,11 +57,6 @@ def named_in(gloss: str, text: str) -> float:
 def _stem(word: str) -> str:
     stem = re.sub(r"(?<=\w\w)(ing|ed|es|s|e)$", "", word)
     return stem[:-1] if len(stem) > 2 and stem[-1] == stem[-2] else stem
-
-
-def is_aimed(params: Mapping[str, Param]) -> bool:
-    """Whether parameters make a gesture another one each time: a size, a count, a place or a direction to point in."""
-    return any(spec.acts in (*_SIZES, "fingers", "point", "target") for spec in params.values())
 
 
 def params_of(params: Mapping[str, Param], text: str, anchor: int, scene: Scene | None = None) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def perform_all(lexicon: Lexicon, codec: MotionCodec, numbers: Sequence[int]) ->
 def _means(rows: Array, label: NDArray[np.int64]) -> Array:
     out = np.zeros((label.max() + 1, rows.shape[1]), np.float32)
     np.add.at(out, label, rows)
-    return out / np.bincount(label)[:, None].astype(np.float32)
+    return np.asarray(out / np.bincount(label)[:, None], np.float32)
 
 
 def fit(rows: Rows) -> PoseIndex:
