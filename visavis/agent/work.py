@@ -129,9 +129,12 @@ class Work:
         self.emit(event)
 
     def lately(self) -> list[str]:
-        """The glosses just made, which would look like a tic if they came again at once."""
-        made = [item.choice.gloss for clause in self.clauses for item in clause.placed]
-        return made[-RECENT:]
+        """The glosses just made, which would look like a tic if they came again at once.
+
+        What was aimed (a size, a count, a place) is another movement the next time, and may.
+        """
+        made = [item.choice for clause in self.clauses for item in clause.placed]
+        return [choice.gloss for choice in made[-RECENT:] if not choice.params]
 
     def variant(self, gloss: str, clause: int) -> str:
         """One of the ways to perform a gesture: by seed and clause, so that it changes and yet repeats itself."""
