@@ -361,6 +361,7 @@ def fit(
     folder: Path,
     config: CodecConfig | None = None,
     settings: CodecTraining | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> MotionCodec:
     """Train a codec and save it in `folder` with its curve (`curve.csv`).
 
@@ -370,6 +371,7 @@ def fit(
         folder: where the codec, the curve and the checkpoint go; a checkpoint there is continued.
         config: the manifest.
         settings: the run.
+        progress: told the share of the run that is over, before every step.
     """
     settings = settings or CodecTraining()
     torch.manual_seed(settings.seed)
@@ -405,6 +407,8 @@ def fit(
     with open(folder / "curve.csv", "a", newline="") as file:
         curve = csv.writer(file)
         for step in range(first, settings.steps):
+            if progress:
+                progress(step / settings.steps)
             made: Tensor | None = None
             for name, part in parts.items():
                 figures, made = part.step(windows.draw(name, settings.batch, made), step / settings.steps)

@@ -50,7 +50,11 @@ log = logging.getLogger(__name__)
 
 TRAIN_PERFORMERS: Final = 200
 DEV_PERFORMERS: Final = 20
-SHARES: Final = {"taught": 0.4, "gestures": 0.2, "reaches": 0.1, "recordings": 0.3}  # of the windows
+# Shares of the windows: broad first, so that the networks know every pose; then, when codebooks are settled, nearer to
+# what the body will do, so that few codes are kept for poses that nobody takes.
+BROAD: Final = {"taught": 0.4, "gestures": 0.2, "reaches": 0.1, "recordings": 0.3}
+NARROW: Final = {"taught": 0.5, "gestures": 0.3, "reaches": 0.05, "recordings": 0.15}
+NARROW_FROM: Final = 0.45  # of the run
 _LISTENERS: Final = 0.1
 _VERSIONS: Final = 6  # of a recording: itself, and varied in pace, size and posture
 
@@ -207,12 +211,17 @@ class CodecCorpus:
 
     def __init__(self, folder: Path) -> None:
         self.kinds: dict[str, _Kind] = {}
+        self._shares = BROAD
         for path in sorted(folder.glob("*.npz")):
             with np.load(path, allow_pickle=False) as data:
                 features, lengths = data["features"], data["lengths"]
             self.kinds[path.stem] = _Kind(features, np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
         if not self.kinds:
             raise FileNotFoundError(f"no clips in {folder}: make them with `visavis train codec`")
+
+    def at(self, share: float) -> None:
+        """Deal windows out as it is right after this share of a run."""
+        self._shares = NARROW if share >= NARROW_FROM else BROAD
 
     @property
     def summary(self) -> str:
@@ -225,7 +234,7 @@ class CodecCorpus:
     def windows(self, batch: int, frames: int, rng: np.random.Generator, without: str = "") -> NDArray[np.float32]:
         """(batch, frames, 264) windows inside single clips, of all kinds but one; a short clip then stands still."""
         kinds = list(self.kinds.values())
-        shares = np.array([0.0 if kind == without else SHARES.get(kind, 0.1) for kind in self.kinds])
+        shares = np.array([0.0 if kind == without else self._shares.get(kind, 0.1) for kind in self.kinds])
         if not shares.any():
             shares[:] = 1.0
         out = []

@@ -100,7 +100,7 @@ def _codec(out: Path, sizes: Sizes) -> None:
     corpus = CodecCorpus(folder)
     (out / "codec").mkdir(parents=True, exist_ok=True)
     (out / "codec" / "data.md").write_text(corpus.summary)
-    fit(corpus.sample, out / "codec", SHIPPED, CodecTraining(steps=sizes.codec_steps))
+    fit(corpus.sample, out / "codec", SHIPPED, CodecTraining(steps=sizes.codec_steps), corpus.at)
 
 
 def _refiner(out: Path, sizes: Sizes) -> None:

@@ -22,9 +22,9 @@ __all__ = ["NAMES", "OURS", "held_sets"]
 
 OURS = ("recordings", "teacher", "variants")  # the sets that the bounds are about
 NAMES = (*OURS, "BEAT2", "Bandai-Namco")
-_TURNS = 50
-_PERFORMERS = (TRAIN_PERFORMERS, TRAIN_PERFORMERS + 1)
-_BANDAI_EVERY = 4
+_TURNS = 150
+_PERFORMERS = tuple(range(TRAIN_PERFORMERS, TRAIN_PERFORMERS + 4))
+_BANDAI_EVERY = 2
 _LONGEST_FRAMES = 30 * 60
 
 
