@@ -28,7 +28,7 @@ from visavis.finetune.checkpoints import Checkpointer
 from visavis.motion.skeleton import Skeleton, default_skeleton
 from visavis.tokenizers.codec import FIVE_PARTS, CodecConfig, MotionCodec, PartCodec, limb_of, part_bones
 
-__all__ = ["SHIPPED", "Chain", "CodecTraining", "fit", "part_positions"]
+__all__ = ["SHIPPED", "Chain", "CodecTraining", "fit", "kmeans", "part_positions"]
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ def _seen_from(arm: Tensor, made: Tensor, hand: Tensor, chain: Chain) -> Tensor:
 
 
 @torch.no_grad()
-def _kmeans(z: Tensor, k: int, cosine: bool, rounds: int = 12) -> Tensor:
+def kmeans(z: Tensor, k: int, cosine: bool, rounds: int = 12) -> Tensor:
     """k-means: (N, D) points → (k, D); spherical for unit vectors."""
     centres = z[torch.randperm(len(z))[:k]]
     if len(centres) < k:
@@ -245,7 +245,7 @@ class _Part:
         self.net.mean.copy_(flat.mean(0))
         # One scale per part: a bone that hardly moves must not weigh as much as an arm.
         self.net.scale.fill_(float(flat.std(0).pow(2).mean().sqrt()) + 1e-4)
-        if not self.net.cosine and not self.net.levels:
+        if not self.net.cosine:
             _start_linear(self.net, x, _leverage(self.chain, flat[:: max(1, len(flat) // 256)]) + 0.02)
         with torch.no_grad():
             z = self.net.embed(x).flatten(0, 1)
@@ -254,7 +254,7 @@ class _Part:
     def recentre(self, z: Tensor) -> None:
         """A fresh codebook from k-means of (N, D) vectors; a grid stays."""
         if not self.net.levels:
-            self.reset(_kmeans(z, self.size, self.net.cosine))
+            self.reset(kmeans(z, self.size, self.net.cosine))
 
     def reset(self, codebook: Tensor) -> None:
         self.net.codebook.copy_(codebook)

@@ -361,7 +361,8 @@ def _config(data: dict[str, Any]) -> CodecConfig:
     """The manifest from JSON, where tuples are lists; fields that an older one lacks keep their defaults."""
     reaches = {key: tuple((int(a), int(b)) for a, b in data[key]) for key in ("encoder", "decoder") if key in data}
     lists = {key: tuple(data[key]) for key in ("parts", "levels") if key in data}
-    return CodecConfig(**{**data, **lists, **reaches})
+    fields: dict[str, Any] = {**data, **lists, **reaches}
+    return CodecConfig(**fields)
 
 
 def _groups(parts: Sequence[str]) -> list[list[str]]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2, vq
 
+from visavis.finetune.codec import kmeans
 from visavis.motion.motion import FRAMES_PER_STEP, Motion
 from visavis.motion.skeleton import default_skeleton
 from visavis.refiner.sampler import with_features
@@ -38,9 +39,9 @@ class PlainCodebook:
         self.books = {name: self._centres(np.concatenate(found), seed) for name, found in rows.items()}
 
     def _centres(self, rows: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+        torch.manual_seed(seed)
         rows = rows[np.random.default_rng(seed).permutation(len(rows))[:_ROWS]]
-        start = rows[: self.size]
-        return kmeans2(rows, start, iter=_ROUNDS, minit="matrix", missing="warn")[0]  # type: ignore[no-any-return]
+        return kmeans(torch.from_numpy(rows), self.size, cosine=False, rounds=_ROUNDS).numpy()  # type: ignore[no-any-return]
 
     @staticmethod
     def _steps(turned: NDArray[np.float32], part: str) -> NDArray[np.float32]:
@@ -54,7 +55,8 @@ class PlainCodebook:
         out, columns = turned.copy(), []
         for part in self.parts:
             book = self.books[network_of(part)]
-            codes = vq(self._steps(turned, part), book)[0]
+            steps = self._steps(turned, part)
+            codes = (steps @ book.T - 0.5 * (book**2).sum(axis=-1)).argmax(axis=-1)  # the nearest centre
             made = book[codes].reshape(len(turned), -1).astype(np.float32)
             out[:, part_bones(part, motion.skeleton)] = rotations_from_6d(made, part)
             columns.append(codes.astype(np.int64))

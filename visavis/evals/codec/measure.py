@@ -54,27 +54,30 @@ def compare(systems: Mapping[str, tuple[Code, Sequence[str], int]], sets: Mappin
     """
     table = Table("Motion codec on motion that it never saw: means over clips")
     for system, (code, parts, size) in systems.items():
-        ours = Figures()
+        ours, everything = Figures(), Figures()
         for name, motions in sets.items():
             figures = measure(code, parts, size, motions)
             _add(table, f"{system}, {name}", figures)
+            everything = everything.merged(figures)
             if name in OURS:
                 ours = ours.merged(figures)
         if ours.used:
             _add(table, f"{system}, all of ours", ours)
             _add_codes(table, f"{system}, all of ours", ours)
+        _add_codes(table, f"{system}, everything", everything)
     return table
 
 
-def speed(codec: MotionCodec, motion: Motion, count: int = 200) -> list[float]:
-    """Seconds for the motion there and back, warm, `count` times."""
-    spent = []
+def speed(codec: MotionCodec, motion: Motion, count: int = 200) -> tuple[list[float], list[float]]:
+    """Seconds for the motion there and back, warm, `count` times: by the clock, and of the processor."""
+    spent, worked = [], []
     for number in range(count + 10):
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         codec.decode(codec.encode(motion), motion)
         if number >= 10:
             spent.append(time.perf_counter() - began)
-    return spent
+            worked.append(time.process_time() - busy)
+    return spent, worked
 
 
 def streaming(codec: MotionCodec, codes: NDArray[np.int64]) -> float:
@@ -99,7 +102,10 @@ def timed(codec: MotionCodec, motion: Motion, count: int = 200) -> Table:
     """64 frames there and back; streamed against whole; size and look-ahead."""
     motion = motion.slice(0, 64)
     table = Table("Motion codec: 64 frames there and back, warm")
-    table.add("there and back", median(speed(codec, motion, count)), "ms", 1000)
+    spent, worked = speed(codec, motion, count)
+    table.add("there and back", median(spent), "ms", 1000)
+    # On a machine that others use the clock tells of them; what the processor did is the codec's own.
+    table.add("there and back, time of the processor", median(worked), "ms", 1000)
     rng = np.random.default_rng(0)
     codes = rng.integers(codec.config.codebook_size, size=(40, len(codec.config.parts)))
     table.add("streamed minus whole, largest part of a rotation", _exact(streaming(codec, codes), len(codes)))
