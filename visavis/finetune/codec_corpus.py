@@ -119,7 +119,7 @@ def _wander(rng: np.random.Generator, frames: int, width: int, low: float, high:
 
 def _reaches(count: int, seed: int = 0) -> Iterator[Motion]:
     """Arms between poses of other clips: what lies between known poses is where unknown people are."""
-    poses = np.concatenate([motion.rotations[::7] for motion in _gestures(300, seed + 1)])
+    poses = np.concatenate([motion.rotations[::7] for motion in _gestures(min(300, 3 * count), seed + 1)])
     rng = np.random.default_rng([seed, 2])
     rest = Motion.rest(1)
     skeleton = rest.skeleton
@@ -156,9 +156,9 @@ def _varied(motion: Motion, rng: np.random.Generator) -> Motion:
     return Motion(rot.multiply(turned, rot.from_rotation_vector(offset)), np.zeros((frames, 3), np.float32))
 
 
-def _recordings(folder: Path, seed: int = 0) -> Iterator[Motion]:
+def _recordings(folder: Path, limit: int | None, seed: int = 0) -> Iterator[Motion]:
     rng = np.random.default_rng([seed, 3])
-    for motion in takes(folder, TRAIN_PERFORMER).values():
+    for motion in takes(folder, TRAIN_PERFORMER, limit).values():
         yield motion
         for _ in range(_VERSIONS - 1):
             yield _varied(motion, rng)
@@ -178,7 +178,9 @@ def _write(path: Path, motions: Iterator[Motion]) -> None:
     log.info("%s: %d clips, %.1f minutes", path.stem, len(lengths), sum(lengths) / 1800)
 
 
-def build(folder: Path, recordings: Path, turns: int, gestures: int, reaches: int) -> None:
+def build(
+    folder: Path, recordings: Path, turns: int, gestures: int, reaches: int, most_takes: int | None = None
+) -> None:
     """Make the kinds that are not there yet.
 
     Args:
@@ -187,9 +189,10 @@ def build(folder: Path, recordings: Path, turns: int, gestures: int, reaches: in
         turns: clips of the teacher.
         gestures: of the lexicon.
         reaches: of wandering arms.
+        most_takes: of the recordings.
     """
     kinds: dict[str, Callable[[], Iterator[Motion]]] = {
-        "recordings": lambda: _recordings(recordings),
+        "recordings": lambda: _recordings(recordings, most_takes),
         "gestures": lambda: _gestures(gestures),
         "reaches": lambda: _reaches(reaches),
         "taught": lambda: taught(turns, "train"),

@@ -39,6 +39,7 @@ class Sizes:
     codec_turns: int = 700
     codec_gestures: int = 1400
     codec_reaches: int = 500
+    codec_takes: int | None = None
     codec_steps: int = 2600
     refiner_steps: int = 2500
     planner_tokens: int = 40_000_000
@@ -49,7 +50,7 @@ class Sizes:
 
 # What a token of a task counts in the loss; ACT is learnt soon and then by heart.
 TASK_WEIGHTS = {"act": 0.3, "speak": 0.6, "listen": 0.3, "drill": 0.6, "repeat": 0.3}
-SMOKE = Sizes(16, 8, 200, 200, 40, 4, 12, 4, 30, 20, 60_000, 20.0, 0.05, 40)
+SMOKE = Sizes(16, 8, 200, 200, 40, 4, 12, 4, 4, 30, 20, 60_000, 20.0, 0.05, 40)
 
 
 def train(what: str, out: Path, smoke: bool = False) -> None:
@@ -96,7 +97,7 @@ def _codec(out: Path, sizes: Sizes) -> None:
 
     torch.set_num_threads(1)
     folder = out / "corpora" / "codec"
-    build(folder, FOLDER, sizes.codec_turns, sizes.codec_gestures, sizes.codec_reaches)
+    build(folder, FOLDER, sizes.codec_turns, sizes.codec_gestures, sizes.codec_reaches, sizes.codec_takes)
     corpus = CodecCorpus(folder)
     (out / "codec").mkdir(parents=True, exist_ok=True)
     (out / "codec" / "data.md").write_text(corpus.summary)

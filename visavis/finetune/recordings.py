@@ -29,8 +29,8 @@ def take_of(path: Path) -> str:
     return path.stem.partition("@")[2]
 
 
-def takes(folder: Path, performer: str) -> dict[str, Motion]:
-    """The takes of a performer, by name, on the default skeleton.
+def takes(folder: Path, performer: str, limit: int | None = None) -> dict[str, Motion]:
+    """The takes of a performer (or the first few), by name, on the default skeleton.
 
     `Gestures` and `Gestures2` hold the same takes of one performer in part: each counts once. A take that the training
     performer has under the same name is left out of the held-out one's.
@@ -41,5 +41,5 @@ def takes(folder: Path, performer: str) -> dict[str, Motion]:
     if performer == HELD_PERFORMER:
         for path in folder.rglob(f"{TRAIN_PERFORMER}@*.skm"):
             paths.pop(take_of(path), None)
-    out = {name: retarget(read_motion(path)) for name, path in paths.items()}
+    out = {name: retarget(read_motion(path)) for name, path in list(paths.items())[:limit]}
     return {name: motion for name, motion in out.items() if len(motion) >= _SHORTEST_FRAMES}
