@@ -359,9 +359,13 @@ class MotionCodec(nn.Module):
 
 def _config(data: dict[str, Any]) -> CodecConfig:
     """The manifest from JSON, where tuples are lists; fields that an older one lacks keep their defaults."""
-    reaches = {key: tuple((int(a), int(b)) for a, b in data[key]) for key in ("encoder", "decoder") if key in data}
-    lists = {key: tuple(data[key]) for key in ("parts", "levels") if key in data}
-    fields: dict[str, Any] = {**data, **lists, **reaches}
+    fields = dict(data)
+    for key in ("encoder", "decoder"):
+        if key in fields:
+            fields[key] = tuple((int(past), int(ahead)) for past, ahead in fields[key])
+    for key in ("parts", "levels"):
+        if key in fields:
+            fields[key] = tuple(fields[key])
     return CodecConfig(**fields)
 
 
