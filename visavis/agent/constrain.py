@@ -448,8 +448,8 @@ class MoveConstraint(_Machine):
         parts = len(self._vocabulary.parts)
         out = []
         for number in range(len(self._codes) // parts):
-            core, left, right = self._codes[number * parts : (number + 1) * parts]
-            out.append(replace(self._steps[number], codes=(core, left, right)))
+            codes = tuple(self._codes[number * parts : (number + 1) * parts])
+            out.append(replace(self._steps[number], codes=codes))
         return out
 
     def allowed(self) -> Ids:

@@ -242,4 +242,4 @@ class NativeMover:
             out += constraint.written
             steps = steps[count:]
             begin = MovePrompt(prompt.mode, prompt.emotion, tuple(out)).ids(self.engine.vocabulary)
-        return np.array([step.codes for step in out], dtype=np.int64).reshape(-1, 3)
+        return np.array([step.codes for step in out], dtype=np.int64).reshape(-1, clip.shape[1])
