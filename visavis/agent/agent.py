@@ -8,12 +8,15 @@ with Agent.from_preset("guide") as agent:
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from visavis.agent.beat import Beat
+from visavis.agent.hearing import Hearing
 from visavis.agent.persona import Persona, load_persona
 from visavis.agent.session import Session
 from visavis.agent.turn import Turn
@@ -68,19 +71,30 @@ class Agent:
         self.tools: Tools = replace(tools, scene=around)
         self._codec, self._refiner = load_body(refine)
         self._sessions = 0
+        self._beat = Beat()
+        self._opened: weakref.WeakSet[Session] = weakref.WeakSet()
 
     @classmethod
     def from_preset(cls, name: str, **options: Any) -> Agent:
         """An agent with one of the shipped personas: guide, receptionist, tutor, shop, friend."""
         return cls(name, **options)
 
-    def session(self, session_id: str | None = None) -> Session:
-        """A conversation with its own history and its own body."""
+    def session(self, session_id: str | None = None, *, hearing: Hearing | None = None) -> Session:
+        """A conversation with its own history and its own body.
+
+        Args:
+            session_id: its name.
+            hearing: ears for audio (`visavis.agent.hearing`); the session closes them.
+        """
         from visavis.agent.body import Body
 
         self._sessions += 1
         body = Body(self._codec, self._refiner, self.seed)
-        return Session(self.tools, body, session_id or f"session-{self._sessions}", self.seed)
+        session = Session(
+            self.tools, body, session_id or f"session-{self._sessions}", self.seed, beat=self._beat, hearing=hearing
+        )
+        self._opened.add(session)
+        return session
 
     def say(
         self,
@@ -107,7 +121,10 @@ class Agent:
         return self.session().say(text, audio=audio, gestures=gestures)
 
     def close(self) -> None:
-        """Stop the voice's process; the agent is not used afterwards."""
+        """End all sessions and the voice's process; nothing is left running, and the agent is not used afterwards."""
+        for session in list(self._opened):
+            session.close()
+        self._beat.close()
         self.tools.voice.close()
 
     def __enter__(self) -> Agent:

@@ -269,7 +269,7 @@ def _move(state: TurnState, runtime: Runtime[Work]) -> TurnState:
         sound[low:high] = heard[low - at : high - at]
     constraints = [c for item in placed for c in item.constraints]
     work.cancel.check()
-    chunk = work.body.write(first, codes, clips, placed, constraints, sound, clause.emotion)
+    chunk = work.body.write(first, codes, clips, placed, constraints, sound, clause.emotion, check=work.cancel.check)
     for name, ms in chunk.timings_ms.items():
         work.timings_ms[name] = work.timings_ms.get(name, 0.0) + ms
     work.context += move_steps(texts, marks, codes, forced)

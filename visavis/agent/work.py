@@ -114,9 +114,13 @@ class Work:
 
     def send(self, event: Event) -> None:
         """Stamp an event and pass it on."""
+        self.emit(self.stamp(event))
+
+    def stamp(self, event: Event) -> Event:
+        """Say of which turn an event is, and when it was made."""
         event.session_id, event.turn_id = self.session_id, self.turn_id
         event.time_s = time.perf_counter() - self.began
-        self.emit(event)
+        return event
 
     def lately(self) -> list[str]:
         """The glosses just made, which would look like a tic if they came again at once."""
