@@ -8,6 +8,7 @@ with Agent.from_preset("guide") as agent:
 from __future__ import annotations
 
 import logging
+import secrets
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,8 +18,12 @@ from typing import Any
 
 from visavis.agent.beat import Beat
 from visavis.agent.hearing import Hearing
+from visavis.agent.journal import Journal
+from visavis.agent.keeping import Keeping
+from visavis.agent.memory import PartnerMemory
 from visavis.agent.persona import Persona, load_persona
 from visavis.agent.session import Session
+from visavis.agent.store import Store, checked_id, open_store
 from visavis.agent.turn import Turn
 from visavis.agent.work import GestureRequest, Tools
 from visavis.errors import UsageError
@@ -43,6 +48,8 @@ class Agent:
         gestures: whether semantic gestures are made.
         scene: named places around, or a YAML file of them, that gestures can point at.
         library: folder of added clips (default: `$VISAVIS_LIBRARY` or the user's own).
+        store: where conversations and memories are kept: a file, a Postgres URL, a `Store`, or True for
+            `conversations.sqlite` in the folder of `visavis.home`. By default nothing is written.
 
     Raises:
         PersonaError, MissingExtraError, FingerprintError: see the message; nothing is left running.
@@ -59,6 +66,7 @@ class Agent:
         gestures: bool = True,
         scene: Scene | str | Path | None = None,
         library: str | Path | None = None,
+        store: Store | str | Path | bool | None = None,
     ) -> None:
         from visavis.agent.loading import load_body, load_tools
 
@@ -72,6 +80,8 @@ class Agent:
         self._codec, self._refiner = load_body(refine)
         self._sessions = 0
         self._beat = Beat()
+        kept = store if not (store is None or isinstance(store, bool | str | Path)) else open_store(store)
+        self._journal = None if kept is None else Journal(kept)
         self._opened: weakref.WeakSet[Session] = weakref.WeakSet()
 
     @classmethod
@@ -79,20 +89,34 @@ class Agent:
         """An agent with one of the shipped personas: guide, receptionist, tutor, shop, friend."""
         return cls(name, **options)
 
-    def session(self, session_id: str | None = None, *, hearing: Hearing | None = None) -> Session:
+    def session(
+        self, session_id: str | None = None, *, user: str | None = None, hearing: Hearing | None = None
+    ) -> Session:
         """A conversation with its own history and its own body.
 
         Args:
-            session_id: its name.
+            session_id: its name: that of one that is open gives that one, and one that was kept is taken up again with
+                all that was heard. A new one by default.
+            user: whose memories it has, across sessions; without, it has those of this session alone.
             hearing: ears for audio (`visavis.agent.hearing`); the session closes them.
+        Raises:
+            UsageError: no name that a session or user may have.
+            StoreError: the store cannot be read.
         """
         from visavis.agent.body import Body
 
         self._sessions += 1
+        unique = f"session-{self._sessions}" if self._journal is None else f"session-{secrets.token_hex(8)}"
+        id_ = unique if session_id is None else checked_id(session_id)
+        if (known := next((s for s in list(self._opened) if s.id == id_ and not s.closed), None)) is not None:
+            return known
+        owner = f"session:{id_}" if user is None else f"user:{checked_id(user, 'a user')}"
         body = Body(self._codec, self._refiner, self.seed)
         session = Session(
-            self.tools, body, session_id or f"session-{self._sessions}", self.seed, beat=self._beat, hearing=hearing
-        )
+            self.tools, body, id_, self.seed, beat=self._beat, hearing=hearing,
+            memory=PartnerMemory(owner, id_, self._journal),
+            keeping=None if self._journal is None else Keeping(id_, owner, self._journal),
+        )  # fmt: skip
         self._opened.add(session)
         return session
 
@@ -125,6 +149,8 @@ class Agent:
         for session in list(self._opened):
             session.close()
         self._beat.close()
+        if self._journal is not None:
+            self._journal.close()
         self.tools.voice.close()
 
     def __enter__(self) -> Agent:

@@ -72,7 +72,8 @@ def _recall(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     work = runtime.context
     with work.stage("recall"):
         history = [(speaker, text) for speaker, text in state.get("history", [])]
-        found = rank_cards(state["user"] or "", work.tools.persona, history)
+        line = state["user"] or ""
+        found = rank_cards(line, [*work.tools.persona.cards, *work.recalled(line)], history)
     return {"cards": [[card.text, card.score] for card in found]}
 
 

@@ -35,6 +35,8 @@ class Run:
         wait: called before an event is sent: waits while whoever takes the events has no room.
         said: the agent's text, once it is made.
         cut: it was interrupted.
+        noted: the partner's line is remembered.
+        forgets: the partner's line asked to forget.
     """
 
     turn_id: str
@@ -52,6 +54,8 @@ class Run:
     events: list[Event] = field(default_factory=list)
     said: str = ""
     cut: bool = False
+    noted: bool = False
+    forgets: bool = False
 
     def __post_init__(self) -> None:
         self.playout = Playout(self.turn_id)

@@ -24,7 +24,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from visavis.agent.beat import Beat
 from visavis.agent.body import Body
 from visavis.agent.events import (
     Backchannel,
+    Degraded,
     ErrorEvent,
     Event,
     InputAudio,
@@ -54,11 +55,14 @@ from visavis.agent.events import (
 )
 from visavis.agent.graph import build_graph
 from visavis.agent.hearing import Hearing, HearingEvent
+from visavis.agent.keeping import Keeping
 from visavis.agent.live import COMPUTED_S, LiveBody
+from visavis.agent.memory import PartnerMemory
 from visavis.agent.planner import Cancelled
 from visavis.agent.running import Run, finish, motion_until
 from visavis.agent.stream import Reader, Stream
 from visavis.agent.text_input import LONGEST_TRANSCRIPT, checked_text
+from visavis.agent.told import forgetting
 from visavis.agent.transcript import Transcript
 from visavis.agent.turn import Turn
 from visavis.agent.work import GestureRequest, Tools, Work
@@ -74,6 +78,7 @@ log = logging.getLogger(__name__)
 MAX_WAITING: Final = 8  # turns that were asked for and are not made yet
 ROOM: Final = 64  # events that wait for whoever reads `respond` before the turn's maker waits
 CLOSE_S: Final = 5.0
+FORGOT: Final = "(a request to forget)"  # kept instead of the line, which may name what is forgotten
 PARTNER_S: Final = 10.0  # of the partner's motion are kept
 
 
@@ -87,6 +92,9 @@ class Session:
         seed: of its first turn; the next ones count on.
         beat: keeps time for live sessions; one of its own if None.
         hearing: for `listen(audio=…)` and `respond(audio=…)`.
+        graph: of the turn, with its behaviours; the plain one if None.
+        memory: of the partner; one that ends with the session if None.
+        keeping: keeps the turns, if they are to outlive the process; what it has kept before is taken up again.
     """
 
     def __init__(
@@ -99,14 +107,18 @@ class Session:
         beat: Beat | None = None,
         hearing: Hearing | None = None,
         graph: Any = None,
+        memory: PartnerMemory | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         self.id = session_id
         self.state = "idle"
         self._tools, self._body, self._seed = tools, body, seed
         self._beat, self._hearing = beat or Beat(), hearing
         self._graph = build_graph() if graph is None else graph
-        self._transcript = Transcript()
-        self._turns = 0
+        self.memory = PartnerMemory(session_id, session_id) if memory is None else memory
+        self._keeping = keeping
+        lines, self._turns = keeping.resume() if keeping is not None else ([], 0)
+        self._transcript = Transcript(lines)
         self._lock = threading.Lock()  # one turn is made at a time
         self._gate = threading.RLock()  # guards all below; held for milliseconds
         self._room = threading.Condition(self._gate)
@@ -120,6 +132,8 @@ class Session:
         self._partner: deque[NDArray[np.float32]] = deque(maxlen=round(PARTNER_S * FPS))
         self._closed = False
         self._opened = time.perf_counter()
+        if keeping is not None:
+            keeping.journal.listen(self._store_changed)
 
     # --- turns -------------------------------------------------------------------------------------------------
 
@@ -357,6 +371,52 @@ class Session:
         with self._gate:
             return self._transcript.pairs()
 
+    def forget(self, what: str | None = None) -> int:
+        """Forget everything about the partner, or what is about something; in the store, too.
+
+        The partner can ask for it in words: "Please forget my name.", "Forget what I just said.", "Forget everything."
+
+        Args:
+            what: in words; what is near in meaning, or has all these words, goes. None: all memories and all
+                conversations of this partner.
+        Returns:
+            how many memories and lines are gone.
+        """
+        with self._gate:
+            if what is None:
+                gone = len(self._transcript.pairs()) + len(self.memory.forget())
+                self._transcript.clear()
+                if self._keeping is not None:
+                    self._keeping.drop_all()
+                return gone
+            memories = self.memory.forget(what)
+            for memory in memories:
+                if self._keeping is not None:
+                    self._keeping.drop([memory.turn], memory.session)
+            turns = {memory.turn for memory in memories if memory.session == self.id}
+            return len(memories) + self._transcript.drop(turns)
+
+    def _forget_if_asked(self, run: Run) -> None:
+        """A line that asks to forget is answered by doing so."""
+        wish = forgetting(run.user) if run.user else None
+        if wish is None:
+            return
+        kind, what = wish
+        run.forgets = True
+        if kind == "all":
+            self.forget()
+            run.given = "I have forgotten everything that you told me."
+        elif kind == "last":
+            turn = self._transcript.last_turn(before=run.number)
+            self.memory.forget_turns([turn])
+            self._transcript.drop({turn})
+            if self._keeping is not None:
+                self._keeping.drop([turn])
+            run.given = "I have forgotten it."
+        else:
+            gone = self.forget(what)
+            run.given = "I have forgotten it." if gone else "There is nothing about that that I remember."
+
     # --- the end -----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -375,7 +435,15 @@ class Session:
                 thread.join(max(deadline - time.monotonic(), 0.0))
         if self._hearing is not None:
             self._hearing.close()
+        if self._keeping is not None:
+            self._keeping.journal.unlisten(self._store_changed)
+            self._keeping.journal.flush()
         self._stream.end()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
 
     def __enter__(self) -> Session:
         return self
@@ -444,13 +512,14 @@ class Session:
         run.work = Work(
             self._tools, self._body, lambda event: self._emit(run, event), self.id, run.turn_id,
             self._seed + run.number - 1, run.cancel, run.recording, run.gestures, run.degraded,
+            recalled=self.memory.cards,
         )  # fmt: skip
         with self._gate:
             run.cancel.check()
+            self._forget_if_asked(run)
             live = None if run.offline else self._live
             history = self._transcript.pairs(before_turn=run.number)
-            if run.user is not None:
-                self._transcript.set("user", run.user, run.number)
+            self._note_line(run)
             if live is not None:
                 shown, at_s = live.shown(time.monotonic()), live.timeline.end / FPS
                 live.begin(run.playout)
@@ -506,11 +575,20 @@ class Session:
         """A turn is made; where nobody plays it that is all."""
         with self._gate:
             run.cancel.check()
-            self._transcript.set("agent", run.said, run.number)
+            self._transcript.put("agent", run.said, run.number)
+            self.memory.summarise(
+                [text for speaker, text in self._transcript.pairs() if speaker == "agent"],
+                self._tools.persona,
+                run.number,
+            )
             run.playout.complete = True
             run.playout.sent_s = max(run.playout.sent_s, float(done.turn["duration_s"]))
-            if not run.offline:
+            if run.offline:
+                self._keep(run, run.said, "done")
+            else:
                 self._playing.append(run)
+                if self._keeping is not None:
+                    self._beat.add(self)  # it is played in real time, and what is heard of it is kept
             run.events.append(done)
             if live and self._live is not None:
                 self._live.add(done, time.monotonic())
@@ -553,8 +631,7 @@ class Session:
                 run.cut = True
             for run in runs:
                 heard = run.playout.heard(now)
-                if run.user is not None:
-                    self._transcript.set("user", run.user, run.number)
+                self._note_line(run)
                 self._remember(run, heard)
                 self._tell(ResponseInterrupted(heard=heard, heard_s=run.playout.played_s(now)), run)
                 self.state = "listening"
@@ -569,7 +646,22 @@ class Session:
 
     def _remember(self, run: Run, said: str) -> None:
         """What was heard of a turn is what was said in it."""
-        self._transcript.set("agent", said, run.number)
+        self._transcript.put("agent", said, run.number)
+        self._keep(run, said, "cut")
+
+    def _note_line(self, run: Run) -> None:
+        """Remember the partner's line: it was heard, whatever becomes of the answer."""
+        if run.user is None or run.noted:
+            return
+        run.noted = True
+        self._transcript.put("user", run.user, run.number)
+        self._keep(run, "", "open")
+        if not run.forgets:
+            self.memory.hear(run.user, run.number)
+
+    def _keep(self, run: Run, said: str, state: Literal["open", "done", "cut"]) -> None:
+        if self._keeping is not None:
+            self._keeping.turn(run.number, FORGOT if run.forgets else run.user, said, state)
 
     def _look(self, now: float) -> None:
         """See which turns have been played to their end."""
@@ -577,6 +669,7 @@ class Session:
             if run.playout.all_played(now):
                 run.playout.end(now)
                 self._playing.remove(run)
+                self._keep(run, run.said, "done")
                 if self._live is not None:
                     self._live.end(run.playout, now)
                     if not self._playing and not self._open:
@@ -586,8 +679,14 @@ class Session:
         """Called by the beat while the session is live."""
         with self._gate:
             live, now = self._live, time.monotonic()
-            if live is None or self._closed:
+            if self._closed:
                 return False
+            for run in (*self._playing, *self._open):
+                if run.playout.began_at is not None:
+                    self._keep(run, run.playout.heard(now), "open")
+            if live is None:
+                self._look(now)
+                return bool(self._playing)
             if not any(not reader.ended for reader in self._watchers):
                 self._cut([*self._playing, *self._open], None)
                 self._live = None
@@ -630,6 +729,11 @@ class Session:
         silence = np.zeros(sample_rate_hz, np.int16)  # so that the end of the turn is heard
         found = [*self._hearing.feed(audio, sample_rate_hz), *self._hearing.feed(silence, sample_rate_hz)]
         return " ".join(event.text for event in found if event.kind == "end_of_turn").strip()
+
+    def _store_changed(self, trouble: str) -> None:
+        """Writing began to fail (why), or works again ("")."""
+        if trouble:
+            self._tell(Degraded(what=f"store: {trouble}", stand_in="memory, until it can be written again"), None)
 
     def _set_state(self, state: str, run: Run | None = None) -> None:
         """Announce a state, if it is another one."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from visavis.agent.body import Body, Chunk
 from visavis.agent.choreography import Placed
 from visavis.agent.events import Event
-from visavis.agent.persona import Persona
+from visavis.agent.persona import Card, Persona
 from visavis.agent.planner import Cancel, Mover, Planner
 from visavis.emotion import Emotion
 from visavis.retrieval.library import Library
@@ -93,6 +93,7 @@ class Work:
     recording: the clauses of recorded speech, which are then spoken instead of the voice's.
     degraded: what this turn could not do as well as asked, beside `tools.degraded`.
     gestures: what the caller wants instead of what the model would choose; None leaves it to the model.
+    recalled: the cards beside the persona's that may help to answer a line: memories, a retriever's.
     """
 
     tools: Tools
@@ -111,6 +112,7 @@ class Work:
     moved_steps: int = 0
     timings_ms: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
+    recalled: Callable[[str], Sequence[Card]] = lambda line: ()
 
     def send(self, event: Event) -> None:
         """Stamp an event and pass it on."""
