@@ -10,13 +10,20 @@ from __future__ import annotations
 import logging
 import secrets
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from visavis.agent.beat import Beat
+from visavis.agent.behaviours import (
+    Behaviour,
+    Retriever,
+    TurnView,
+    open_behaviours,
+    open_retrievers,
+)
 from visavis.agent.hearing import Hearing
 from visavis.agent.journal import Journal
 from visavis.agent.keeping import Keeping
@@ -50,6 +57,8 @@ class Agent:
         library: folder of added clips (default: `$VISAVIS_LIBRARY` or the user's own).
         store: where conversations and memories are kept: a file, a Postgres URL, a `Store`, or True for
             `conversations.sqlite` in the folder of `visavis.home`. By default nothing is written.
+        behaviours: your own functions in the turn (`visavis.agent.behaviours`), or names of installed ones.
+        retrievers: functions that know more than the persona, or names of installed ones.
 
     Raises:
         PersonaError, MissingExtraError, FingerprintError: see the message; nothing is left running.
@@ -67,7 +76,10 @@ class Agent:
         scene: Scene | str | Path | None = None,
         library: str | Path | None = None,
         store: Store | str | Path | bool | None = None,
+        behaviours: Sequence[Behaviour | Callable[[TurnView], object] | str] = (),
+        retrievers: Sequence[Retriever | str] = (),
     ) -> None:
+        from visavis.agent.graph import build_graph
         from visavis.agent.loading import load_body, load_tools
 
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
@@ -80,6 +92,8 @@ class Agent:
         self._codec, self._refiner = load_body(refine)
         self._sessions = 0
         self._beat = Beat()
+        self._retrievers = open_retrievers(retrievers)
+        self._graph = build_graph(open_behaviours(behaviours))
         kept = store if not (store is None or isinstance(store, bool | str | Path)) else open_store(store)
         self._journal = None if kept is None else Journal(kept)
         self._opened: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -113,7 +127,8 @@ class Agent:
         owner = f"session:{id_}" if user is None else f"user:{checked_id(user, 'a user')}"
         body = Body(self._codec, self._refiner, self.seed)
         session = Session(
-            self.tools, body, id_, self.seed, beat=self._beat, hearing=hearing,
+            self.tools, body, id_, self.seed, beat=self._beat, hearing=hearing, graph=self._graph,
+            retrievers=self._retrievers,
             memory=PartnerMemory(owner, id_, self._journal),
             keeping=None if self._journal is None else Keeping(id_, owner, self._journal),
         )  # fmt: skip

@@ -1,11 +1,14 @@
 """The turn as a LangGraph graph: perceive → recall → reply → (act → speak → aim → move → …) per clause → finish.
 
-The state is plain JSON and is checkpointed after every node; sound and motion live in the turn's `Work`, which is the
-run's context. A clause is planned before the one before it moves, so that its gestures may begin early.
+The state is plain JSON; sound and motion live in the turn's `Work`, which is the run's context. What outlives a turn is
+what was heard of it, which is not this graph's business (`visavis.agent.keeping`). Behaviours are nodes, too
+(`visavis.agent.behaviours`). A clause is planned before the one before it moves, so that its gestures may begin early.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypedDict
 
@@ -13,6 +16,7 @@ import numpy as np
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
+from visavis.agent.behaviours import Behaviour, TurnView
 from visavis.agent.choreography import Choice, lead_in_s, parts_of, place
 from visavis.agent.clauses import split_clauses
 from visavis.agent.events import (
@@ -38,6 +42,7 @@ from visavis.speech.prosody import prosody
 from visavis.speech.types import Word
 from visavis.tokenizers.turn_language import (
     MAX_CANDIDATES,
+    MAX_CARDS,
     MAX_CONTEXT_STEPS,
     ActPrompt,
     Candidate,
@@ -54,7 +59,7 @@ LONGEST_FELT = 60  # words of a given text that decide its emotion
 
 
 class TurnState(TypedDict, total=False):
-    """What is checkpointed. `given` is the text of `say`; where it is None the model replies to `user`."""
+    """What the nodes share. `given` is the text of `say`; where it is None the model replies to `user`."""
 
     user: str | None
     given: str | None
@@ -325,21 +330,71 @@ def _after_move(state: TurnState) -> str:
     return "move" if state["moved"] < len(state["clauses"]) else END
 
 
-def build_graph(checkpointer: Any = None) -> Any:
-    """The compiled graph; run it with a `Work` as context."""
+def _behave(one: Behaviour) -> Callable[[TurnState, Runtime[Work]], TurnState]:
+    """A behaviour as a node."""
+
+    def node(state: TurnState, runtime: Runtime[Work]) -> TurnState:
+        work = runtime.context
+        if state.get("given") is not None and one.at != "reply":
+            return {}  # another behaviour has spoken already
+        pairs = [(speaker, text) for speaker, text in state.get("history", [])]
+        cards = [(text, score) for text, score in state["cards"]]
+        view = TurnView(state["user"] or "", pairs, state.get("text", ""), cards)
+        with work.stage(one.name):
+            try:
+                one.run(view)
+            except Exception as error:  # the user's own code: whatever it raises, the turn goes on without it
+                work.degrade(f"behaviour {one.name}: {type(error).__name__}: {error}"[:300], "the turn without it")
+                return {}
+        out: TurnState = {}
+        if "cards" in view.changed:
+            out["cards"] = [[text, score] for text, score in view.cards[:MAX_CARDS]]
+        if view.said is not None and one.at == "reply":
+            out |= {"text": view.said, "clauses": split_clauses(view.said)}
+        elif view.said is not None:
+            out["given"] = view.said
+        if view.emotion is not None:
+            out["emotion"] = [view.emotion.name, view.emotion.intensity]
+        return out
+
+    return node
+
+
+def build_graph(behaviours: Sequence[Behaviour] = ()) -> Any:
+    """The compiled graph with behaviours as nodes of their own; run it with a `Work` as context."""
     graph = StateGraph(TurnState, context_schema=Work)
     for name, node in {
         "recall": _recall, "reply": _reply, "given": _given, "act": _act, "speak": _speak, "aim": _aim, "move": _move,
     }.items():  # fmt: skip
         graph.add_node(name, node)  # type: ignore[call-overload]
-    graph.add_conditional_edges(
-        START, lambda state: "recall" if state.get("given") is None else "given", ["recall", "given"]
-    )
-    graph.add_edge("recall", "reply")
-    graph.add_edge("reply", "act")
+
+    def chain(place: str) -> list[str]:
+        """The behaviours of a place as nodes, one after the other."""
+        found = []
+        for number, one in enumerate(item for item in behaviours if item.at == place):
+            found.append(f"{place}-{number}-{one.name}")
+            graph.add_node(found[-1], _behave(one))  # type: ignore[call-overload]
+        for before, after in itertools.pairwise(found):
+            graph.add_edge(before, after)
+        return found
+
+    def unless_given(then: str) -> Callable[[TurnState], str]:
+        return lambda state: then if state.get("given") is None else "given"
+
+    perceive, recall, reply = chain("perceive"), chain("recall"), chain("reply")
+    first = [*perceive, "recall"][0]
+    graph.add_conditional_edges(START, unless_given(first), [first, "given"])
+    if perceive:
+        graph.add_conditional_edges(perceive[-1], unless_given("recall"), ["recall", "given"])
+    for before, after in itertools.pairwise(["recall", *recall[:1]]):
+        graph.add_edge(before, after)
+    graph.add_conditional_edges(["recall", *recall][-1], unless_given("reply"), ["reply", "given"])
+    for before, after in itertools.pairwise(["reply", *reply[:1]]):
+        graph.add_edge(before, after)
+    graph.add_edge(["reply", *reply][-1], "act")
     graph.add_edge("given", "act")
     graph.add_edge("act", "speak")
     graph.add_edge("speak", "aim")
     graph.add_conditional_edges("aim", _after_aim, ["act", "move"])
     graph.add_conditional_edges("move", _after_move, ["act", "move", END])
-    return graph.compile(checkpointer=checkpointer)
+    return graph.compile()

@@ -30,7 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visavis.agent.beat import Beat
+from visavis.agent.behaviours import Retriever
 from visavis.agent.body import Body
+from visavis.agent.ears import Ears
 from visavis.agent.events import (
     Backchannel,
     Degraded,
@@ -54,10 +56,11 @@ from visavis.agent.events import (
     SpeechStopped,
 )
 from visavis.agent.graph import build_graph
-from visavis.agent.hearing import Hearing, HearingEvent
+from visavis.agent.hearing import Hearing
 from visavis.agent.keeping import Keeping
 from visavis.agent.live import COMPUTED_S, LiveBody
 from visavis.agent.memory import PartnerMemory
+from visavis.agent.persona import Card
 from visavis.agent.planner import Cancelled
 from visavis.agent.running import Run, finish, motion_until
 from visavis.agent.stream import Reader, Stream
@@ -94,6 +97,7 @@ class Session:
         hearing: for `listen(audio=…)` and `respond(audio=…)`.
         graph: of the turn, with its behaviours; the plain one if None.
         memory: of the partner; one that ends with the session if None.
+        retrievers: know more than the persona and the memory.
         keeping: keeps the turns, if they are to outlive the process; what it has kept before is taken up again.
     """
 
@@ -109,14 +113,16 @@ class Session:
         graph: Any = None,
         memory: PartnerMemory | None = None,
         keeping: Keeping | None = None,
+        retrievers: Sequence[Retriever] = (),
     ) -> None:
         self.id = session_id
         self.state = "idle"
         self._tools, self._body, self._seed = tools, body, seed
-        self._beat, self._hearing = beat or Beat(), hearing
+        self._beat = beat or Beat()
+        self._ears = None if hearing is None else Ears(hearing)
         self._graph = build_graph() if graph is None else graph
         self.memory = PartnerMemory(session_id, session_id) if memory is None else memory
-        self._keeping = keeping
+        self._keeping, self._retrievers = keeping, tuple(retrievers)
         lines, self._turns = keeping.resume() if keeping is not None else ([], 0)
         self._transcript = Transcript(lines)
         self._lock = threading.Lock()  # one turn is made at a time
@@ -316,16 +322,11 @@ class Session:
             with self._gate:
                 self._partner.extend(np.asarray(motion, np.float32))
         if text is not None:
-            kind = "end_of_turn" if final else "transcript"
-            self._hear(HearingEvent(kind, 0.0, checked_text(text, what="input"), final))  # type: ignore[arg-type]
+            line = checked_text(text, what="input")
+            self._take_turn(line) if final else self._understand(line, False)
         if audio is not None:
-            if self._hearing is None:
-                raise UsageError("expected a session with hearing for audio: open it with `hearing=`, or send text")
-            pcm = np.asarray(audio)
-            if pcm.ndim != 1 or pcm.dtype != np.int16:
-                raise UsageError(f"expected audio as (N,) int16 mono; got {pcm.dtype} {pcm.shape}")
-            for heard in self._hearing.feed(pcm, sample_rate_hz, speaking=self.state == "speaking"):
-                self._hear(heard)
+            for noticed in self._hearing().hear(audio, sample_rate_hz):
+                self._notice(noticed)
 
     def playback(self, turn_id: str, played_s: float) -> None:
         """The client has played so much of a turn; turns that are long over or unknown are ignored.
@@ -433,8 +434,8 @@ class Session:
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(max(deadline - time.monotonic(), 0.0))
-        if self._hearing is not None:
-            self._hearing.close()
+        if self._ears is not None:
+            self._ears.close()
         if self._keeping is not None:
             self._keeping.journal.unlisten(self._store_changed)
             self._keeping.journal.flush()
@@ -512,7 +513,7 @@ class Session:
         run.work = Work(
             self._tools, self._body, lambda event: self._emit(run, event), self.id, run.turn_id,
             self._seed + run.number - 1, run.cancel, run.recording, run.gestures, run.degraded,
-            recalled=self.memory.cards,
+            recalled=lambda line: self._recalled(run, line),
         )  # fmt: skip
         with self._gate:
             run.cancel.check()
@@ -542,6 +543,17 @@ class Session:
             raise
         self._body.end(len(turn.motion))
         return replace(turn, events=tuple(run.events))
+
+    def _recalled(self, run: Run, line: str) -> list[Card]:
+        """The cards beside the persona's: memories, and what the retrievers know."""
+        found = self.memory.cards(line)
+        for retriever in self._retrievers:
+            try:
+                found += retriever(line)
+            except Exception as error:  # somebody else's code: whatever it raises, the turn goes on without it
+                assert run.work is not None, "a turn that recalls is being made"
+                run.work.degrade(f"retriever: {type(error).__name__}: {error}"[:300], "the persona's cards alone")
+        return found
 
     def _stand(self, work: Work, played_s: float) -> None:
         """The body stands where the client's stands: so much of a turn was displayed."""
@@ -641,6 +653,8 @@ class Session:
                     self._playing.remove(run)
             if self._live is not None and any(not run.offline for run in runs):
                 self._live.cut(now)
+            if self._ears is not None and runs:
+                self._ears.stopped()
             self._room.notify_all()
             return bool(runs)
 
@@ -701,34 +715,54 @@ class Session:
 
     # --- hearing -----------------------------------------------------------------------------------------------
 
-    def _hear(self, heard: HearingEvent) -> None:
-        if heard.kind == "speech_started":
-            self.interrupt()
+    def _hearing(self) -> Ears:
+        if self._ears is None:
+            raise UsageError("expected a session with hearing for audio: open it with `hearing=`, or send text")
+        return self._ears
+
+    def _notice(self, noticed: Any) -> None:
+        """Act on something that the hearing noticed (`visavis.agent.hearing.KINDS`)."""
+        kind = noticed.kind
+        if kind == "speech_started":
+            if not getattr(noticed, "overlap", False):
+                self.interrupt()
             self._tell(SpeechStarted(), None)
-            self._set_state("listening")
-        elif heard.kind == "speech_stopped":
-            self._tell(SpeechStopped(), None)
-        elif heard.kind == "backchannel":
-            self._tell(Backchannel(kind=heard.text or "mm-hm"), None)
-        elif heard.kind == "transcript":
-            self._tell(InputTranscript(text=heard.text, final=heard.final), None)
             if self.state == "idle":
                 self._set_state("listening")
-        else:
-            if heard.text:
-                self._tell(InputTranscript(text=heard.text), None)
-                self.interrupt()
-                self.submit(heard.text)
-            elif self.state == "listening":
-                self._set_state("idle")
+        elif kind == "interruption":
+            self.interrupt()
+            self._set_state("listening")
+        elif kind == "speech_stopped":
+            self._tell(SpeechStopped(), None)
+        elif kind == "backchannel":
+            self._tell(Backchannel(kind=noticed.text or "mm-hm"), None)
+        elif kind == "transcript":
+            self._understand(noticed.hypothesis.text, noticed.hypothesis.final)
+        elif kind == "end_of_turn" and noticed.text.strip():
+            try:
+                self._take_turn(checked_text(noticed.text, what="input"))
+            except UsageError as error:  # nothing that can be answered was understood
+                self._tell(ErrorEvent(message=str(error)), None)
+        elif kind == "end_of_turn" and self.state == "listening":
+            self._set_state("idle")
+
+    def _understand(self, text: str, final: bool) -> None:
+        if text:
+            self._tell(InputTranscript(text=text, final=final), None)
+            if self.state == "idle":
+                self._set_state("listening")
+
+    def _take_turn(self, line: str) -> None:
+        """The partner has finished: it is our turn."""
+        self._tell(InputTranscript(text=line), None)
+        self.interrupt()
+        self.submit(line)
 
     def _understood(self, audio: NDArray[np.int16], sample_rate_hz: int) -> str:
         """The words of a whole recording."""
-        if self._hearing is None:
-            raise UsageError("expected a session with hearing for audio: open it with `hearing=`, or give text")
-        silence = np.zeros(sample_rate_hz, np.int16)  # so that the end of the turn is heard
-        found = [*self._hearing.feed(audio, sample_rate_hz), *self._hearing.feed(silence, sample_rate_hz)]
-        return " ".join(event.text for event in found if event.kind == "end_of_turn").strip()
+        silence = np.zeros(2 * sample_rate_hz, np.int16)  # so that the end of the turn is heard
+        found = [*self._hearing().hear(audio, sample_rate_hz), *self._hearing().hear(silence, sample_rate_hz)]
+        return " ".join(noticed.text for noticed in found if noticed.kind == "end_of_turn").strip()
 
     def _store_changed(self, trouble: str) -> None:
         """Writing began to fail (why), or works again ("")."""
@@ -756,6 +790,10 @@ class Session:
             run = next((run for run in near if run.turn_id == event.turn_id), None)
             if isinstance(event, SpeechDelta) and run is not None and not run.offline:
                 self._set_state("speaking", run)
+                if self._ears is not None:
+                    now = time.monotonic()
+                    ahead_s = 0.0 if self._live is None else event.clock_s - self._live.clock_s(now)
+                    self._ears.plays(event.pcm, event.sample_rate_hz, now + ahead_s)
             event.session_id = self.id
             event.time_s = time.perf_counter() - (self._opened if run is None or run.work is None else run.work.began)
             self._stream.publish(event)

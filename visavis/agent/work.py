@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from visavis.agent.body import Body, Chunk
 from visavis.agent.choreography import Placed
-from visavis.agent.events import Event
+from visavis.agent.events import Degraded, Event
 from visavis.agent.persona import Card, Persona
 from visavis.agent.planner import Cancel, Mover, Planner
 from visavis.emotion import Emotion
@@ -113,6 +113,11 @@ class Work:
     timings_ms: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
     recalled: Callable[[str], Sequence[Card]] = lambda line: ()
+
+    def degrade(self, what: str, stand_in: str) -> None:
+        """Something failed in this turn, and something lesser stands in for it."""
+        self.degraded += (f"{what}; {stand_in}",)
+        self.send(Degraded(what=what, stand_in=stand_in))
 
     def send(self, event: Event) -> None:
         """Stamp an event and pass it on."""
