@@ -8,6 +8,7 @@ what was heard of it, which is not this graph's business (`visavis.agent.keeping
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypedDict
@@ -19,42 +20,35 @@ from langgraph.runtime import Runtime
 from visavis.agent.behaviours import Behaviour, TurnView
 from visavis.agent.choreography import Choice, lead_in_s, parts_of, place
 from visavis.agent.clauses import split_clauses
-from visavis.agent.events import (
-    FaceDelta,
-    GestureAdded,
-    MotionDelta,
-    ResponseEmotion,
-    SpeechDelta,
-    TextDelta,
-)
-from visavis.agent.grid import STEP_S, cues, move_steps, step_count, words_by_step
+from visavis.agent.events import GestureAdded, ResponseEmotion, TextDelta
+from visavis.agent.grid import STEP_S
+from visavis.agent.moving import move_clause
 from visavis.agent.native import sane_params
 from visavis.agent.recall import rank_cards
-from visavis.agent.records import gesture_record, viseme_records, word_records
+from visavis.agent.records import gesture_record
 from visavis.agent.rhythm import beat_library, choose_beats
+from visavis.agent.text_input import LONGEST_WORD
 from visavis.agent.work import SpokenClause, Work
 from visavis.emotion import Emotion
-from visavis.motion.motion import FPS, FRAMES_PER_STEP
+from visavis.errors import ServiceError, VisavisError
 from visavis.retrieval.library import Wanted
 from visavis.retrieval.params import params_of, told
-from visavis.speech.face import face_track
-from visavis.speech.prosody import prosody
 from visavis.speech.types import Word
 from visavis.tokenizers.turn_language import (
     MAX_CANDIDATES,
     MAX_CARDS,
-    MAX_CONTEXT_STEPS,
     ActPrompt,
     Candidate,
-    MovePrompt,
+    ReplyPlan,
     ReplyPrompt,
 )
 
 __all__ = ["TurnState", "build_graph"]
 
 PAUSE_S = {"sentence": 0.28, "clause": 0.08}
-TAIL_S = 0.9
 TOLD = 0.85  # how surely a length, a count or a place calls for the gesture that shows it
+LONGEST_REPLY = 300  # words; what a planner says beyond is left out
+REPLY_S, ACT_S, SPEAK_S, BEHAVIOUR_S = 60.0, 20.0, 60.0, 60.0  # the longest to wait for planner, voice and others
 LONGEST_FELT = 60  # words of a given text that decide its emotion
 
 
@@ -93,11 +87,19 @@ def _reply(state: TurnState, runtime: Runtime[Work]) -> TurnState:
             [(speaker, text) for speaker, text in state.get("history", [])],
             state["user"] or "",
         )
-        plan = work.tools.planner.reply(prompt, seed=work.seed, cancel=work.cancel)
+        ask = work.tools.planner.reply
+        emotion, text = work.call("planner", REPLY_S, lambda: _said(ask(prompt, seed=work.seed, cancel=work.cancel)))
     work.first("reply_first_clause")
-    emotion = [plan.emotion.name, plan.emotion.intensity]
-    text = plan.text.strip() or "Hm."  # a planner that found no words is heard all the same
     return {"emotion": emotion, "text": text, "clauses": split_clauses(text)}
+
+
+def _said(plan: ReplyPlan) -> tuple[list[Any], str]:
+    """Emotion and words of a reply, as far as they can be felt and said; one without words is heard all the same."""
+    emotion = Emotion(plan.emotion.name, plan.emotion.intensity)
+    visible = (char for char in plan.text if unicodedata.category(char) != "Cf")
+    printable = "".join(" " if unicodedata.category(char) in ("Cc", "Cs", "Co") else char for char in visible)
+    words = [word[:LONGEST_WORD] for word in printable.split()[:LONGEST_REPLY]]
+    return [emotion.name, emotion.intensity], " ".join(words) or "Hm."
 
 
 def _given(state: TurnState, runtime: Runtime[Work]) -> TurnState:
@@ -108,7 +110,12 @@ def _given(state: TurnState, runtime: Runtime[Work]) -> TurnState:
         return {"emotion": ["neutral", 0.0], "text": "", "clauses": clauses}
     with work.stage("feel"):
         head = " ".join(text.split()[:LONGEST_FELT])
-        felt = work.tools.planner.feel(ActPrompt(head, None, work.tools.library.candidates(head)), cancel=work.cancel)
+        prompt = ActPrompt(head, None, work.tools.library.candidates(head))
+        try:
+            felt = work.call("planner", ACT_S, lambda: work.tools.planner.feel(prompt, cancel=work.cancel))
+        except ServiceError as error:
+            work.degrade(f"emotion: {error}", "a neutral face")
+            felt = Emotion()
     return {"emotion": [felt.name, felt.intensity], "text": text, "clauses": clauses}
 
 
@@ -126,7 +133,11 @@ def _act(state: TurnState, runtime: Runtime[Work]) -> TurnState:
         if wished is not None:
             choices, emotion = wished, emotion or Emotion()
         else:
-            choices, emotion = _chosen(work, text, number, emotion)
+            try:
+                choices, emotion = work.call("planner", ACT_S, lambda: _chosen(work, text, number, emotion))
+            except ServiceError as error:
+                work.degrade(f"gestures: {error}", "words without gestures")
+                choices, emotion = [], emotion or Emotion()
     work.send(ResponseEmotion(emotion=emotion.name, intensity=emotion.intensity))
     work.send(TextDelta(text=text, clause=number))
     return {
@@ -187,7 +198,7 @@ def _speak(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     emotion = Emotion(felt[0], felt[1])
     with work.stage("speak"):
         recorded = work.recording[number] if work.recording else None
-        speech = recorded.speech if recorded else tools.voice.speak(text, emotion)
+        speech = recorded.speech if recorded else work.call("voice", SPEAK_S, lambda: tools.voice.speak(text, emotion))
         if recorded:  # the body keeps to the recording, whose first sample is the turn's beginning
             start = recorded.start_s
         elif work.clauses:
@@ -245,76 +256,9 @@ def _aim(state: TurnState, runtime: Runtime[Work]) -> TurnState:
 
 def _move(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     """Write, decode, refine and solve the oldest clause that has not moved, and send it."""
-    work, tools = runtime.context, runtime.context.tools
     number = state.get("moved", 0)
-    clause = work.clauses[number]
-    first = work.moved_steps
-    placed = [item for c in work.clauses for item in c.placed]
-    if number + 1 < len(work.clauses):
-        last = max(step_count(work.clauses[number + 1].start_s - STEP_S / 2), first + 1)
-    else:
-        # A recording may end in silence: the hands come home in it.
-        sounding = max((w.end_s for w in clause.rhythm), default=clause.end_s) if work.recording else clause.end_s
-        end = max([clause.end_s, sounding + TAIL_S, *(item.phases.end_s + 0.1 for item in placed)])
-        last = max(step_count(end), first + 1)
-    words = [w for c in work.clauses for w in c.rhythm]
-    speech_end = max((w.end_s for w in words), default=0.0) if number + 1 == len(work.clauses) else 1e9
-    with work.stage("move"):
-        clips, clip_codes, forced = work.body.clips(placed, first, last)
-        texts = words_by_step(clause.words, first, last)
-        marks = cues(words, [item.phases for item in placed], first, last, speech_end)
-        prompt = MovePrompt("speak", clause.emotion, tuple(work.context[-MAX_CONTEXT_STEPS:]))
-        codes = tools.mover.move(
-            prompt, texts, marks, clip_codes, forced, seed=work.seed * 1009 + number, cancel=work.cancel
-        )
-    sound = np.zeros(((last - first) * FRAMES_PER_STEP, 5), np.float32)
-    heard = prosody(clause.speech)
-    at = round(clause.start_s * FPS) - first * FRAMES_PER_STEP
-    low, high = max(at, 0), min(at + len(heard), len(sound))
-    if high > low:
-        sound[low:high] = heard[low - at : high - at]
-    constraints = [c for item in placed for c in item.constraints]
-    work.cancel.check()
-    chunk = work.body.write(first, codes, clips, placed, constraints, sound, clause.emotion, check=work.cancel.check)
-    for name, ms in chunk.timings_ms.items():
-        work.timings_ms[name] = work.timings_ms.get(name, 0.0) + ms
-    work.context += move_steps(texts, marks, codes, forced)
-    face = _face(work, clause, first, last)
-    clause.chunk, clause.forced = replace(chunk, motion=chunk.motion.with_face(face)), forced
-    work.moved_steps = last
-    work.first("first_motion")
-    start_s = first * STEP_S
-    work.send(SpeechDelta(
-        pcm=clause.speech.samples, sample_rate_hz=clause.speech.sample_rate_hz, start_s=clause.start_s,
-        words=[r.model_dump() for r in word_records(clause)], visemes=[r.model_dump() for r in viseme_records(clause)],
-    ))  # fmt: skip
-    work.send(FaceDelta(weights=face, start_s=start_s))
-    work.send(MotionDelta(rotations=chunk.motion.rotations, root_m=chunk.motion.root_m, start_s=start_s))
+    move_clause(runtime.context, number)
     return {"moved": number + 1}
-
-
-def _face(work: Work, clause: SpokenClause, first: int, last: int) -> np.ndarray:
-    """(T, 52) the face of these steps, blended over from what it was at the border."""
-    frames = (last - first) * FRAMES_PER_STEP
-    # The clause begins somewhere inside its first step, or after the lead-in of the first gesture.
-    lead = max(round(clause.start_s * FPS) - first * FRAMES_PER_STEP, 0)
-    track = face_track(
-        clause.speech,
-        clause.emotion,
-        seed=work.seed,
-        duration_s=max(frames - lead, 1) / FPS,
-        start_s=clause.start_s,
-        starts_turn=first == 0,
-        ends_turn=clause is work.clauses[-1],  # the next clause is spoken before this one moves
-        previous=work.face[-1][-1] if work.face and not lead else None,
-    )
-    track = np.concatenate([np.repeat(track[:1], lead, axis=0), track])
-    track = np.pad(track, ((0, max(frames - len(track), 0)), (0, 0)), mode="edge")[:frames].astype(np.float32)
-    if lead and work.face:
-        share = (np.arange(1, lead + 1) / (lead + 1))[:, None].astype(np.float32)
-        track[:lead] = work.face[-1][-1] * (1 - share) + track[:lead] * share
-    work.face.append(track)
-    return track
 
 
 def _after_aim(state: TurnState) -> str:
@@ -342,9 +286,9 @@ def _behave(one: Behaviour) -> Callable[[TurnState, Runtime[Work]], TurnState]:
         view = TurnView(state["user"] or "", pairs, state.get("text", ""), cards)
         with work.stage(one.name):
             try:
-                one.run(view)
-            except Exception as error:  # the user's own code: whatever it raises, the turn goes on without it
-                work.degrade(f"behaviour {one.name}: {type(error).__name__}: {error}"[:300], "the turn without it")
+                work.call(one.name, BEHAVIOUR_S, lambda: one.run(view))
+            except VisavisError as error:
+                work.degrade(f"behaviour {one.name}: {error}", "the turn without it")
                 return {}
         out: TurnState = {}
         if "cards" in view.changed:

@@ -42,8 +42,9 @@ RELEASE_HALF_LIFE_S: Final = 0.22  # raised hands come down from a gesture cut s
 class _Clause:
     """One computed clause, let out little by little."""
 
-    def __init__(self, speech: SpeechDelta, motion: Motion, start_s: float) -> None:
+    def __init__(self, speech: SpeechDelta, motion: Motion, start_s: float, of: Event) -> None:
         self.speech, self.motion = speech, motion
+        self.turn_id, self.session_id = of.turn_id, of.session_id
         self.first = round(start_s * FPS)  # its first frame on the turn's clock
         self.frames = self.samples = 0  # let out so far
         self.words, self.visemes = list(speech.words), list(speech.visemes)
@@ -61,6 +62,10 @@ class _Clause:
     def end_s(self) -> float:
         """Where its motion ends."""
         return (self.first + len(self.motion)) / FPS
+
+    def extend(self, motion: Motion) -> None:
+        """More of its motion has come."""
+        self.motion = self.motion.concatenate(motion)
 
     def sound(self, until_s: float) -> SpeechDelta | None:
         """The samples before `until_s` that were not let out yet, with the words and visemes that begin in them."""
@@ -107,7 +112,8 @@ class LiveBody:
         self._seed, self._publish = seed, publish
         self._zero = now  # when frame 0 was, while no turn plays
         self._waiting: deque[Event | _Clause] = deque()
-        self._half: tuple[SpeechDelta, FaceDelta] | None = None
+        self._sound: SpeechDelta | None = None  # of the clause that comes in
+        self._face: FaceDelta | None = None
         self._playout: Playout | None = None
         self._queued: deque[Playout] = deque()
         self._begins = 0  # the turn's first frame on the clock
@@ -144,15 +150,19 @@ class LiveBody:
     def add(self, event: Event, now: float) -> None:
         """An event of the turn in the making, in order."""
         if isinstance(event, SpeechDelta):
-            self._half = (event, FaceDelta(weights=np.zeros((0, 52), np.float32), start_s=event.start_s))
-        elif isinstance(event, FaceDelta) and self._half is not None:
-            self._half = (self._half[0], event)
-        elif isinstance(event, MotionDelta) and self._half is not None:
-            motion = Motion(event.rotations, event.root_m, self._half[1].weights)
-            clause = _Clause(self._half[0], motion, event.start_s)
-            clause.speech.turn_id, clause.speech.session_id = event.turn_id, event.session_id
-            self._waiting.append(clause)
-            self._half = None
+            self._sound = event
+        elif isinstance(event, FaceDelta):
+            self._face = event
+        elif isinstance(event, MotionDelta):
+            assert self._face is not None, "the face of a piece comes before its motion"
+            motion = Motion(event.rotations, event.root_m, self._face.weights)
+            last = self._waiting[-1] if self._waiting else None
+            if self._sound is None and isinstance(last, _Clause):
+                last.extend(motion)
+            else:
+                silence = SpeechDelta(pcm=np.zeros(0, np.int16), sample_rate_hz=16_000, start_s=event.start_s)
+                self._waiting.append(_Clause(self._sound or silence, motion, event.start_s, event))
+            self._sound = None
         else:
             self._waiting.append(event)
         self.tick(now, True)
@@ -187,7 +197,7 @@ class LiveBody:
         self._zero = now - displayed / FPS
         self._waiting.clear()
         self._queued.clear()
-        self._half, self._playout, self._flowing = None, None, False
+        self._sound, self._face, self._playout, self._flowing = None, None, None, False
         self._idle(displayed, now, RELEASE_HALF_LIFE_S)
 
     def _release(self, now: float) -> None:
@@ -201,15 +211,17 @@ class LiveBody:
                 return
             assert self._playout is not None, "a clause belongs to a turn"
             until_s = self._playout.played_s(now) + AHEAD_S
-            while item.next_s < until_s:
-                self._piece(item, min(item.next_s + PIECE_S, until_s + PIECE_S), now)
+            # No sound is let out for which the motion is still being made.
+            most_s = np.inf if len(self._waiting) > 1 or self._playout.complete else item.end_s
+            while item.next_s < min(until_s, most_s):
+                self._piece(item, min(item.next_s + PIECE_S, most_s), now)
             if item.next_s < np.inf:
                 return
             self._waiting.popleft()
 
     def _start(self, clause: _Clause, now: float) -> bool:
         """Whether the clause may be let out now: the turn before it must be over; sets where its turn begins."""
-        turn_id = clause.speech.turn_id
+        turn_id = clause.turn_id
         if self._playout is None or self._playout.turn_id != turn_id:
             if self._playout is not None and self._playout.over_at is None and not self._playout.all_played(now):
                 return False
@@ -248,7 +260,7 @@ class LiveBody:
             )
 
     def _stamped(self, event: Event, clause: _Clause) -> None:
-        event.turn_id, event.session_id = clause.speech.turn_id, clause.speech.session_id
+        event.turn_id, event.session_id = clause.turn_id, clause.session_id
         self._publish(event)
 
     def _idle(self, first: int, now: float, half_life_s: float) -> None:

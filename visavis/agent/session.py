@@ -513,7 +513,7 @@ class Session:
         run.work = Work(
             self._tools, self._body, lambda event: self._emit(run, event), self.id, run.turn_id,
             self._seed + run.number - 1, run.cancel, run.recording, run.gestures, run.degraded,
-            recalled=lambda line: self._recalled(run, line),
+            recalled=lambda line: self._recalled(run, line), streamed=not run.offline,
         )  # fmt: skip
         with self._gate:
             run.cancel.check()

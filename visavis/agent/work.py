@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from visavis.agent.choreography import Placed
 from visavis.agent.events import Degraded, Event
 from visavis.agent.persona import Card, Persona
 from visavis.agent.planner import Cancel, Mover, Planner
+from visavis.agent.waiting import call_within
 from visavis.emotion import Emotion
 from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
@@ -27,6 +28,7 @@ from visavis.tokenizers.turn_language import MoveStep
 
 __all__ = ["GestureRequest", "SpokenClause", "Tools", "Work"]
 
+T = TypeVar("T")
 RECENT = 1  # gestures back that are not made again at once
 
 
@@ -93,6 +95,7 @@ class Work:
     recording: the clauses of recorded speech, which are then spoken instead of the voice's.
     degraded: what this turn could not do as well as asked, beside `tools.degraded`.
     gestures: what the caller wants instead of what the model would choose; None leaves it to the model.
+    streamed: somebody waits for the first sound and motion.
     recalled: the cards beside the persona's that may help to answer a line: memories, a retriever's.
     """
 
@@ -113,6 +116,16 @@ class Work:
     timings_ms: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
     recalled: Callable[[str], Sequence[Card]] = lambda line: ()
+    streamed: bool = False
+
+    def call(self, who: str, within_s: float, ask: Callable[[], T]) -> T:
+        """Ask somebody who may fail: a planner, a mover, a voice. An interruption does not wait for the answer.
+
+        Raises:
+            Cancelled: the turn was interrupted; the call goes on by itself until it sees that or comes back.
+            VisavisError: what the call raised; any other exception of it becomes a `ServiceError`.
+        """
+        return call_within(who, within_s, self.cancel, ask)
 
     def degrade(self, what: str, stand_in: str) -> None:
         """Something failed in this turn, and something lesser stands in for it."""
