@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -132,11 +133,15 @@ class Stream:
     """Publishes events, in one order, to every reader there is."""
 
     def __init__(self) -> None:
-        self._readers: list[Reader] = []
+        self._readers: list[weakref.ref[Reader]] = []  # one that nobody holds any more needs no events
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._readers)
+        with self._lock:
+            return len(self._alive())
+
+    def _alive(self) -> list[Reader]:
+        return [reader for ref in self._readers if (reader := ref()) is not None]
 
     def reader(
         self, first: Event | None = None, wants: Callable[[Event], bool] | None = None, room: int | None = None
@@ -152,24 +157,23 @@ class Stream:
         with self._lock:
             if first is not None:
                 reader.put(first, time.monotonic())
-            self._readers.append(reader)
+            self._readers.append(weakref.ref(reader))
         return reader
 
     def publish(self, event: Event) -> None:
         """Tell every reader; never waits."""
         now = time.monotonic()
         with self._lock:
-            self._readers = [reader for reader in self._readers if reader.put(event, now)]
+            self._readers = [weakref.ref(reader) for reader in self._alive() if reader.put(event, now)]
 
     def discard(self, reader: Reader) -> None:
         """Forget a reader."""
         with self._lock:
-            if reader in self._readers:
-                self._readers.remove(reader)
+            self._readers = [weakref.ref(other) for other in self._alive() if other is not reader]
 
     def end(self) -> None:
         """Nothing more will be published."""
         with self._lock:
-            for reader in self._readers:
+            for reader in self._alive():
                 reader.end()
             self._readers = []
