@@ -135,6 +135,7 @@ class Session:
         self._lately: deque[Run] = deque(maxlen=4)  # cut a moment ago: the client may still say how far it came
         self._threads: set[threading.Thread] = set()
         self._live: LiveBody | None = None
+        self._underruns = 0
         self._partner: deque[NDArray[np.float32]] = deque(maxlen=round(PARTNER_S * FPS))
         self._closed = False
         self._opened = time.perf_counter()
@@ -241,8 +242,9 @@ class Session:
         Returns:
             whether there was anything to end.
         """
+        now = time.monotonic()  # of the call: whoever holds the gate must not make more of it heard
         with self._gate:
-            return self._cut([*self._playing, *self._open], played_s)
+            return self._cut([*self._playing, *self._open], played_s, now)
 
     # --- the stream and the client -----------------------------------------------------------------------------
 
@@ -363,6 +365,12 @@ class Session:
         with self._lock:
             motion = self._body.idle(frames)
             return motion.with_face(idle_face(frames, self._seed, start_s))
+
+    @property
+    def underruns(self) -> int:
+        """How often a live client had played all that was sent before more came."""
+        with self._gate:
+            return self._underruns + (self._live.underruns if self._live is not None else 0)
 
     # --- what is remembered ------------------------------------------------------------------------------------
 
@@ -630,10 +638,10 @@ class Session:
 
     # --- what is heard -----------------------------------------------------------------------------------------
 
-    def _cut(self, runs: Sequence[Run], played_s: float | None) -> bool:
+    def _cut(self, runs: Sequence[Run], played_s: float | None, at: float | None = None) -> bool:
         """Interrupt turns, those that play first: `played_s` is of the first that has begun to play."""
         with self._gate:
-            now = time.monotonic()
+            now = time.monotonic() if at is None else at
             self._look(now)
             runs = [run for run in runs if not run.cut and (run in self._open or run in self._playing)]
             for run in runs:
@@ -703,6 +711,7 @@ class Session:
                 return bool(self._playing)
             if not any(not reader.ended for reader in self._watchers):
                 self._cut([*self._playing, *self._open], None)
+                self._underruns += live.underruns
                 self._live = None
                 return False
             stalled = [run for run in (*self._playing, *self._open) if run.playout.stalled(now)]
