@@ -73,7 +73,7 @@ def _keeping(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-store", action="store_true", help="keep nothing")
 
 
-def _agent(args: argparse.Namespace, persona: str | None = None) -> Any:
+def _agent(args: argparse.Namespace, persona: Any = None) -> Any:
     import torch
 
     from visavis.agent import Agent
@@ -243,11 +243,9 @@ def _ui(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from visavis.ui.server import serve
+    from visavis.ui.api.serve import serve
 
-    with _agent(args) as agent:
-        serve(agent.session, host=args.host, port=args.port, avatar=args.avatar)
-    return 0
+    return serve(args, lambda persona: _agent(args, persona))
 
 
 def _library(args: argparse.Namespace) -> int:
@@ -328,10 +326,14 @@ def _parser() -> argparse.ArgumentParser:
     _keeping(ui)
     _common(ui)
 
-    serve = add("serve", _serve, "the socket server alone: events of a session as JSON and binary frames")
+    serve = add("serve", _serve, "the server for programs: sessions by REST, their events by WebSocket")
     serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
     serve.add_argument("--port", type=_whole(0, 65535), default=7860, metavar="N")
-    serve.add_argument("--avatar", metavar="NAME|FILE", help="whom a viewer shows: robin, juno or a .vrm file")
+    serve.add_argument(
+        "--allow-origin", action="append", default=[], metavar="ORIGIN", help="web pages of it may connect, too"
+    )
+    serve.add_argument("--sessions", type=_whole(1, 10_000), default=64, metavar="N", help="at once (default: 64)")
+    serve.add_argument("--idle", type=_whole(1), default=900, metavar="S", help="close a session left alone so long")
     _keeping(serve)
     _common(serve)
 
