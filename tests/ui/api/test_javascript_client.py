@@ -30,16 +30,19 @@ process.exit(0);
 """
 
 
-def node() -> str:
+def node() -> list[str]:
     found = shutil.which("node")
-    if found is None or int(subprocess.check_output([found, "--version"], text=True)[1:].split(".")[0]) < 22:
-        pytest.skip("SKIPPED: no Node 22 or newer; examples/client.js is not run")
-    return found
+    if found is None:
+        pytest.skip("SKIPPED: no Node; examples/client.js is not run")
+    major, minor = subprocess.check_output([found, "--version"], text=True)[1:].split(".")[:2]
+    if (int(major), int(minor)) < (20, 10):
+        pytest.skip("SKIPPED: Node is older than 20.10; examples/client.js is not run")
+    return [found] if int(major) >= 22 else [found, "--experimental-websocket"]
 
 
 def test_a_conversation_in_javascript(server):
     token = "a-token-that-only-tests-know"
-    command = [node(), "--input-type=module", "-e", SCRIPT, str(CLIENT), server.url, token]
+    command = [*node(), "--input-type=module", "-e", SCRIPT, str(CLIENT), server.url, token]
     out = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert out.returncode == 0, out.stderr
     seen = json.loads(out.stdout)
