@@ -2,7 +2,7 @@
 
 From the client come `input.*`, `response.cancel` and `session.update`; to the client go the rest. On the wire an event
 is JSON with `type`, `event_id`, `session_id`, `turn_id` and `time_s`; arrays (speech, face, motion) travel as binary
-frames beside it (`visavis.ui.wire`). Names follow OpenAI's Realtime API where it has one. Times are seconds from the
+frames beside it (`visavis.agent.wire`). Names follow OpenAI's Realtime API where it has one. Times are seconds from the
 start of the turn, on the audio clock.
 
 Speech, face and motion also carry `clock_s`: when their first sample or frame is due on the session's own clock, which

@@ -14,6 +14,7 @@ from visavis.agent.graph import TurnState
 from visavis.agent.planner import Cancel
 from visavis.agent.playout import Playout
 from visavis.agent.records import turn_record
+from visavis.agent.spans import span
 from visavis.agent.turn import Turn
 from visavis.agent.work import GestureRequest, Work
 from visavis.motion.motion import FPS, Motion
@@ -75,7 +76,8 @@ def finish(graph: Any, run: Run, history: Sequence[tuple[str, str]]) -> Turn:
         Cancelled: it was interrupted.
     """
     assert run.work is not None, "the session makes the work"
-    final = graph.invoke(run.state(history), {"recursion_limit": 4000}, context=run.work)
+    with span("turn", turn=run.turn_id, session=run.work.session_id):
+        final = graph.invoke(run.state(history), {"recursion_limit": 4000}, context=run.work)
     run.cancel.check()  # whoever interrupts is always told so
     run.said = str(final["text"])
     run.work.timings_ms["total"] = 1000 * (time.perf_counter() - run.work.began)

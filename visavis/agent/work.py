@@ -17,6 +17,7 @@ from visavis.agent.choreography import Placed
 from visavis.agent.events import Degraded, Event
 from visavis.agent.persona import Card, Persona
 from visavis.agent.planner import Cancel, Mover, Planner
+from visavis.agent.spans import span
 from visavis.agent.waiting import call_within
 from visavis.emotion import Emotion
 from visavis.retrieval.library import Library
@@ -157,7 +158,8 @@ class Work:
         """Count the time of a stage; stop before it when the turn was cancelled."""
         self.cancel.check()
         began = time.perf_counter()
-        yield
+        with span(name, turn=self.turn_id):
+            yield
         self.timings_ms[name] = self.timings_ms.get(name, 0.0) + 1000 * (time.perf_counter() - began)
 
     def first(self, name: str) -> None:

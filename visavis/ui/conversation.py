@@ -28,9 +28,9 @@ from visavis.agent.events import (
     SpeechDelta,
     TextDelta,
 )
+from visavis.agent.wire import IdleDelta, IdleRequest
 from visavis.errors import UsageError, VisavisError
 from visavis.motion.motion import Motion
-from visavis.ui.wire import IdleDelta, IdleRequest
 
 __all__ = ["MAX_IDLE_FRAMES", "ChatSession", "Conversation", "Conversations"]
 

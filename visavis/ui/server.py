@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from visavis.agent.events import ErrorEvent, Event
+from visavis.agent.wire import MAX_FRAME_BYTES, IdleRequest, WireError, pack, unpack
 from visavis.errors import MissingExtraError, UsageError, VisavisError
 from visavis.ui.avatar import avatar_vrm
 from visavis.ui.conversation import ChatSession, Conversation, Conversations
-from visavis.ui.wire import MAX_FRAME_BYTES, IdleRequest, WireError, pack, unpack
 from visavis.viewer import bundle_path
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from visavis.agent.events import InputText, SpeechDelta
+from visavis.client import Client
 from visavis.errors import ServiceError, UsageError
 from visavis.ui.api.limits import Limits
 from visavis.ui.api.rest import SessionInfo
-from visavis.ui.client import Client
 
 TOKEN = "a-token-that-only-tests-know"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

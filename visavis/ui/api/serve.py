@@ -13,6 +13,7 @@ from visavis.ui.api.app import DRAIN_S, build_api
 from visavis.ui.api.limits import Limits
 from visavis.ui.api.pool import AgentPool, known_personas
 from visavis.ui.api.rest import Facts
+from visavis.ui.api.tracing import start_tracing
 
 __all__ = ["serve"]
 
@@ -42,8 +43,11 @@ def serve(args: argparse.Namespace, make: Callable[[Persona], Any]) -> int:
         if access.made:  # nobody could come in without it
             print(f"token (set {ENVIRONMENT} to choose it): {access.token}", flush=True)
 
+    stop_tracing = start_tracing() if args.trace else None
     try:
         run(app, listener, ready, lambda: app.state.sessions.drain(DRAIN_S))
     finally:
         pool.close()
+        if stop_tracing is not None:
+            stop_tracing()
     return 0

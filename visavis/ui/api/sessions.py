@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import secrets
 import time
 from collections.abc import Callable
@@ -17,14 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from visavis.agent.events import Event
+from visavis.agent.store import checked_id
 from visavis.errors import UsageError, VisavisError
 
-__all__ = ["Agents", "Full", "Hosted", "HostedSession", "HostedSessions", "check_id"]
+__all__ = ["Agents", "Full", "Hosted", "HostedSession", "HostedSessions"]
 
 log = logging.getLogger(__name__)
 
 SWEEP_S: Final = 5.0
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Full(VisavisError):
@@ -128,7 +127,7 @@ class HostedSessions:
         if self.draining:
             raise Full("the server is shutting down: try another one", 30.0)
         name = session_id if session_id is not None else secrets.token_urlsafe(18)
-        check_id(name)
+        checked_id(name)
         if name in self._all or name in self._opening:
             raise UsageError(f"expected the id of no open session; {name} is open: use it, or close it first")
         if len(self._all) + len(self._opening) >= self.most:
@@ -179,13 +178,3 @@ class HostedSessions:
         ):
             await asyncio.sleep(0.05)
         await asyncio.gather(*(self.close(name) for name in list(self._all)), return_exceptions=True)
-
-
-def check_id(session_id: str) -> None:
-    """Ids name files and rows: letters, digits, '_' and '-' only.
-
-    Raises:
-        UsageError: it is not such an id.
-    """
-    if not _ID.fullmatch(session_id):
-        raise UsageError(f"expected a session id of 1 to 64 letters, digits, '_' or '-'; got {session_id[:80]!r}")

@@ -12,10 +12,10 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from visavis.agent.events import ErrorEvent, Event
+from visavis.agent.wire import WireError, pack, unpack
 from visavis.errors import VisavisError
 from visavis.ui.api.limits import Bucket, Limits
 from visavis.ui.api.sessions import Hosted
-from visavis.ui.wire import WireError, pack, unpack
 
 if TYPE_CHECKING:
     from fastapi import WebSocket

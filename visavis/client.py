@@ -21,8 +21,8 @@ from typing import Any, Final
 import httpx
 
 from visavis.agent.events import Event
+from visavis.agent.wire import MAX_FRAME_BYTES, pack, unpack
 from visavis.errors import MissingExtraError, ServiceError, UsageError
-from visavis.ui.wire import MAX_FRAME_BYTES, pack, unpack
 
 __all__ = ["Client", "Events", "RemoteSession"]
 
