@@ -200,3 +200,21 @@ def test_after_a_long_silence_of_the_beat_the_past_is_not_made_up_for():
     live.tick(400.0, True)
     motions = [e for e in client.events if isinstance(e, MotionDelta)]
     assert len(motions) == 2 and motions[-1].clock_s >= 299.0
+
+
+@pytest.mark.parametrize("frames", range(30, 90, 4))
+def test_sound_that_is_longer_than_its_motion_by_less_than_a_sample_ends(frames):
+    client, live, playout = started()
+    now = run(live, [playout], 100.0, 101.0)
+    start_s = 0.0371 + frames * 1e-6  # samples lie between the frames
+    motion = idle(frames, 9, 50.0)
+    stamp = {"turn_id": "t", "session_id": "s"}
+    pcm = np.ones(round(frames / 30 * RATE) + 500, np.int16)
+    live.add(SpeechDelta(pcm=pcm, sample_rate_hz=RATE, start_s=start_s, words=[], **stamp), now)
+    live.add(FaceDelta(weights=np.zeros((frames, 52), np.float32), start_s=0.0, **stamp), now)
+    live.add(MotionDelta(rotations=motion.rotations, root_m=motion.root_m, start_s=0.0, **stamp), now)
+    now = run(live, [playout], now, now + 1)
+    playout.complete, playout.sent_s = True, start_s + len(pcm) / RATE
+    live.add(ResponseDone(turn={}, turn_id="t"), now)
+    run(live, [playout], now, now + 4)
+    assert len(client.sound) == len(pcm)

@@ -213,8 +213,8 @@ class LiveBody:
             until_s = self._playout.played_s(now) + AHEAD_S
             # No sound is let out for which the motion is still being made.
             most_s = np.inf if len(self._waiting) > 1 or self._playout.complete else item.end_s
-            while item.next_s < min(until_s, most_s):
-                self._piece(item, min(item.next_s + PIECE_S, most_s), now)
+            while item.next_s < min(until_s, most_s) and self._piece(item, min(item.next_s + PIECE_S, most_s), now):
+                pass
             if item.next_s < np.inf:
                 return
             self._waiting.popleft()
@@ -239,15 +239,17 @@ class LiveBody:
             self._flowing = True
         return True
 
-    def _piece(self, clause: _Clause, until_s: float, now: float) -> None:
+    def _piece(self, clause: _Clause, until_s: float, now: float) -> bool:
+        """Let out what comes before a time; whether there was anything: less than half a sample is nothing."""
         playout = self._playout
         assert playout is not None, "a piece belongs to a turn"
         offset_s = self._begins / FPS
-        if (sound := clause.sound(until_s)) is not None:
+        sound, steps = clause.sound(until_s), clause.steps(until_s)
+        if sound is not None:
             sound.clock_s = offset_s + sound.start_s
             playout.send(min(until_s, clause.end_s), now, [(str(w["text"]), float(w["end_s"])) for w in sound.words])
             self._stamped(sound, clause)
-        if (steps := clause.steps(until_s)) is not None:
+        if steps is not None:
             first, motion = steps
             assert motion.face is not None, "a turn has a face"
             playout.send((first + len(motion)) / FPS, now)
@@ -258,6 +260,7 @@ class LiveBody:
             self._stamped(
                 MotionDelta(rotations=motion.rotations, root_m=motion.root_m, start_s=start_s, clock_s=clock_s), clause
             )
+        return sound is not None or steps is not None
 
     def _stamped(self, event: Event, clause: _Clause) -> None:
         event.turn_id, event.session_id = clause.turn_id, clause.session_id
