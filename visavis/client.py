@@ -14,7 +14,6 @@ Events are those of `visavis.agent.events`, with arrays as numpy. Needs the extr
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Final
 
@@ -164,8 +163,11 @@ class Events:
     ) -> None:
         await self._connecting.__aexit__(kind, error, trace)
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        """Events until the session or the server ends.
+    def __aiter__(self) -> Events:
+        return self
+
+    async def __anext__(self) -> Event:
+        """The next event; the iteration ends with the session or the server. A wait may be cancelled.
 
         Raises:
             ServiceError: the connection was lost or ended by the server because of this client.
@@ -173,12 +175,12 @@ class Events:
         from websockets.exceptions import ConnectionClosed
 
         try:
-            while True:
-                yield unpack(await self._socket.recv())
+            return unpack(await self._socket.recv())
         except ConnectionClosed as error:
             code = error.rcvd.code if error.rcvd is not None else 1006
             if code not in ENDED:
                 raise ServiceError(f"the session's events ended: {error}") from error
+            raise StopAsyncIteration from None
 
     async def send(self, event: Event) -> None:
         """Send an `input.*` event, as audio (`InputAudio`) or what was played (`InputPlayback`)."""
