@@ -187,6 +187,8 @@ class LiveBody:
             if self._flowing:
                 self._zero = now - self.frame(now) / FPS
             self._flowing, self._playout = False, None
+            rest = [i for i in self._waiting if not (isinstance(i, _Clause) and i.turn_id == playout.turn_id)]
+            self._waiting = deque(rest)  # silence behind the end
 
     def cut(self, now: float) -> None:
         """Drop all that waits and all that was sent and not displayed; the body comes to rest from where it is.
@@ -213,7 +215,8 @@ class LiveBody:
             until_s = self._playout.played_s(now) + AHEAD_S
             # No sound is let out for which the motion is still being made.
             most_s = np.inf if len(self._waiting) > 1 or self._playout.complete else item.end_s
-            while item.next_s < min(until_s, most_s):
+            # (Less than a sample before that border is nothing that could be let out.)
+            while item.next_s < min(until_s, most_s - 1e-3):
                 self._piece(item, min(item.next_s + PIECE_S, most_s), now)
             if item.next_s < np.inf:
                 return
