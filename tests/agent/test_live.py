@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from visavis.agent.events import FaceDelta, MotionDelta, ResponseDone, SpeechDelta, TextDelta
 from visavis.agent.live import AHEAD_S, COMPUTED_S, LiveBody
@@ -218,3 +220,28 @@ def test_sound_that_is_longer_than_its_motion_by_less_than_a_sample_ends(frames)
     live.add(ResponseDone(turn={}, turn_id="t"), now)
     run(live, [playout], now, now + 4)
     assert len(client.sound) == len(pcm)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.2, 3.0), st.floats(0.0, 0.9), st.integers(1, 89), st.lists(st.floats(0.01, 0.7), max_size=12))
+def test_every_sample_and_frame_comes_once_whatever_the_lengths(length_s, start_s, cut, waits):
+    client, live, playout = started()
+    frames = round(length_s * 30) + 3
+    motion, now = idle(frames, 9, 50.0), 100.0
+    pcm = np.arange(round(length_s * 22_050)).astype(np.int16)
+    stamp = {"turn_id": "t", "session_id": "s"}
+    live.add(SpeechDelta(pcm=pcm, sample_rate_hz=22_050, start_s=start_s, **stamp), now)
+    cut = min(cut, frames - 1)
+    for a, b in ((0, cut), (cut, frames)):
+        piece = motion.slice(a, b)
+        live.add(FaceDelta(weights=np.zeros((b - a, 52), np.float32), start_s=a / 30, **stamp), now)
+        live.add(MotionDelta(rotations=piece.rotations, root_m=piece.root_m, start_s=a / 30, **stamp), now)
+        for wait in waits:
+            now += wait
+            live.tick(now, False)
+    playout.complete, playout.sent_s = True, max(playout.sent_s, frames / 30, start_s + length_s)
+    run(live, [playout], now, now + 8.0, body=False)
+    sound = [e for e in client.events if isinstance(e, SpeechDelta)]
+    np.testing.assert_array_equal(np.concatenate([e.pcm for e in sound]), pcm)
+    assert sum(len(e.rotations) for e in client.events if isinstance(e, MotionDelta) and e.turn_id) == frames
+    client.motion()

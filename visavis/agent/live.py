@@ -187,6 +187,8 @@ class LiveBody:
             if self._flowing:
                 self._zero = now - self.frame(now) / FPS
             self._flowing, self._playout = False, None
+            rest = [i for i in self._waiting if not (isinstance(i, _Clause) and i.turn_id == playout.turn_id)]
+            self._waiting = deque(rest)  # silence behind the end
 
     def cut(self, now: float) -> None:
         """Drop all that waits and all that was sent and not displayed; the body comes to rest from where it is.

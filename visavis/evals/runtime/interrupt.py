@@ -1,5 +1,8 @@
 """Random interruptions of live turns by clients that report, stall or keep silent.
 
+What is said is given (held-out sentences, four at a time), so that there is something to interrupt; gestures, voice and
+body are the real ones.
+
 How long until nothing more comes; whether what is remembered is what the client had played, to the word; and how the
 body goes on: the step at each interruption beside the steps of the motion around it.
 """
@@ -13,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visavis.agent import Agent
-from visavis.evals.first_light.facts import heldout
-from visavis.evals.first_light.table import Table, median, progress, share
+from visavis.agent.session import Session
+from visavis.evals.first_light.table import Table, data_file, median, progress, share
 from visavis.evals.runtime.client import KINDS, Client, Stop
 from visavis.metrics.bootstrap import bootstrap
 from visavis.motion.kinematics import positions
@@ -37,18 +40,17 @@ def measure(count: int = 100, seed: int = 0, **options: Any) -> Table:
     rows: list[dict[str, Any]] = []
     borders: list[float] = []
     inside: list[NDArray[np.float32]] = []
-    people = heldout()
+    sentences = data_file("timing_sentences.txt").read_text("utf-8").splitlines()
     for part, kind in enumerate(KINDS):
-        persona, questions, _ = people[part % len(people)]
         wanted = len(range(part, count, len(KINDS)))
-        with Agent(persona, **options) as agent:
+        with Agent(**options) as agent:
+            agent.say(sentences[0])  # warm
             session = agent.session()
-            session.answer("Hello!")  # warm
             client = Client(session, kind, seed + part)
             try:
-                for number in progress(range(wanted), kind):
-                    ask = questions[number % len(questions)][0]
-                    rows.append(_one(session, client, ask, rng, kind))
+                for _ in progress(range(wanted), kind):
+                    said = " ".join(rng.choice(sentences, 4, replace=False))
+                    rows.append(_one(session, client, said, rng, kind))
                     time.sleep(float(rng.uniform(0.1, 0.8)))
                 motion = client.motion()
             finally:
@@ -60,11 +62,11 @@ def measure(count: int = 100, seed: int = 0, **options: Any) -> Table:
     return _table(rows, np.array(borders), np.concatenate(inside))
 
 
-def _one(session: Any, client: Client, ask: str, rng: np.random.Generator, kind: str) -> dict[str, Any]:
-    """Ask, wait for a while, interrupt."""
+def _one(session: Session, client: Client, said: str, rng: np.random.Generator, kind: str) -> dict[str, Any]:
+    """Begin to speak, wait for a while, interrupt."""
     asked = time.monotonic()
     before = len(session.history)
-    session.submit(f"{ask} Tell me more about it, please.")
+    session.submit(say=said)
     early = rng.random() < 0.15  # while it thinks
     if not early:
         client.wait_for("response.speech.delta", 30.0, asked)
@@ -73,13 +75,13 @@ def _one(session: Any, client: Client, ask: str, rng: np.random.Generator, kind:
         time.sleep(float(rng.uniform(0.0, 0.4)))
     stop: Stop = client.interrupt()
     time.sleep(0.05)
-    said = [text for speaker, text in session.history[before:] if speaker == "agent"]
+    kept = [text for speaker, text in session.history[before:] if speaker == "agent"]
     whole = not stop.told  # it had been played to its end already
     return {
-        "kind": kind, "heard": stop.heard, "remembered": " ".join(said), "whole": whole,
+        "kind": kind, "heard": stop.heard, "remembered": " ".join(kept), "whole": whole,
         "stop_ms": 1000 * max(stop.last_speech - stop.called, 0.0),
         "told_ms": 1000 * (stop.told - stop.called) if stop.told else float("nan"),
-        "equal": stop.heard == " ".join(said),
+        "equal": stop.heard == " ".join(kept),
     }  # fmt: skip
 
 
