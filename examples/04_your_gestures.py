@@ -4,16 +4,15 @@ import numpy as np
 
 from visavis import Agent, GestureRequest
 from visavis.motion.kinematics import positions
-from visavis.retrieval.scene import Scene
 
-scene = Scene(objects={"door": (2.0, 1.2, 1.5)})  # metres: x to the avatar's left, y up, z ahead
+DOOR = (2.0, 1.2, 1.5)  # metres: x to the avatar's left, y up, z ahead
 
-with Agent.from_preset("guide", scene=scene) as agent:
+with Agent.from_preset("guide") as agent:
     turn = agent.say(
         "The table is one metre wide, and it stands by the door.",
         gestures=[
             GestureRequest("huge size", word=4, params={"size_m": 1.0}),
-            GestureRequest("point away", word=11, params={"target": "door"}),
+            GestureRequest("point away", word=11, params={"target": DOOR}),
         ],
     )
     first, second = turn.gestures

@@ -14,10 +14,10 @@ async def main() -> None:
             async for event in events:
                 if event.type == "session.state":
                     print(f"state: {event.state}")
+                    if event.state == "speaking":  # somebody loses patience after two seconds
+                        asyncio.get_running_loop().call_later(2.0, session.interrupt)
                 elif event.type == "response.motion.delta":
                     frames += len(event.rotations)
-                elif event.type == "response.speech.delta" and event.start_s > 0.5:
-                    session.interrupt(played_s=1.5)  # the client had played so much
                 elif event.type == "response.interrupted":
                     print(f"heard: {event.heard!r}")
                     break
