@@ -32,6 +32,7 @@ from visavis.testing import ScriptedPlanner, scripted
 __all__ = ["SCENES", "measure"]
 
 LINE = "Tell me about it."
+LINES = 6
 SAID = "This is the first sentence of my answer. This is the second one, which is longer. And this is the last."
 
 
@@ -158,19 +159,18 @@ def _store_fails(breaks: Callable[[SqliteStore, Path], Callable[[], None]]) -> b
         path = Path(folder) / "x.sqlite"
         store = open_store(path)
         assert isinstance(store, SqliteStore), "a file is SQLite"
-        with _with(store=store) as (_, session):
+        with scripted("Yes.", store=store) as agent:
+            session = agent.session("scene")
             mend = breaks(store, path)
+            told = ""
             with session.events(body=False) as events:
-                for _ in range(12):
-                    session.answer("My dog is called Rex, and this is a long line to fill a page with. " * 20)
-                told = False
-                until = time.monotonic() + 10
-                while not told and time.monotonic() < until:
-                    event = events.get(0.1)
-                    told = event is not None and event.type == "degraded"
+                for _ in range(LINES):
+                    session.answer("My dog is called Rex. " + "This is a long line to fill a page with. " * 40)
+                    while (event := events.get(0.05)) is not None:
+                        told = told or getattr(event, "what", "")
             mend()
             session.close()
-            return told and len(store.turns("scene")) == 12
+            return told.startswith("store: ") and len(store.turns("scene")) == LINES
 
 
 def _disk_full() -> bool:
