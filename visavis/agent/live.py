@@ -33,6 +33,7 @@ AHEAD_S: Final = 1.5
 COMPUTED_S: Final = 12.0
 IDLE_AHEAD_S: Final = 0.5  # so much idling is always sent ahead
 IDLE_PIECE_S: Final = 1.0
+PAST_S: Final = 10.0  # so much of the past is made up for where the machine was too busy
 START_FRAMES: Final = 3  # from "ready" to the first frame of a turn, for the way to the client
 JOIN_FRAMES: Final = 16  # of what was shown, that the next motion continues
 SEAM_HALF_LIFE_S: Final = 0.12
@@ -267,12 +268,12 @@ class LiveBody:
         self._publish(event)
 
     def _idle(self, first: int, now: float, half_life_s: float) -> None:
-        """Send a second of the idling body from a frame on, continuing what is shown before it."""
-        behind = int(self.frame(now)) - first  # nobody looked for a while: what is past need not be sent
-        if behind > IDLE_PIECE_S * FPS:
-            first += behind
-            self.timeline = Timeline()
-        frames, start_s = round(IDLE_PIECE_S * FPS), first / FPS
+        """Send a second of the idling body from a frame on, continuing what is shown before it; more if it is late."""
+        frames, behind = round(IDLE_PIECE_S * FPS), max(int(self.frame(now)) - first, 0)
+        if behind > PAST_S * FPS:  # nobody looked for a long while: what is past need not be made
+            first, behind, self.timeline = first + behind, 0, Timeline()
+        frames += behind
+        start_s = first / FPS
         motion = idle(frames, self._seed, start_s).with_face(idle_face(frames, self._seed, start_s))
         if (shown := self.timeline.before(first, JOIN_FRAMES)) is not None:
             motion = inertialize(shown, motion, half_life_s)

@@ -725,16 +725,19 @@ class Session:
             if live is None:
                 self._look(now)
                 return bool(self._playing)
-            if not any(not reader.ended for reader in self._watchers):
-                self._cut([*self._playing, *self._open], None)
-                self._underruns += live.underruns
-                self._live = None
-                return False
+            watched = any(not reader.ended for reader in self._watchers)
+            if not watched:  # what nobody sees any more ends; `say` and `respond` have somebody who waits for them
+                mine = [run for run in (*self._playing, *self._open) if not run.offline]
+                self._cut([run for run in mine if run.wait is None], None)
+                if not any(run.live and not run.cut and run.wait is not None for run in mine):
+                    self._underruns += live.underruns
+                    self._live = None
+                    return False
             stalled = [run for run in (*self._playing, *self._open) if run.playout.stalled(now)]
             if stalled:
                 self._cut([*self._playing, *self._open], None)
             self._look(now)
-            live.tick(now, True)
+            live.tick(now, watched)
             self._room.notify_all()
             return True
 
