@@ -172,15 +172,21 @@ class LiveBody:
 
     def tick(self, now: float, body: bool) -> None:
         """Let out what is due; `body`: somebody wants the motion between turns, too."""
-        self._release(now)
         playout = self._playout
-        if self._flowing and playout is not None and (playout.waits(now) or playout.over_at is not None):
+        if self._flowing and playout is not None and self._dry(playout, now):
             self._zero = now - self.frame(now) / FPS  # it has nothing more to play: the clock runs on by itself
             self._flowing = False
             self.underruns += playout.over_at is None
+        self._release(now)
+        playout = self._playout
         ends = playout is not None and playout.complete and not self._waiting
         if (ends or not self._flowing) and body and self.timeline.end - self.frame(now) < IDLE_AHEAD_S * FPS:
             self._idle(self.timeline.end, now, SEAM_HALF_LIFE_S)
+
+    def _dry(self, playout: Playout, now: float) -> bool:
+        """Whether the player has played all that was let out, and more is to come: it was late."""
+        more = not playout.complete or any(isinstance(item, _Clause) for item in self._waiting)
+        return playout.over_at is not None or (more and playout.played_s(now) >= playout.sent_s - 0.02)
 
     def end(self, playout: Playout, now: float) -> None:
         """A turn was played to its end: idling goes on from there."""

@@ -33,6 +33,7 @@ __all__ = ["SCENES", "measure"]
 
 LINE = "Tell me about it."
 LINES = 6
+LATE_S = 0.5  # what was heard so shortly before a process is killed may not be written yet
 SAID = "This is the first sentence of my answer. This is the second one, which is longer. And this is the last."
 
 
@@ -224,17 +225,16 @@ session = agent.session("scene", user="me")
 session.answer("My name is Anna.")
 with session.events() as events:
     session.submit({line!r})
-    words = []
-    began = None
-    while True:
+    words, zero, sounds = [], None, None
+    while sounds is None or time.monotonic() - zero < sounds + 2.5:
         event = events.get(0.05)
+        if event is not None and zero is None and event.type == "response.motion.delta":
+            zero = time.monotonic() - event.clock_s
         if event is not None and event.type == "response.speech.delta":
-            began = began or time.monotonic()
+            sounds = event.clock_s if sounds is None else sounds
             words += [(w["text"], w["end_s"] - event.start_s + event.clock_s) for w in event.words]
-            zero = event.clock_s if len(words) <= len(event.words) else zero
-        if began is not None and time.monotonic() - began > 2.5:
-            break
-print(" ".join(text for text, end in words if end - zero <= 2.5 - 0.4), "|", " ".join(t for t, e in words), flush=True)
+    played = time.monotonic() - zero
+print(" ".join(text for text, end in words if end <= played - {late}), "|", " ".join(t for t, e in words), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -243,7 +243,7 @@ def _process_killed() -> bool:
     """Kill -9 in mid-turn: the session is taken up with all that was heard, to the last beat, and with nothing more."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "x.sqlite")
-        code = _KILLED.format(said=SAID, line=LINE)
+        code = _KILLED.format(said=SAID, line=LINE, late=LATE_S)
         done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=120)
         surely, perhaps = (part.strip() for part in done.stdout.strip().split("|"))
         with _with(store=path) as (agent, session):
