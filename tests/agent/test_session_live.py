@@ -479,3 +479,44 @@ def test_ids_of_sessions_and_users_are_checked(talker, bad):
         talker.session(bad)
     with pytest.raises(UsageError, match="expected a user"):
         talker.session("fine", user=bad)
+
+
+def test_who_looks_in_late_sees_a_body_on_one_clock(say):
+    session = say("This was asked before anybody looked. " * 3)
+    with session.events(body=False) as words:
+        session.submit("Hi")
+        until(words, "response.created")
+        with session.events() as events:
+            seen = until(events, "response.done")
+    moved = [e for e in seen if isinstance(e, MotionDelta)]
+    assert any(e.turn_id for e in moved) and session.underruns <= 1
+    gapless(seen)
+
+
+def test_a_turn_made_offline_does_not_disturb_the_live_body(say):
+    session = say("Aside.")
+    with session.events() as events:
+        until(events, "response.motion.delta")
+        turn = session.say("This is for a file.")
+        seen = until(events, "response.done")
+    assert any(e.type == "response.speech.delta" for e in turn.events)
+    assert not [e for e in seen if e.turn_id and e.type in ("response.speech.delta", "response.motion.delta")]
+
+
+def test_answers_that_nobody_plays_are_not_kept_forever(say):
+    session = say("Yes.")
+
+    async def main():
+        for _ in range(3):
+            async for _event in session.respond("Hi"):
+                pass
+        first, second = (run.playout for run in session._playing[-2:])
+        assert second.began_at >= first.began_at + first.sent_s - 1e-6  # one after the other
+        for run in session._playing:
+            run.playout.began_at -= 60
+        async for _event in session.respond("Hi"):
+            pass
+        assert len(session._playing) <= 1
+
+    asyncio.run(main())
+    assert [text for speaker, text in session.history if speaker == "agent"] == ["Yes."] * 4

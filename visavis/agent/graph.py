@@ -108,6 +108,8 @@ def _given(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     clauses = [item.speech.text for item in work.recording] or split_clauses(text)
     if not text:  # a recording without a transcript: nothing is known that could be felt
         return {"emotion": ["neutral", 0.0], "text": "", "clauses": clauses}
+    if state.get("emotion") is not None:  # a behaviour has said how it feels
+        return {"text": text, "clauses": clauses}
     with work.stage("feel"):
         head = " ".join(text.split()[:LONGEST_FELT])
         prompt = ActPrompt(head, None, work.tools.library.candidates(head))

@@ -33,6 +33,7 @@ AHEAD_S: Final = 1.5
 COMPUTED_S: Final = 12.0
 IDLE_AHEAD_S: Final = 0.5  # so much idling is always sent ahead
 IDLE_PIECE_S: Final = 1.0
+PAST_S: Final = 10.0  # so much of the past is made up for where the machine was too busy
 START_FRAMES: Final = 3  # from "ready" to the first frame of a turn, for the way to the client
 JOIN_FRAMES: Final = 16  # of what was shown, that the next motion continues
 SEAM_HALF_LIFE_S: Final = 0.12
@@ -171,15 +172,21 @@ class LiveBody:
 
     def tick(self, now: float, body: bool) -> None:
         """Let out what is due; `body`: somebody wants the motion between turns, too."""
-        self._release(now)
         playout = self._playout
-        if self._flowing and playout is not None and (playout.waits(now) or playout.over_at is not None):
+        if self._flowing and playout is not None and self._dry(playout, now):
             self._zero = now - self.frame(now) / FPS  # it has nothing more to play: the clock runs on by itself
             self._flowing = False
             self.underruns += playout.over_at is None
+        self._release(now)
+        playout = self._playout
         ends = playout is not None and playout.complete and not self._waiting
         if (ends or not self._flowing) and body and self.timeline.end - self.frame(now) < IDLE_AHEAD_S * FPS:
             self._idle(self.timeline.end, now, SEAM_HALF_LIFE_S)
+
+    def _dry(self, playout: Playout, now: float) -> bool:
+        """Whether the player has played all that was let out, and more is to come: it was late."""
+        more = not playout.complete or any(isinstance(item, _Clause) for item in self._waiting)
+        return playout.over_at is not None or (more and playout.played_s(now) >= playout.sent_s - 0.02)
 
     def end(self, playout: Playout, now: float) -> None:
         """A turn was played to its end: idling goes on from there."""
@@ -269,12 +276,12 @@ class LiveBody:
         self._publish(event)
 
     def _idle(self, first: int, now: float, half_life_s: float) -> None:
-        """Send a second of the idling body from a frame on, continuing what is shown before it."""
-        behind = int(self.frame(now)) - first  # nobody looked for a while: what is past need not be sent
-        if behind > IDLE_PIECE_S * FPS:
-            first += behind
-            self.timeline = Timeline()
-        frames, start_s = round(IDLE_PIECE_S * FPS), first / FPS
+        """Send a second of the idling body from a frame on, continuing what is shown before it; more if it is late."""
+        frames, behind = round(IDLE_PIECE_S * FPS), max(int(self.frame(now)) - first, 0)
+        if behind > PAST_S * FPS:  # nobody looked for a long while: what is past need not be made
+            first, behind, self.timeline = first + behind, 0, Timeline()
+        frames += behind
+        start_s = first / FPS
         motion = idle(frames, self._seed, start_s).with_face(idle_face(frames, self._seed, start_s))
         if (shown := self.timeline.before(first, JOIN_FRAMES)) is not None:
             motion = inertialize(shown, motion, half_life_s)

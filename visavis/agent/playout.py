@@ -97,6 +97,11 @@ class Playout:
             played_s += min(max(now - at, 0.0), BETWEEN_S) if self._moving else 0.0
         return min(played_s, self.sent_s)
 
+    @property
+    def ends_at(self) -> float:
+        """When a real-time player has played all that was sent."""
+        return 0.0 if self.began_at is None or self.over_at is not None else self.began_at + self.sent_s
+
     def heard(self, now: float) -> str:
         """The words that had ended."""
         played_s = self.played_s(now) + 1e-6

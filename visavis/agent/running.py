@@ -37,6 +37,7 @@ class Run:
         said: the agent's text, once it is made.
         cut: it was interrupted.
         noted: the partner's line is remembered.
+        live: a live body plays it.
         forgets: the partner's line asked to forget.
     """
 
@@ -56,6 +57,7 @@ class Run:
     said: str = ""
     cut: bool = False
     noted: bool = False
+    live: bool = False
     forgets: bool = False
 
     def __post_init__(self) -> None:

@@ -38,6 +38,7 @@ from visavis.agent.events import (
     Degraded,
     ErrorEvent,
     Event,
+    FaceDelta,
     InputAudio,
     InputEvent,
     InputMotion,
@@ -45,6 +46,7 @@ from visavis.agent.events import (
     InputScene,
     InputText,
     InputTranscript,
+    MotionDelta,
     ResponseCancel,
     ResponseCreated,
     ResponseDone,
@@ -529,21 +531,21 @@ class Session:
             live = None if run.offline else self._live
             history = self._transcript.pairs(before_turn=run.number)
             self._note_line(run)
+            shown = at_s = None
             if live is not None:
                 shown, at_s = live.shown(time.monotonic()), live.timeline.end / FPS
                 live.begin(run.playout)
-            else:
-                shown = at_s = None
-        self._body.begin(shown, at_s)
-        run.work.send(SessionState(state="thinking"))
-        run.work.send(ResponseCreated())
+                run.live = True
         try:
+            self._body.begin(shown, at_s)
+            run.work.send(SessionState(state="thinking"))
+            run.work.send(ResponseCreated())
             turn = finish(self._graph, run, history)
             done = ResponseDone(turn=turn.record.model_dump())
             run.work.stamp(done)
-            self._ended(run, done, live is not None)
+            self._ended(run, done)
         except Cancelled:
-            self._stand(run.work, 0.0 if live else run.playout.played_s(time.monotonic()))
+            self._stand(run.work, 0.0 if run.live else run.playout.played_s(time.monotonic()))
             raise
         except BaseException as error:
             self._body.end(run.work.moved_steps * 4)
@@ -575,23 +577,37 @@ class Session:
         if run.wait is not None:
             run.wait(run)
         with self._gate:
-            live = None if run.offline else self._live
-            while live is not None and live.computed_s > COMPUTED_S and not run.cancel.cancelled and self._live is live:
+            while (live := self._live_of(run)) is not None and live.computed_s > COMPUTED_S:
+                run.cancel.check()
                 self._room.wait(0.5)
             run.cancel.check()
             run.events.append(event)
-            if isinstance(event, SessionState):
-                self.state = event.state
+            now = time.monotonic()
             if live is not None:
-                live.add(event, time.monotonic())
+                live.add(event, now)
                 return
-            if isinstance(event, SpeechDelta):
+            if isinstance(event, SpeechDelta) and not run.offline:
+                if run.playout.began_at is None:  # who plays turns one after the other begins after the one before
+                    run.playout.start(max([now, *(other.playout.ends_at for other in self._playing)]))
                 words = [(str(word["text"]), float(word["end_s"])) for word in event.words]
-                until_s = event.start_s + len(event.pcm) / event.sample_rate_hz
-                run.playout.send(until_s, time.monotonic(), words)
+                run.playout.send(event.start_s + len(event.pcm) / event.sample_rate_hz, now, words)
+            if isinstance(event, SpeechDelta | FaceDelta | MotionDelta) and self._live is not None:
+                if run.offline:
+                    return  # it belongs to whoever called `say`; the live body goes on with its own
+                event.clock_s = self._live.clock_s(now) - run.playout.place_s(now) + event.start_s
             self._publish(event)
 
-    def _ended(self, run: Run, done: ResponseDone, live: bool) -> None:
+    def _live_of(self, run: Run) -> LiveBody | None:
+        """The live body that plays a turn; one that began before anybody looked joins it while nothing is sent yet."""
+        live = self._live
+        if run.offline or live is None:
+            return None
+        if not run.live and run.playout.began_at is None:
+            run.live = True
+            live.begin(run.playout)
+        return live if run.live else None
+
+    def _ended(self, run: Run, done: ResponseDone) -> None:
         """A turn is made; where nobody plays it that is all."""
         with self._gate:
             run.cancel.check()
@@ -610,8 +626,9 @@ class Session:
                 if self._keeping is not None:
                     self._beat.add(self)  # it is played in real time, and what is heard of it is kept
             run.events.append(done)
-            if live and self._live is not None:
-                self._live.add(done, time.monotonic())
+            self._look(time.monotonic())
+            if (live := self._live_of(run)) is not None:
+                live.add(done, time.monotonic())
             else:
                 self._publish(done)
                 self._set_state("idle", run)
@@ -654,7 +671,6 @@ class Session:
                 self._note_line(run)
                 self._remember(run, heard)
                 self._tell(ResponseInterrupted(heard=heard, heard_s=run.playout.played_s(now)), run)
-                self.state = "listening"
                 self._tell(SessionState(state="listening"), run)
                 self._lately.append(run)
                 if run in self._playing:
@@ -709,16 +725,19 @@ class Session:
             if live is None:
                 self._look(now)
                 return bool(self._playing)
-            if not any(not reader.ended for reader in self._watchers):
-                self._cut([*self._playing, *self._open], None)
-                self._underruns += live.underruns
-                self._live = None
-                return False
+            watched = any(not reader.ended for reader in self._watchers)
+            if not watched:  # what nobody sees any more ends; `say` and `respond` have somebody who waits for them
+                mine = [run for run in (*self._playing, *self._open) if not run.offline]
+                self._cut([run for run in mine if run.wait is None], None)
+                if not any(run.live and not run.cut and run.wait is not None for run in mine):
+                    self._underruns += live.underruns
+                    self._live = None
+                    return False
             stalled = [run for run in (*self._playing, *self._open) if run.playout.stalled(now)]
             if stalled:
                 self._cut([*self._playing, *self._open], None)
             self._look(now)
-            live.tick(now, True)
+            live.tick(now, watched)
             self._room.notify_all()
             return True
 
@@ -782,7 +801,6 @@ class Session:
         """Announce a state, if it is another one."""
         with self._gate:
             if state != self.state:
-                self.state = state
                 self._tell(SessionState(state=state), run)
 
     def _tell(self, event: Event, run: Run | None) -> None:
@@ -803,6 +821,8 @@ class Session:
                     now = time.monotonic()
                     ahead_s = 0.0 if self._live is None else event.clock_s - self._live.clock_s(now)
                     self._ears.plays(event.pcm, event.sample_rate_hz, now + ahead_s)
+            if isinstance(event, SessionState):
+                self.state = event.state
             event.session_id = self.id
             event.time_s = time.perf_counter() - (self._opened if run is None or run.work is None else run.work.began)
             self._stream.publish(event)

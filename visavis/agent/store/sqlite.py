@@ -72,7 +72,8 @@ class SqliteStore(SqlStore):
         try:
             yield cursor
         except BaseException:
-            cursor.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # where the disk is full SQLite has rolled back by itself
+                cursor.execute("ROLLBACK")
             raise
         else:
             cursor.execute("COMMIT")

@@ -96,7 +96,7 @@ class Client:
         """Stop playing, and say so; waits until the session has told that it stopped."""
         with self._lock:
             now = time.monotonic()
-            place_s = self.place_s(now)
+            place_s = self.place_s(now) if self._playing.turn_id else 0.0
             stop = Stop(now, " ".join(text for text, end_s in self._playing.words if end_s <= place_s))
             self._show(now)
             self._stall, stop.border = None, len(self.shown)
