@@ -79,7 +79,16 @@ def _brain(group: Any) -> None:
     )
 
 
-def _agent(args: argparse.Namespace, persona: str | None = None) -> Any:
+def _keeping(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is kept")
+    group.add_argument(
+        "--store", default=None, metavar="FILE|URL",
+        help="where conversations are kept: a file, or postgresql://… (default: conversations.sqlite in $VISAVIS_HOME)",
+    )  # fmt: skip
+    group.add_argument("--no-store", action="store_true", help="keep nothing")
+
+
+def _agent(args: argparse.Namespace, persona: Any = None) -> Any:
     import torch
 
     from visavis.agent import Agent
@@ -95,6 +104,7 @@ def _agent(args: argparse.Namespace, persona: str | None = None) -> Any:
         gestures=not args.no_gestures,
         scene=args.scene,
         library=args.library,
+        store=_store(args),
         **_thinking(args),
     )
 
@@ -105,6 +115,15 @@ def _thinking(args: argparse.Namespace) -> dict[str, Any]:
         "planner": args.planner, "engine": args.engine, "base_url": args.base_url,
         "knowledge": [Path(path) for path in args.knowledge],
     }  # fmt: skip
+
+
+def _store(args: argparse.Namespace) -> str | bool:
+    """Where a command keeps conversations; commands that hold none have no such option."""
+    if args.command not in ("chat", "ui", "serve") or args.no_store:
+        if getattr(args, "store", None):
+            raise UsageError("expected --store or --no-store, got both")
+        return False
+    return args.store or True
 
 
 def _report(args: argparse.Namespace, turn: Any, folder: Path | None) -> None:
@@ -211,7 +230,7 @@ def _chat(args: argparse.Namespace) -> int:
         checked_text(args.once, what="input")
     out = _folder(args.out) if args.out else None
     with _agent(args) as agent:
-        session = agent.session()
+        session = agent.session(args.session, user=None if args.no_store else "me")
         if args.once is not None:
             turn = session.answer(args.once)
             _report(args, turn, turn.save(out) if out else None)
@@ -248,11 +267,9 @@ def _ui(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from visavis.ui.server import serve
+    from visavis.ui.api.serve import serve
 
-    with _agent(args) as agent:
-        serve(agent.session, host=args.host, port=args.port, avatar=args.avatar)
-    return 0
+    return serve(args, lambda persona: _agent(args, persona))
 
 
 def _library(args: argparse.Namespace) -> int:
@@ -349,18 +366,27 @@ def _parser() -> argparse.ArgumentParser:
     chat = add("chat", _chat, "a conversation in the terminal")
     chat.add_argument("--once", metavar="TEXT", help="answer one line and exit")
     chat.add_argument("--out", metavar="DIR", help="write a folder for every turn")
+    chat.add_argument("--session", default=None, metavar="ID", help="take up a conversation again, or name a new one")
+    _keeping(chat)
     _common(chat)
 
     ui = add("ui", _ui, "the web page: chat on one side, the avatar on the other")
     ui.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
     ui.add_argument("--port", type=_whole(0, 65535), default=7860, metavar="N")
     ui.add_argument("--avatar", metavar="NAME|FILE", help="whom the page shows: robin, juno or a .vrm file")
+    _keeping(ui)
     _common(ui)
 
-    serve = add("serve", _serve, "the socket server alone: events of a session as JSON and binary frames")
+    serve = add("serve", _serve, "the server for programs: sessions by REST, their events by WebSocket")
     serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
     serve.add_argument("--port", type=_whole(0, 65535), default=7860, metavar="N")
-    serve.add_argument("--avatar", metavar="NAME|FILE", help="whom a viewer shows: robin, juno or a .vrm file")
+    serve.add_argument(
+        "--allow-origin", action="append", default=[], metavar="ORIGIN", help="web pages of it may connect, too"
+    )
+    serve.add_argument("--sessions", type=_whole(1, 10_000), default=64, metavar="N", help="at once (default: 64)")
+    serve.add_argument("--idle", type=_whole(1), default=900, metavar="S", help="close a session left alone so long")
+    serve.add_argument("--trace", action="store_true", help="send OpenTelemetry spans to $OTEL_EXPORTER_OTLP_ENDPOINT")
+    _keeping(serve)
     _common(serve)
 
     convert = add("convert", _convert, "a motion file in another format, on another body")

@@ -8,7 +8,7 @@ frames, and what difference is left at the border is blended out (inertialisatio
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,9 +58,26 @@ class Body:
         self._codes: Codes = np.zeros((0, len(codec.config.parts)), np.int64)
         self._last: Motion | None = None
 
-    def begin(self) -> None:
-        """A new turn: its step 0 is now."""
+    def begin(self, shown: Motion | None = None, at_s: float | None = None) -> None:
+        """A new turn: its step 0 is now.
+
+        Args:
+            shown: the last frames that are displayed, if that is not what was last made here.
+            at_s: the idle clock now, if somebody else keeps it.
+        """
+        if shown is not None:
+            self.resume(shown)
+        if at_s is not None:
+            self._turn_began_s = at_s
         self._codes = self._codes[-CONTEXT_STEPS:]
+
+    def resume(self, shown: Motion) -> None:
+        """Go on from what is displayed, not from what was last made: a turn was cut. `shown` ends with that frame."""
+        frames = min(len(shown) // FRAMES_PER_STEP, CONTEXT_STEPS) * FRAMES_PER_STEP
+        self._codes = self._codes[:0]
+        if frames:
+            self._codes = self.codec.encode(shown.slice(len(shown) - frames, len(shown)))
+        self._last = shown.slice(max(len(shown) - KNOWN_FRAMES, 0), len(shown)) if len(shown) else None
 
     def under(self, first_frame: int, frames: int) -> Motion:
         """The idle body of some frames of this turn."""
@@ -105,6 +122,7 @@ class Body:
         constraints: Sequence[Constraint],
         sound: NDArray[np.float32],
         emotion: Emotion,
+        check: Callable[[], None] = lambda: None,
     ) -> Chunk:
         """Make the motion of some steps.
 
@@ -116,6 +134,7 @@ class Body:
             constraints: on the turn's clock.
             sound: (4 S, 5) prosody of these frames.
             emotion: how it feels.
+            check: called between the stages; what it raises ends the work, and nothing of it is kept.
         """
         began = time.perf_counter()
         first, frames = first_step * FRAMES_PER_STEP, len(codes) * FRAMES_PER_STEP
@@ -126,6 +145,7 @@ class Body:
             now = time.perf_counter()
             timings[name] = 1000 * (now - began)
             began = now
+            check()
 
         context = self._codes[-CONTEXT_STEPS:]
         base = self.under(first, frames)

@@ -44,10 +44,19 @@ class CancelToken:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._told: list[threading.Event] = []
 
     def cancel(self) -> None:
         """End what holds this token."""
         self._event.set()
+        for event in tuple(self._told):
+            event.set()
+
+    def tell(self, event: threading.Event) -> None:
+        """Set an event, too, once the token is set: for one that somebody waits for."""
+        self._told.append(event)
+        if self.cancelled:
+            event.set()
 
     @property
     def cancelled(self) -> bool:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from visavis.emotion import Emotion
 from visavis.errors import LexiconError
+from visavis.home import home_folder
 from visavis.retrieval.clips import Clip, ClipStore
 from visavis.retrieval.enrol import performance_of
 from visavis.retrieval.index import PART_TRUST, GestureIndex, parts_of
@@ -42,10 +43,9 @@ LEAST_ASKED: Final = 0.02  # ... which it must resemble so far
 
 
 def library_folder() -> Path:
-    """Where added clips live: `$VISAVIS_LIBRARY`, or `visavis/library` in the user's data folder."""
+    """Where added clips live: `$VISAVIS_LIBRARY`, or `library` in the folder of `visavis.home`."""
     named = os.environ.get("VISAVIS_LIBRARY")
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(named) if named else Path(data) / "visavis" / "library"
+    return Path(named) if named else home_folder() / "library"
 
 
 @dataclass(frozen=True)
