@@ -45,7 +45,7 @@ check: setup
 
 # Long runs: the measurements behind the figures in README.md and LOG.md.
 soak: setup
-	VISAVIS_DAMAGED_FILES=2000 $(BIN)/python -m pytest -q -p no:cacheprovider -m 'slow or not slow' --timeout 1800
+	VISAVIS_DAMAGED_FILES=2000 $(BIN)/python -m pytest -q -p no:cacheprovider -m 'not gpu' --timeout 3600
 
 viewer: setup
 	$(BIN)/python -m visavis.viewer.check --write

@@ -38,7 +38,7 @@ def test_a_process_that_is_killed_resumes_with_what_was_heard():
     assert faults.SCENES["kill -9 in mid-turn"]()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_a_hundred_interruptions():
     table = interrupt.measure(100)
@@ -48,7 +48,7 @@ def test_a_hundred_interruptions():
     assert table.value("largest border step over largest inside") <= 1.5
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_what_lasts():
     table = soak.measure(10.0, 500)
