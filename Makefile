@@ -38,8 +38,8 @@ test: setup
 	$(BIN)/python -m pytest -q -p no:cacheprovider
 
 check: setup
-	$(BIN)/ruff check visavis tests
-	$(BIN)/ruff format --check -q visavis tests
+	$(BIN)/ruff check visavis tests examples
+	$(BIN)/ruff format --check -q visavis tests examples
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -p no:cacheprovider
 

@@ -1,6 +1,7 @@
-"""Your own recording instead of the voice: words are aligned where you give them, else the rhythm alone moves the body.
+"""Your own recording instead of the voice: words are aligned where you give them, else rhythm alone moves the body.
 
-On the command line, onto your own avatar: `visavis say --audio my.wav --transcript @my.txt --to-avatar my.vrm --out DIR`.
+On the command line, onto your own avatar:
+`visavis say --audio my.wav --transcript @my.txt --to-avatar my.vrm --out DIR`.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What outlives the process: conversations and what the partner told, in a file or in Postgres; forgotten on request."""
+"""What outlives the process: conversations and what the partner told, in a file or in Postgres; forgotten if asked."""
 
 import tempfile
 

@@ -1,25 +1,26 @@
-"""Your own behaviour: a node in the turn graph that sees a turn and may change what is known, said and felt."""
+"""An agent that uses your own Python function: it knows what time it is, and says so with its whole body.
+
+Run it: `python examples/10_behaviour.py`
+"""
+
+from datetime import datetime
 
 from visavis import Agent
 from visavis.agent.behaviours import TurnView, behaviour
 
 
-@behaviour(at="perceive")
-def code_word(turn: TurnView) -> None:
-    """Some lines are not for the model."""
-    if "fire drill" in turn.line.lower():
-        turn.say("Please leave by the stairs, and do not use the lift!")
-        turn.feel("fear", 0.4)
+def current_time() -> str:
+    """Your own function: a clock here, a database or a service there."""
+    return datetime.now().strftime("%H:%M")
 
 
-@behaviour(at="reply")
-def polite(turn: TurnView) -> None:
-    """Looks at the words before they are spoken."""
-    if not turn.history:
-        turn.say(f"{turn.text} Nice to meet you, by the way.")
+@behaviour
+def clock(turn: TurnView) -> None:
+    """A node of the turn graph, before the reply: what it knows, the planner can say."""
+    if "time" in turn.line.lower():
+        turn.know(f"It is {current_time()} now.")
 
 
-with Agent.from_preset("receptionist", behaviours=[code_word, polite]) as agent:
-    session = agent.session()
-    print(session.answer("Good morning!").text)
-    print(session.answer("What about the fire drill?").text)
+with Agent("receptionist", behaviours=[clock]) as agent:
+    turn = agent.session().answer("What time is it now?")
+    print(turn.text)

@@ -13,7 +13,7 @@ from visavis.extensions import extension, names, register
 from visavis.speech import open_voice
 from visavis.testing import ScriptedPlanner, SilentVoice, scripted
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "custom_behaviour.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "10_behaviour.py"
 
 
 @behaviour(at="perceive")
