@@ -156,16 +156,17 @@ def test_a_late_report_corrects_what_is_remembered(say):
 
 
 def test_a_new_line_is_a_barge_in_and_turns_queue_without_one(say):
-    session = say("One is said here.", "Two is said here.", "Three is said here.")
+    session = say("One is said here.", LONG, "Three is said here.")
     with session.events() as events:
         session.submit("a")
-        session.submit("b")
-        until(events, "response.done")
-        seen = until(events, "response.done")
-        assert seen[-1].turn["text"] == "Two is said here."
+        second = session.submit("b")
+        assert until(events, "response.done")[-1].turn["text"] == "One is said here."
+        while until(events, "response.speech.delta")[-1].turn_id != second:
+            pass
+        assert ("agent", "One is said here.") in session.history  # it was played to its end before the second began
         session.receive(InputText(text="c"))
         seen = until(events, "response.done")
-    assert "response.interrupted" in [e.type for e in seen]
+    assert [e.turn_id for e in seen if e.type == "response.interrupted"] == [second]
     assert seen[-1].turn["text"] == "Three is said here."
     assert session.history[:2] == [("user", "a"), ("agent", "One is said here.")]
     assert [text for speaker, text in session.history if speaker == "user"] == ["a", "b", "c"]

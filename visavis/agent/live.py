@@ -202,12 +202,13 @@ class LiveBody:
 
         The playouts must be cut before, so that the clock stands where the client stopped.
         """
-        displayed = min(int(self.frame(now)), self.timeline.end)
-        self._zero = now - displayed / FPS
+        frame = self.frame(now)
+        self._zero = now - frame / FPS
+        rest = min(int(frame) + 1, self.timeline.end)
         self._waiting.clear()
         self._queued.clear()
         self._sound, self._face, self._playout, self._flowing = None, None, None, False
-        self._idle(displayed, now, RELEASE_HALF_LIFE_S)
+        self._idle(rest, now, RELEASE_HALF_LIFE_S)
 
     def _release(self, now: float) -> None:
         while self._waiting:

@@ -64,6 +64,7 @@ class Client:
         self._next = 0  # the frame to be shown next
         self._playing = _Playing()
         self._stall: tuple[float, float] | None = None  # it stands still from and until
+        self._stopped: set[str] = set()  # turns that it plays no more
         self._lag_s = 0.0  # by all that it has stood still
         self._lock = threading.RLock()
         self._arrived: dict[str, float] = {}
@@ -100,11 +101,11 @@ class Client:
             stop = Stop(now, " ".join(text for text, end_s in self._playing.words if end_s <= place_s))
             self._show(now)
             self._stall, stop.border = None, len(self.shown)
+            self._stopped.add(self._playing.turn_id)
+            self._playing = _Playing()
             self.stops.append(stop)
         self.session.interrupt(None if self.kind == "silent" else max(place_s, 0.0))
         self.wait_for("response.interrupted", 10.0, stop.called)
-        with self._lock:
-            self._playing = _Playing()
         return stop
 
     def motion(self) -> Motion:
@@ -144,7 +145,7 @@ class Client:
                 del self._frames[frame]
             for k in range(len(event.rotations)):
                 self._frames[first + k] = (event.rotations[k], event.root_m[k])
-        if isinstance(event, SpeechDelta | MotionDelta) and event.turn_id:
+        if isinstance(event, SpeechDelta | MotionDelta) and event.turn_id and event.turn_id not in self._stopped:
             if event.turn_id != self._playing.turn_id:
                 self._playing = _Playing(event.turn_id)
                 if self.kind == "stalls":
@@ -152,9 +153,14 @@ class Client:
                     self._stall = (begin, begin + self._rng.uniform(0.3, 1.0))
             self._playing.offset_s = event.clock_s - event.start_s
         if isinstance(event, SpeechDelta):
-            self._playing.words += [(str(word["text"]), float(word["end_s"])) for word in event.words]
+            if event.turn_id == self._playing.turn_id:
+                self._playing.words += [(str(word["text"]), float(word["end_s"])) for word in event.words]
             for stop in self.stops[-1:]:
                 stop.last_speech = now
+        if isinstance(event, ResponseInterrupted):
+            self._stopped.add(event.turn_id)
+            if event.turn_id == self._playing.turn_id:
+                self._playing = _Playing()
         if isinstance(event, ResponseInterrupted) and self.stops and not self.stops[-1].told:
             self.stops[-1].told = now
         self._changed.notify_all()
