@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,7 @@ def _bones_within(part: str) -> range:
     return range(_ARM if part.endswith("_hand") else 0, last)
 
 
+@lru_cache(maxsize=32)
 def part_bones(part: str, skeleton: Skeleton) -> NDArray[np.int64]:
     """(K,) the bones of a part, parents before children."""
     within = _bones_within(part)
