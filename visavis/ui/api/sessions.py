@@ -126,7 +126,7 @@ class HostedSessions:
         """
         if self.draining:
             raise Full("the server is shutting down: try another one", 30.0)
-        name = session_id if session_id is not None else secrets.token_urlsafe(18)
+        name = session_id if session_id is not None else secrets.token_hex(16)
         checked_id(name)
         if name in self._all or name in self._opening:
             raise UsageError(f"expected the id of no open session; {name} is open: use it, or close it first")
