@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE := 1
 export LANGSMITH_TRACING := false
 export DO_NOT_TRACK := 1
 
-.PHONY: setup setup-vllm demo test check soak clean viewer
+.PHONY: setup setup-vllm demo test check soak docs clean viewer
 
 setup: $(STAMP)
 
@@ -46,6 +46,12 @@ check: setup
 # Long runs: the measurements behind the figures in README.md and LOG.md.
 soak: setup
 	VISAVIS_DAMAGED_FILES=2000 $(BIN)/python -m pytest -q -p no:cacheprovider -m 'not gpu' --timeout 3600
+
+# The pages of docs/ and the API from the docstrings, in build/site; in an environment of its own.
+docs:
+	test -x .venv-docs/bin/mkdocs || ($(PYTHON) -m venv .venv-docs && .venv-docs/bin/python -m pip install -q \
+	  --disable-pip-version-check 'mkdocs-material>=9.5' 'mkdocstrings[python]>=0.26')
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build -q
 
 viewer: setup
 	$(BIN)/python -m visavis.viewer.check --write
