@@ -385,6 +385,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--sessions", type=_whole(1, 10_000), default=64, metavar="N", help="at once (default: 64)")
     serve.add_argument("--idle", type=_whole(1), default=900, metavar="S", help="close a session left alone so long")
+    serve.add_argument(
+        "--recogniser", metavar="NAME", help="sessions hear: phrases:FILE, whisper:FOLDER_OR_NAME, or an installed one"
+    )
     serve.add_argument("--trace", action="store_true", help="send OpenTelemetry spans to $OTEL_EXPORTER_OTLP_ENDPOINT")
     _keeping(serve)
     _common(serve)

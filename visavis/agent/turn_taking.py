@@ -110,6 +110,11 @@ class Hearing:
         self.utterance_s = 0.0  # where the clock of the recogniser's words began
         self._events: list[HearingEvent] = []
 
+    def close(self) -> None:
+        """Close the recogniser; nothing is fed afterwards."""
+        if self._recogniser is not None:
+            self._recogniser.close()
+
     @property
     def now_s(self) -> float:
         """The clock: seconds of sound heard."""

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from visavis.agent.hearing import Hearing
 from visavis.agent.persona import Persona, load_persona, presets
 from visavis.errors import PersonaError
 from visavis.ui.api.sessions import HostedSession
@@ -22,8 +23,8 @@ MOST: Final = 16
 class HostedAgent(Protocol):
     """What the server needs of an agent (`visavis.Agent`)."""
 
-    def session(self, session_id: str | None = None) -> HostedSession:
-        """A session of its own."""
+    def session(self, session_id: str | None = None, *, hearing: Any = None) -> HostedSession:
+        """A session of its own; see `visavis.Agent.session`."""
         ...
 
     def close(self) -> None:
@@ -44,10 +45,16 @@ class AgentPool:
     Args:
         make: makes the agent of a persona.
         personas: those that may be asked for.
+        hear: makes the ears of a session; without, sessions take text alone.
     """
 
-    def __init__(self, make: Callable[[Persona], HostedAgent], personas: Mapping[str, Persona]) -> None:
-        self._make, self._personas = make, personas
+    def __init__(
+        self,
+        make: Callable[[Persona], HostedAgent],
+        personas: Mapping[str, Persona],
+        hear: Callable[[], Hearing] | None = None,
+    ) -> None:
+        self._make, self._personas, self._hear = make, personas, hear
         self._agents: OrderedDict[str, HostedAgent] = OrderedDict()
         self._open: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -73,7 +80,8 @@ class AgentPool:
             self._open[persona] = self._open.get(persona, 0) + 1
             self._shrink()
         try:
-            return _Counted(agent.session(session_id), lambda: self._left(persona))
+            hearing = None if self._hear is None else self._hear()
+            return _Counted(agent.session(session_id, hearing=hearing), lambda: self._left(persona))
         except BaseException:
             self._left(persona)
             raise

@@ -8,6 +8,8 @@ from importlib.metadata import version
 from typing import Any
 
 from visavis.agent.persona import Persona
+from visavis.agent.turn_taking import Hearing
+from visavis.speech.recognisers import open_recogniser
 from visavis.ui.api.access import ENVIRONMENT, Access
 from visavis.ui.api.app import DRAIN_S, build_api
 from visavis.ui.api.limits import Limits
@@ -22,15 +24,18 @@ def serve(args: argparse.Namespace, make: Callable[[Persona], Any]) -> int:
     """Serve until interrupted; the exit status.
 
     Args:
-        args: host, port, persona, allow_origin, sessions, idle, quiet.
+        args: host, port, persona, recogniser, allow_origin, sessions, idle, trace, quiet.
         make: the agent of a persona.
     """
     from visavis.ui.server import listen, run
 
     access = Access(origins=args.allow_origin)
     personas = known_personas(args.persona)
-    pool = AgentPool(make, personas)
-    first = make(next(iter(personas.values())))  # what is missing is told now, not to the first client
+    hear = None if args.recogniser is None else lambda: Hearing(open_recogniser(args.recogniser))
+    if hear is not None:
+        open_recogniser(args.recogniser).close()  # what is missing is told now, not to the first client
+    pool = AgentPool(make, personas, hear)
+    first = make(next(iter(personas.values())))
     pool.adopt(next(iter(personas)), first)
     limits = Limits(sessions=args.sessions, idle_s=float(args.idle))
     app = build_api(pool.open, Facts(version("visavis"), personas, first.tools.library), access, limits)
