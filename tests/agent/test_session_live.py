@@ -13,6 +13,7 @@ from visavis.agent import session as session_module
 from visavis.agent.events import (
     InputEvent,
     InputPlayback,
+    InputScene,
     InputText,
     MotionDelta,
     ResponseCancel,
@@ -521,3 +522,26 @@ def test_answers_that_nobody_plays_are_not_kept_forever(say):
 
     asyncio.run(main())
     assert [text for speaker, text in session.history if speaker == "agent"] == ["Yes."] * 4
+
+
+def test_what_a_client_sees_can_be_pointed_at(say):
+    session = say("It stands {point away} there by the red door.")
+    session.receive(InputScene(objects={"Red door": [2.0, 1.2, 1.5]}))
+    session.receive(InputScene(partner_head_m=[0.0, 1.6, 1.5]))  # what was seen before is still there
+    turn = session.answer("Where is it?")
+    assert [g.gloss for g in turn.gestures] == ["point away"]
+    np.testing.assert_allclose(turn.gestures[0].params["target"], [2.0, 1.2, 1.5])
+    for wrong in (
+        {"objects": {"d00r": [1, 1, 1]}},
+        {"objects": {"door": [1, 1]}},
+        {"partner_head_m": [0, 0, float("nan")]},
+    ):
+        with pytest.raises(UsageError, match="expected places as name"):
+            session.receive(InputScene(**wrong))
+    with pytest.raises(UsageError, match="at most 200"):
+        session.receive(
+            InputScene(
+                objects={f"thing {'x' * k}": [1, 1, 1] for k in range(1, 30)}
+                | {f"{a}{b} thing": [1, 1, 1] for a in "abcdefghijklmn" for b in "abcdefghijklmn"}
+            )
+        )

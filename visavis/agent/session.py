@@ -73,6 +73,7 @@ from visavis.agent.turn import Turn
 from visavis.agent.work import GestureRequest, Tools, Work
 from visavis.errors import LexiconError, UsageError, VisavisError
 from visavis.motion.motion import FPS, Motion
+from visavis.retrieval.scene import Scene
 from visavis.speech.face import idle_face
 from visavis.speech.recorded import clauses_of, read_recording, recorded_speech
 
@@ -295,7 +296,10 @@ class Session:
             self.playback(event.turn_id, event.played_s)
         elif isinstance(event, ResponseCancel):
             self.interrupt(event.played_s)
-        elif isinstance(event, InputScene | InputEvent | SessionUpdate):
+        elif isinstance(event, InputScene):
+            around = (self._tools.scene or Scene()).seen(event.objects, event.partner_head_m)
+            self._tools = replace(self._tools, scene=around)  # the next turn can point there
+        elif isinstance(event, InputEvent | SessionUpdate):
             pass  # nothing here acts on them yet
         else:
             raise UsageError(
