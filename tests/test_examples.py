@@ -21,7 +21,7 @@ SAYS = {
     "09_your_function": r"There are \d places left on today's boat tour\.",
     "10_behaviour": r"It is \d\d:\d\d now\.",
 }
-QUICK = ("03_your_persona", "10_behaviour")
+QUICK = ("03_your_persona",)  # 10_behaviour is run by tests/agent/test_behaviours.py
 
 
 def test_every_example_is_here():

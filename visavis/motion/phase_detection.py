@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks
 
 from visavis.motion.kinematics import chest_frame, positions, tips, to_frame
 from visavis.motion.motion import Motion
@@ -93,6 +92,8 @@ def phases_of(speed: Doubles, fps: float) -> Phases:
         return Phases(*(float(x) for x in np.linspace(0, last / fps, 7)))
     first, end = int(moving[0]), int(moving[-1])
     padded = np.concatenate([[0.0], speed, [0.0]])
+    from scipy.signal import find_peaks  # takes most of a second to import
+
     peaks, _ = find_peaks(padded, height=2 * still, prominence=0.5 * still)
     peaks = peaks - 1
     if not len(peaks):

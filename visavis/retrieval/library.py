@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -187,8 +188,10 @@ class Library:
         best |= {gloss: ASKED for gloss in self._asked(text) if best[gloss] < ASKED}
         for hit in added:
             best[hit.gloss] = max(best.get(hit.gloss, 0.0), hit.score)
-        some = [Candidate(gloss, score) for gloss, score in best.items() if self._fits(gloss, wanted or Wanted())]
-        return sorted(some, key=lambda candidate: (-candidate.score, candidate.text))[:k]
+        order = sorted(best, key=lambda gloss: (-best[gloss], gloss))
+        # Best first, and no further than needed: what fits is read from the gesture's file.
+        fitting = (Candidate(gloss, best[gloss]) for gloss in order if self._fits(gloss, wanted or Wanted()))
+        return list(islice(fitting, k))
 
     def word_chances(self, text: str, k: int = 3) -> NDArray[np.float32]:
         """(n_words,) in [0, 1]: how likely it is that some gesture belongs to each word of `text.split()`."""

@@ -102,7 +102,7 @@ def test_ids_that_are_guessed_show_nothing(server):
             "%00",
             " ",
         ]
-        tries += ["".join(rng.choices(string.ascii_letters + "-_./%", k=rng.randint(1, 40))) for _ in range(200)]
+        tries += ["".join(rng.choices(string.ascii_letters + "-_./%", k=rng.randint(1, 40))) for _ in range(60)]
         for guess in tries:
             for end in ("", "/history"):
                 answer = http.get(f"/v1/sessions/{guess}{end}")
