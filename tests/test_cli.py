@@ -97,7 +97,6 @@ def line_of(capsys: pytest.CaptureFixture[str], status: int) -> str:
         (["eval", "run"], "required: --out"),
         (["eval", "run", "--out", "/tmp", "--repeat", "0"], "--repeat: expected a whole number of 1 or more"),
         (["train", "everything"], "invalid choice"),
-        (["train", "codec", "--out", "{empty}"], "run `visavis train corpus` first"),
         (["train", "refiner", "--out", "{empty}"], "run `visavis train codec` first"),
         (["train", "planner", "--out", "{empty}"], "run `visavis train corpus` first"),
     ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,7 +55,10 @@ def _common(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("options of every turn")
     group.add_argument("--persona", default="guide", metavar="NAME|FILE", help="who speaks (default: guide)")
     group.add_argument("--voice", default=None, metavar="VOICE", help="espeak voice, `silent`, or a server's URL")
-    group.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
+    group.add_argument(
+        "--model", default=None, metavar="DIR|NAME", help="planner weights (default: the shipped ones), or a chat model"
+    )
+    _brain(group)
     group.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="same seed, same machine, same result")
     group.add_argument("--no-refine", action="store_true", help="leave the diffusion refiner out")
     group.add_argument("--scene", default=None, metavar="FILE", help="named places around, in YAML, to point at")
@@ -64,7 +68,27 @@ def _common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _agent(args: argparse.Namespace, persona: str | None = None) -> Any:
+def _brain(group: Any) -> None:
+    group.add_argument("--planner", default="native", metavar="native|chat", help="who plans words and gestures")
+    group.add_argument(
+        "--engine", default="embedded", metavar="NAME", help="embedded (default), transformers or vllm runs the model"
+    )
+    group.add_argument("--base-url", default=None, metavar="URL", help="server of --planner chat or --engine vllm")
+    group.add_argument(
+        "--knowledge", action="append", default=[], metavar="PATH", help="documents to answer from: folder or file"
+    )
+
+
+def _keeping(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is kept")
+    group.add_argument(
+        "--store", default=None, metavar="FILE|URL",
+        help="where conversations are kept: a file, or postgresql://… (default: conversations.sqlite in $VISAVIS_HOME)",
+    )  # fmt: skip
+    group.add_argument("--no-store", action="store_true", help="keep nothing")
+
+
+def _agent(args: argparse.Namespace, persona: Any = None) -> Any:
     import torch
 
     from visavis.agent import Agent
@@ -80,7 +104,26 @@ def _agent(args: argparse.Namespace, persona: str | None = None) -> Any:
         gestures=not args.no_gestures,
         scene=args.scene,
         library=args.library,
+        store=_store(args),
+        **_thinking(args),
     )
+
+
+def _thinking(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that say who thinks, checked before anything heavy is loaded."""
+    return {
+        "planner": args.planner, "engine": args.engine, "base_url": args.base_url,
+        "knowledge": [Path(path) for path in args.knowledge],
+    }  # fmt: skip
+
+
+def _store(args: argparse.Namespace) -> str | bool:
+    """Where a command keeps conversations; commands that hold none have no such option."""
+    if args.command not in ("chat", "ui", "serve") or args.no_store:
+        if getattr(args, "store", None):
+            raise UsageError("expected --store or --no-store, got both")
+        return False
+    return args.store or True
 
 
 def _report(args: argparse.Namespace, turn: Any, folder: Path | None) -> None:
@@ -187,7 +230,7 @@ def _chat(args: argparse.Namespace) -> int:
         checked_text(args.once, what="input")
     out = _folder(args.out) if args.out else None
     with _agent(args) as agent:
-        session = agent.session()
+        session = agent.session(args.session, user=None if args.no_store else "me")
         if args.once is not None:
             turn = session.answer(args.once)
             _report(args, turn, turn.save(out) if out else None)
@@ -224,11 +267,9 @@ def _ui(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from visavis.ui.server import serve
+    from visavis.ui.api.serve import serve
 
-    with _agent(args) as agent:
-        serve(agent.session, host=args.host, port=args.port, avatar=args.avatar)
-    return 0
+    return serve(args, lambda persona: _agent(args, persona))
 
 
 def _library(args: argparse.Namespace) -> int:
@@ -241,15 +282,42 @@ def _eval(args: argparse.Namespace) -> int:
     from visavis.evals.runner import run_files
 
     return run_files(
-        [Path(f) for f in args.files], _folder(args.out), seed=args.seed, repeat=args.repeat, as_json=args.json
-    )
+        [Path(f) for f in args.files], _folder(args.out), seed=args.seed, repeat=args.repeat, as_json=args.json,
+        model=args.model, **_thinking(args),
+    )  # fmt: skip
 
 
 def _train(args: argparse.Namespace) -> int:
-    from visavis.finetune.commands import train
+    from visavis.finetune.commands import train, train_on_base
 
-    train(args.what, _folder(args.out), smoke=args.smoke)
+    only_base = [name for name in ("dry_run", "rank", "tokens") if getattr(args, name)]
+    if args.base is None:
+        if only_base:
+            raise UsageError(f"--{only_base[0].replace('_', '-')} belongs to --base MODEL; got no --base")
+        train(args.what, _folder(args.out), smoke=args.smoke)
+        return 0
+    if args.what != "planner":
+        raise UsageError(f"--base trains a planner: `visavis train planner --base {args.base}`; got {args.what}")
+    train_on_base(args.base, _folder(args.out), args.smoke, args.dry_run, args.rank, args.tokens)
     return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from visavis.finetune.export import export_vllm
+    from visavis.tokenizers.vocabulary import default_folder
+
+    folder = export_vllm(Path(args.model) if args.model else default_folder(), _folder(args.target))
+    if not args.quiet:
+        print(f"{folder}: serve it with `visavis serve-model {folder}`")
+    return 0
+
+
+def _serve_model(args: argparse.Namespace) -> int:
+    from visavis.agent.vllm_server import serve_model
+
+    return serve_model(
+        args.folder, host=args.host, port=args.port, model=args.name, more=shlex.split(args.flags), quiet=args.quiet
+    )  # fmt: skip
 
 
 def _describe(args: argparse.Namespace) -> int:
@@ -261,7 +329,7 @@ def _describe(args: argparse.Namespace) -> int:
 def _doctor(args: argparse.Namespace) -> int:
     from visavis.doctor import examine
 
-    rows = examine()
+    rows = examine(args.planner, args.engine, args.base_url)
     if args.json:
         print(json.dumps(rows))
     else:
@@ -298,18 +366,30 @@ def _parser() -> argparse.ArgumentParser:
     chat = add("chat", _chat, "a conversation in the terminal")
     chat.add_argument("--once", metavar="TEXT", help="answer one line and exit")
     chat.add_argument("--out", metavar="DIR", help="write a folder for every turn")
+    chat.add_argument("--session", default=None, metavar="ID", help="take up a conversation again, or name a new one")
+    _keeping(chat)
     _common(chat)
 
     ui = add("ui", _ui, "the web page: chat on one side, the avatar on the other")
     ui.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
     ui.add_argument("--port", type=_whole(0, 65535), default=7860, metavar="N")
     ui.add_argument("--avatar", metavar="NAME|FILE", help="whom the page shows: robin, juno or a .vrm file")
+    _keeping(ui)
     _common(ui)
 
-    serve = add("serve", _serve, "the socket server alone: events of a session as JSON and binary frames")
+    serve = add("serve", _serve, "the server for programs: sessions by REST, their events by WebSocket")
     serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
     serve.add_argument("--port", type=_whole(0, 65535), default=7860, metavar="N")
-    serve.add_argument("--avatar", metavar="NAME|FILE", help="whom a viewer shows: robin, juno or a .vrm file")
+    serve.add_argument(
+        "--allow-origin", action="append", default=[], metavar="ORIGIN", help="web pages of it may connect, too"
+    )
+    serve.add_argument("--sessions", type=_whole(1, 10_000), default=64, metavar="N", help="at once (default: 64)")
+    serve.add_argument("--idle", type=_whole(1), default=900, metavar="S", help="close a session left alone so long")
+    serve.add_argument(
+        "--recogniser", metavar="NAME", help="sessions hear: phrases:FILE, whisper:FOLDER_OR_NAME, or an installed one"
+    )
+    serve.add_argument("--trace", action="store_true", help="send OpenTelemetry spans to $OTEL_EXPORTER_OTLP_ENDPOINT")
+    _keeping(serve)
     _common(serve)
 
     convert = add("convert", _convert, "a motion file in another format, on another body")
@@ -368,11 +448,39 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--repeat", type=_whole(1), default=1, metavar="K")
     evaluate.add_argument("--seed", type=_whole(0), default=0, metavar="N")
     evaluate.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    evaluate.add_argument("--model", default=None, metavar="DIR|NAME", help="planner weights, or a chat model's name")
+    _brain(evaluate)
 
     train = add("train", _train, "make a corpus or train a model of the default")
     train.add_argument("what", choices=("corpus", "codec", "planner", "refiner"))
     train.add_argument("--out", default="runs", metavar="DIR", help="corpora, checkpoints and weights (default: runs)")
     train.add_argument("--smoke", action="store_true", help="a minute on tiny data, to see that it runs")
+
+    train.add_argument(
+        "--base", metavar="MODEL", help="planner: expand and adapt this Hugging Face model (folder or id)"
+    )
+    train.add_argument(
+        "--dry-run", action="store_true", help="with --base: parameters, memory and hours; trains nothing"
+    )
+    train.add_argument("--rank", type=_whole(1), metavar="N", help="with --base: of the low-rank changes (default: 16)")
+    train.add_argument("--tokens", type=_whole(1), metavar="N", help="with --base: to read (default: 30 million)")
+
+    export = add("export", _export, "a planner as a folder that vLLM and transformers load")
+    export.add_argument("what", choices=("vllm",))
+    export.add_argument("target", metavar="DIR", help="where it goes")
+    export.add_argument(
+        "--model", metavar="DIR", help="what `visavis train planner` wrote (default: the shipped planner)"
+    )
+    export.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+    model = add("serve-model", _serve_model, "a planner at a vLLM server, for --engine vllm")
+    model.add_argument("folder", metavar="DIR", help="what `visavis export vllm` or `visavis train planner` wrote")
+    model.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
+    model.add_argument("--port", type=_whole(1, 65535), default=8000, metavar="N")
+    model.add_argument("--name", default=None, metavar="NAME", help="of the model for clients (default: the folder's)")
+    model.add_argument("--quiet", action="store_true", help="do not say when it is ready")
+    model.add_argument("--flags", default="", help=argparse.SUPPRESS)
+    model.epilog = "What stands after `--` are flags of vLLM, such as --tensor-parallel-size 2."
 
     describe = add("describe", _describe, "what a motion says: nearest gestures, emotion, energy, hands")
     describe.add_argument("file", metavar="FILE", help="a motion of any format that is read")
@@ -381,16 +489,28 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--json", action="store_true", help="print JSON")
 
     doctor = add("doctor", _doctor, "what is installed, what would be used and why, what is missing")
+    doctor.add_argument("--planner", default="native", metavar="native|chat", help="the planner that is meant")
+    doctor.add_argument("--engine", default="embedded", metavar="NAME", help="the engine that is meant")
+    doctor.add_argument("--base-url", default=None, metavar="URL", help="the server that is meant")
     doctor.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+def _passed_on(argv: list[str]) -> list[str]:
+    """The arguments with what `serve-model` passes on, after `--`, as one option: argparse loses it otherwise."""
+    if argv[:1] != ["serve-model"] or "--" not in argv:
+        return argv
+    cut = argv.index("--")
+    return [*argv[:cut], f"--flags={shlex.join(argv[cut + 1 :])}"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit status."""
     for name, value in _PRIVATE.items():
         os.environ.setdefault(name, value)
+    argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = _parser().parse_args(argv)
+        args = _parser().parse_args(_passed_on(argv))
         return int(args.run(args))
     except UsageError as error:
         print(f"visavis: {error}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -20,7 +21,6 @@ _EXTRAS = {
     "serve": (["fastapi", "uvicorn"], "the socket server"),
     "train": (["peft", "skimage", "fast_simplification"], "training and the avatar's builder"),
     "eval": (["matplotlib"], "reports"),
-    "vllm": (["vllm"], "serving on a GPU"),
 }
 
 
@@ -31,8 +31,8 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def examine() -> list[dict[str, str]]:
-    """Rows of status (ok, missing), what, and detail; nothing is loaded but torch."""
+def examine(planner: str = "native", engine: str = "embedded", base_url: str | None = None) -> list[dict[str, str]]:
+    """Rows of status (ok, missing), what, and detail; nothing is loaded but torch. A named server is asked once."""
     rows = [{"status": "ok", "what": "python", "detail": platform.python_version()}]
     for name in ("torch", "transformers", "langgraph", "numpy"):
         found = _version(name)
@@ -42,6 +42,7 @@ def examine() -> list[dict[str, str]]:
         detail = what if not absent else f"{what}: pip install 'visavis[{extra}]'"
         rows.append({"status": "missing" if absent else "ok", "what": f"extra {extra}", "detail": detail})
     rows.append({"status": "ok", "what": "device", "detail": _device()})
+    rows += _serving(planner, engine, base_url)
     models = Path(str(files("visavis.models")))
     for name in ("planner", "codec", "refiner"):
         weights = sorted((models / name).glob("*.safetensors"))
@@ -53,6 +54,31 @@ def examine() -> list[dict[str, str]]:
         rows.append(
             {"status": "ok", "what": "fingerprint", "detail": json.loads(fingerprint.read_text())["fingerprint"]}
         )
+    return rows
+
+
+def _serving(planner: str, engine: str, base_url: str | None) -> list[dict[str, str]]:
+    """What would think, and whether its server answers."""
+    from visavis.agent.brain import Brain
+    from visavis.agent.served import KEY_NAMES, Connection
+    from visavis.agent.vllm_server import find_python
+
+    Brain(planner, engine, base_url)  # refuses what does not go together
+    why = "the default" if (planner, engine) == ("native", "embedded") else "as asked"
+    rows = [{"status": "ok", "what": "thinking", "detail": f"planner {planner}, engine {engine}: {why}"}]
+    python = find_python()
+    detail = (
+        f"vLLM runs in {python}" if python else "no vLLM: `make setup-vllm`, or pip install 'visavis[vllm]' on a GPU"
+    )
+    rows.append({"status": "ok" if python else "missing", "what": "serve-model", "detail": detail})
+    if base_url is not None:
+        connection = Connection(base_url, timeout_s=3.0)
+        there = connection.reachable()
+        connection.close()
+        key = next((name for name in KEY_NAMES if os.environ.get(name)), None)
+        said = f"{connection.base_url} {'answers' if there else 'does not answer: visavis serve-model DIR'}"
+        said += f"; key from ${key}" if key else "; no key"
+        rows.append({"status": "ok" if there else "missing", "what": "server", "detail": said})
     return rows
 
 

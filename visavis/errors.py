@@ -11,7 +11,8 @@
     │   ├── FingerprintError  weights, vocabulary and library that do not belong together
     │   └── MissingExtraError an optional part is not installed; names the exact `pip install`
     └── ServiceError          the world failed: a server, a worker process, a disk (status 1)
-        └── VoiceError        the voice could not speak
+        ├── VoiceError        the voice could not speak
+        └── StoreError        conversations could not be kept or read
 
 Inner invariants are asserts; a model's mistake is data for the next step, never an exception.
 """
@@ -23,6 +24,7 @@ __all__ = [
     "MissingExtraError",
     "PersonaError",
     "ServiceError",
+    "StoreError",
     "TextError",
     "TokenError",
     "UsageError",
@@ -78,3 +80,7 @@ class ServiceError(VisavisError):
 
 class VoiceError(ServiceError):
     """The voice could not speak."""
+
+
+class StoreError(ServiceError):
+    """Conversations could not be kept or read."""

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import torch
 
-from visavis.agent.body import Body
+from visavis.agent.body import CONTEXT_STEPS, Body
 from visavis.agent.choreography import Choice, place
 from visavis.emotion import Emotion
 from visavis.motion.kinematics import positions
@@ -10,6 +11,7 @@ from visavis.retrieval.lexicon import load_lexicon
 from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
 from visavis.speech.types import Word
+from visavis.tokenizers.codec import FIVE_PARTS, CodecConfig, MotionCodec
 
 JOY = Emotion("joy", 0.6)
 
@@ -52,6 +54,26 @@ def wrist_steps(motion: Motion) -> np.ndarray:
     """(T - 1,) metres that the faster wrist moves in a frame."""
     p = positions(motion)[:, [motion.skeleton.index(name) for name in ("leftHand", "rightHand")]]
     return np.linalg.norm(np.diff(p, axis=0), axis=-1).max(axis=-1)
+
+
+def test_five_parts_of_an_untrained_codec_carry_a_turn():
+    """The layout is the manifest's: a gesture of one arm forces that arm's tokens and its hand's, chunk after chunk."""
+    torch.manual_seed(0)
+    width = {"core": 8, "arm": 8, "hand": 8}
+    codec = MotionCodec(CodecConfig(FIVE_PARTS, 32, 4, width, chained=True, cosine=False)).eval()
+    body, placed = Body(codec, None, 1), gestures()
+    sound = np.zeros((400, 5), np.float32)
+    body.begin()
+    seen = np.zeros(5, bool)
+    for first, last in [(0, 20), (20, 46)]:
+        clips, codes, forced = body.clips(placed, first, last)
+        assert codes.shape == forced.shape == (last - first, 5)
+        assert (forced[:, 1] == forced[:, 3]).all() and (forced[:, 2] == forced[:, 4]).all()
+        seen |= forced.any(axis=0)
+        chunk = body.write(first, codes, clips, placed, [], sound[4 * first : 4 * last], JOY)
+        assert len(chunk.motion) == 4 * (last - first) and chunk.parts == FIVE_PARTS
+    assert seen[1:].all()
+    assert codec.config.past_steps <= CONTEXT_STEPS
 
 
 @pytest.mark.parametrize("refined", [True, False])

@@ -85,6 +85,13 @@ def test_the_body_begins_before_the_voice_for_an_early_gesture_only():
     assert lead_in_s([Choice("huge size", 9)], words, LIBRARY, PERFORMER) == 0
 
 
+@pytest.mark.parametrize("gloss", GLOSSES)
+def test_on_the_second_word_every_gesture_has_time(gloss):
+    words = spoken(8, gap_s=0.13)
+    start_s = lead_in_s([Choice(gloss, 1)], words, LIBRARY, PERFORMER)
+    assert place([Choice(gloss, 1)], spoken(8, gap_s=0.13, start_s=start_s), LIBRARY, PERFORMER)
+
+
 def test_weights_rise_hold_and_fall_smoothly():
     (item,) = place([Choice("stop", 8)], spoken(12), LIBRARY, PERFORMER)
     p = item.phases

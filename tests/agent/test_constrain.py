@@ -5,6 +5,7 @@ import pytest
 
 from visavis.agent.constrain import ActConstraint, EmotionConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Constraint
+from visavis.tokenizers.codec import FIVE_PARTS
 from visavis.tokenizers.turn_language import (
     ActPlan,
     Candidate,
@@ -14,6 +15,7 @@ from visavis.tokenizers.turn_language import (
     parse_act,
     parse_move,
     parse_reply,
+    step_ids,
 )
 from visavis.tokenizers.vocabulary import JointVocabulary
 
@@ -147,6 +149,18 @@ def test_any_move_has_its_steps(vocabulary: JointVocabulary) -> None:
         assert [(step.words, step.cue) for step in plan.steps] == [(step.words, step.cue) for step in steps]
         assert plan.steps[1].codes[1:] == (8, 9)
         assert plan.steps[2].codes == (1, 2, 3)
+
+
+def test_moves_of_five_parts_have_five_codes(vocabulary: JointVocabulary) -> None:
+    five = JointVocabulary(vocabulary.text_model, FIVE_PARTS, 64)
+    steps = [MoveStep("Hello", 1, (0,) * 5), MoveStep("", 5, (1, 2, 3, 4, 5), (False, True, False, True, False))]
+    constraint = MoveConstraint(five, steps)
+    plan = parse_move(write(constraint, 3), five)
+    assert isinstance(plan, MovePlan)
+    assert [len(step.codes) for step in plan.steps] == [5, 5] == [len(step.codes) for step in constraint.written]
+    assert (plan.steps[1].codes[1], plan.steps[1].codes[3]) == (2, 4)
+    assert five.show(plan.ids(five)).count("<|left_hand_") == 2
+    assert MovePlan(steps).ids(five)[:-1] == [id_ for step in steps for id_ in step_ids(five, step)]
 
 
 def test_emotion_is_one_and_its_level(vocabulary: JointVocabulary) -> None:

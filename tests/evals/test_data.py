@@ -108,12 +108,15 @@ def test_nothing_of_an_evaluation_is_learnt():
     assert not plain & {re.sub(r"\W+", " ", text.lower()).strip() for text in (*held, *neutral)}
 
 
-def test_parameter_sentences_are_whole():
-    from visavis.evals.library.parameters import SCENE
+@pytest.mark.parametrize(("half", "count"), [("held", 60), ("tune", 141)])
+def test_parameter_sentences_are_whole(half, count):
+    from visavis.evals.library.parameters import SCENE, sentences
 
-    rows = yaml.safe_load((DATA / "library_params.yaml").read_text("utf-8"))
-    lexicon = load_lexicon()
-    assert len(rows) == 60
+    rows, lexicon = sentences(half), load_lexicon()
+    assert len(rows) == count
+    other = {row["text"] for row in sentences("tune" if half == "held" else "held")}
+    for row in rows:
+        assert row["text"] not in other
     for row in rows:
         assert str(row["word"]) in row["text"] and set(row["expect"]) <= set(lexicon[row["gloss"]].params), row
         assert row["expect"].get("target", "you") in {*SCENE.objects, "you"}

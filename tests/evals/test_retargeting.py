@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from visavis.evals.any_body._limbs import contact_errors_m, other_limbs
-from visavis.evals.any_body.retarget import DATA, RECORDINGS, clips_of
+from visavis.evals.any_body.retarget import DATA, RECORDINGS, _alike, clips_of
 from visavis.motion.avatar import avatar_names, load_avatar
+from visavis.motion.contacts import guided
 from visavis.motion.retarget import retarget
 from visavis.motion.skeleton import default_skeleton
 from visavis.retrieval.lexicon import load_lexicon
@@ -44,3 +45,22 @@ def test_a_real_recording_fits_every_avatar(corpus):
     for result in clips[0]["avatars"].values():
         assert result["left"] and result["excess"] <= 0.01
         assert np.median([r for _, r in result["correlation"]]) > 0.95
+
+
+def test_paths_are_compared_where_nothing_is_touched_too():
+    t = np.linspace(0, 6, 60, dtype=np.float32)
+    here = np.stack([np.sin(t), np.cos(t), np.full_like(t, 0.2)], axis=1)
+    there = here * 0.8 + 0.1
+    there[:20, 0] += 3.0  # on its way to a touch
+    assert [axis for axis, r in _alike(here, there, "left") if r < 0.95] == ["left.x"]
+    assert all(r > 0.999 for _, r in _alike(here[20:], there[20:], "left"))
+    assert len(_alike(here, there, "left")) == 2, "an axis without movement is left out"
+    assert _alike(here[:5], there[:5], "left") == []
+
+
+def test_a_hand_is_guided_around_its_touch_and_free_elsewhere():
+    motion = perform(load_lexicon()["hand on heart"], Performer.neutral()).motion
+    busy = guided(motion)
+    side = max(busy, key=lambda s: busy[s].mean())
+    assert busy[side].any() and not busy[side].all()
+    assert not busy["left" if side == "right" else "right"].any()

@@ -10,7 +10,8 @@ from visavis.motion import limits
 from visavis.motion import rotations as rot
 from visavis.motion.avatar import avatar_names, load_avatar
 from visavis.motion.canonical import from_canonical, rig
-from visavis.motion.idle import relaxed_pose
+from visavis.motion.collision import penetration_m
+from visavis.motion.idle import idle, relaxed_pose
 from visavis.motion.kinematics import forward, positions, to_chest
 from visavis.motion.motion import Motion
 from visavis.motion.retarget import normalized, retarget
@@ -154,3 +155,17 @@ def test_positions_of_the_source_survive_being_read():
 def test_limbs_without_length_are_refused_with_a_clear_error():
     with pytest.raises(FileFormatError, match="expected limbs with a length; the ways to leftHand, rightHand"):
         retarget(renamed(waving(2), mixamo), longer({"Hand": 0.0}))
+
+
+def test_hands_hang_beside_a_broad_body_not_in_it():
+    broad = load_avatar("juno").skeleton
+    motion = idle(20, 1)
+    # Arms straight down and close, as on a slim body.
+    for side, sign in (("left", -1), ("right", 1)):
+        upper = OURS.index(f"{side}UpperArm")
+        closer = rot.from_axis_angle(np.array([0, 0, 1], np.float32), np.float32(sign * np.radians(12)))
+        motion.rotations[:, upper] = rot.multiply(closer, motion.rotations[:, upper])
+    assert penetration_m(replace(motion, skeleton=broad)).max() > 0.02
+    out = retarget(motion, broad)
+    assert penetration_m(out).max() < 0.003
+    assert limits.excess(out.rotations).max() < 1e-3

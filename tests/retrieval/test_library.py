@@ -94,7 +94,7 @@ def test_an_added_clip_is_found_and_performed_at_once(wave, store):
     chances = library.word_chances("Ship ahoy!")
     assert chances.shape == (2,) and chances.max() <= 1
     performance = library.perform("ahoy", Performer.neutral())
-    assert performance.clip == "ahoy/ahoy" and performance.hand == "right"
+    assert performance.clip == "ahoy" == library.clips("ahoy")[0] and performance.hand == "right"
     assert performance.phases.start_s == pytest.approx(0, abs=0.05)
     mirrored = performance_of(wave, hand="left")
     assert mirrored.hand == "left"
@@ -108,6 +108,20 @@ def test_an_added_clip_is_found_and_performed_at_once(wave, store):
         library.perform("ahoy", Performer.neutral(), {"size_m": 1})
     with pytest.raises(LexiconError, match="no gesture 'avast'"):
         library.perform("avast", Performer.neutral())
+
+
+def test_a_folder_that_rests_is_not_listed_again(wave, store, monkeypatch):
+    library, listed = Library(LEXICON, GestureIndex.default(), store), []
+    store.add(wave)
+    assert library.added == ["ahoy"]
+    hour_ago = time.time() - 3600
+    os.utime(store.folder, (hour_ago, hour_ago))
+    assert library.added == ["ahoy"]
+    paths = ClipStore.paths
+    monkeypatch.setattr(ClipStore, "paths", lambda self: [listed.append(1), *paths(self)][1:])
+    assert library.search("Ship ahoy!")[0].clip == "ahoy" and library.candidates("Ship ahoy!") and not listed
+    store.add(wave)
+    assert library.added == ["ahoy", "ahoy_2"] and listed
 
 
 def test_a_turned_and_moved_recording_faces_forward():
@@ -140,6 +154,17 @@ def test_filters_leave_out_what_does_not_fit():
     assert best(recent=["greeting wave"]) != "greeting wave"
     assert LEXICON[best(busy={"left", "right"})].hands == "none"
     assert LEXICON[best(room_s=0.5)].phases.end_s <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "gloss", "word"),
+    [("They clapped three times.", "clapping", 1), ("He saluted with his left hand.", "salute", 1)],
+)
+def test_who_says_how_often_or_with_which_hand_means_a_gesture(text, gloss, word):
+    library = Library(LEXICON, GestureIndex.default())
+    assert library.candidates(text)[0].text == gloss
+    assert library.word_chances(text).argmax() == word
+    assert max(library.word_chances("It rained in June.")) < 0.1
 
 
 def test_tokens_are_made_again_for_another_codec(wave):

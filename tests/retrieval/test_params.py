@@ -2,7 +2,7 @@ import pytest
 
 from visavis.errors import FileFormatError
 from visavis.retrieval.lexicon import load_lexicon
-from visavis.retrieval.params import params_of, told
+from visavis.retrieval.params import asked, named_in, params_of, told
 from visavis.retrieval.scene import Scene, read_scene
 
 LEXICON = load_lexicon()
@@ -28,15 +28,23 @@ def of(gloss, text, word, scene=None):
         ("huge size", "Only a foot and a half wide.", "wide.", {"size_m": 0.4572}),
         ("huge size", "It's two and a half feet wide.", "wide.", {"size_m": 0.762}),
         ("huge size", "A two-foot fish!", "fish!", {"size_m": 0.6096}),
+        ("huge size", "Three quarters of a metre wide.", "wide.", {"size_m": 0.75}),
+        ("huge size", "It is 1½ m wide.", "wide.", {"size_m": 1.25}),
+        ("huge size", "A thirty-inch-wide door.", "door.", {"size_m": 0.762}),
         ("huge size", "It was vast!", "vast!", {}),
         ("tiny size", "The screws are two centimetres long.", "two", {"size_m": 0.02}),
         ("tiny size", "About this small, three centimetres.", "small,", {"size_m": 0.03}),
         ("tiny size", "Just an inch more.", "inch", {"size_m": 0.0254}),
+        ("tiny size", "Small, a couple of centimetres.", "Small,", {"size_m": 0.02}),
+        ("tiny size", "The moth is quite small, with wings of two and a half cm.", "small,", {"size_m": 0.025}),
         ("counting", "There are three reasons.", "reasons.", {"count": 3}),
         ("counting", "Second, it rains.", "Second,", {"count": 2}),
         ("counting", "It has eight legs.", "eight", {}),
         ("counting", "A good point.", "point.", {}),
         ("clapping", "We clapped three times.", "clapped", {"repetitions": 3}),
+        ("clapping", "We clapped at every one of their songs, three times.", "clapped", {"repetitions": 3}),
+        ("point away", "Your seat is on the left-hand side.", "seat", {"direction": "left"}),
+        ("point away", "It is back there.", "there.", {"direction": "back"}),
         ("point away", "Turn left at the church.", "left", {"direction": "left"}),
         ("point away", "He left, over there.", "there.", {}),
         ("point away", "That's right, over there.", "there.", {}),
@@ -67,11 +75,22 @@ def test_places_of_the_scene_are_targets():
         ("My sister is one metre tall.", [("low height", "tall.")]),
         ("There are three reasons.", [("counting", "three")]),
         ("First, we wash them.", [("counting", "First,")]),
+        ("My brother is two metres tall.", [("tall height", "tall.")]),
+        ("The third thing is the glaze.", [("counting", "third")]),
+        ("First we wash them, and second we dry them.", [("counting", "First"), ("counting", "second")]),
+        ("It comes in four different colours.", [("counting", "four")]),
+        ("All four children sing.", [("counting", "four")]),
+        ("Only one question is left.", [("counting", "one")]),
+        ("Take the second street to the right.", [("counting", "second"), ("point away", "right.")]),
+        ("The second he came, for the first time, one day, no one spoke.", []),
         ("It opens at three.", []),
         ("A second later it rained.", []),
         ("Turn left at the church.", [("point away", "left")]),
         ("He left the house.", []),
         ("It is up there.", [("point away", "there.")]),
+        ("The bedrooms are upstairs.", [("point away", "upstairs.")]),
+        ("The exit is right behind me.", [("point away", "behind")]),
+        ("I am behind with my work.", []),
         ("It is over there by the door.", [("point away", "there")]),
         ("We walked home in the rain.", []),
         ("", []),
@@ -80,6 +99,33 @@ def test_places_of_the_scene_are_targets():
 def test_numbers_and_places_call_for_gestures(text, expected):
     words = text.split()
     assert [(gloss, words[word]) for gloss, word in told(text, SCENE)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("We clapped twice.", {"repeats"}),
+        ("Wave with your left hand three times.", {"repeats", "hand"}),
+        ("No.", set()),
+    ],
+)
+def test_how_often_and_with_which_hand_is_asked_of_any_gesture(text, expected):
+    assert asked(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("gloss", "text", "share"),
+    [
+        ("clapping", "They clapped.", 1.0),
+        ("wagging finger", "He wags a finger at me.", 1.0),
+        ("greeting wave", "She waved.", 0.5),
+        ("hand on heart", "His left hand shook.", 0.0),
+        ("time out", "I told you five times.", 0.0),
+        ("both of us", "He saw us.", 0.0),
+    ],
+)
+def test_a_gesture_is_named_by_any_form_of_its_words(gloss, text, share):
+    assert named_in(gloss, text) == share
 
 
 def test_what_the_text_says_can_be_performed():

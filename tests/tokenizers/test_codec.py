@@ -7,9 +7,21 @@ import torch
 from visavis.errors import FileFormatError, TokenError
 from visavis.motion import rotations
 from visavis.motion.idle import idle
+from visavis.motion.kinematics import forward
 from visavis.motion.motion import Motion
 from visavis.motion.skeleton import default_skeleton
-from visavis.tokenizers.codec import LOOKAHEAD_STEPS, PARTS, MotionCodec, part_features, rotations_from_6d
+from visavis.tokenizers.codec import (
+    FIVE_PARTS,
+    LOOKAHEAD_STEPS,
+    PARTS,
+    CodecConfig,
+    MotionCodec,
+    limb_of,
+    network_of,
+    part_bones,
+    part_features,
+    rotations_from_6d,
+)
 
 PAST_STEPS = 6  # of the decoder's three convolutions
 
@@ -124,3 +136,88 @@ def test_the_shipped_codec_gives_the_idle_body_back(models):
 
 def test_the_rest_pose_is_a_motion_too(codec):
     assert codec.encode(Motion.rest(8)).shape == (2, 3)
+
+
+# --- five parts, coded one after the other ---------------------------------------------------------------------------
+
+FIVE = CodecConfig(
+    FIVE_PARTS, codebook_size=64, code_dim=8, width={"core": 12, "arm": 12, "hand": 12}, chained=True, cosine=False
+)
+
+
+@pytest.fixture(scope="module")
+def five() -> MotionCodec:
+    torch.manual_seed(3)
+    return MotionCodec(FIVE).eval()
+
+
+def test_five_parts_share_no_bone_and_miss_none():
+    skeleton = default_skeleton()
+    bones = [int(bone) for part in FIVE_PARTS for bone in part_bones(part, skeleton)]
+    assert sorted(bones) == sorted(int(bone) for part in PARTS for bone in part_bones(part, skeleton))
+    assert [limb_of(part) for part in FIVE_PARTS] == ["core", "left", "right", "left", "right"]
+    assert [network_of(part) for part in FIVE_PARTS] == ["core", "arm", "arm", "hand", "hand"]
+
+
+@pytest.mark.parametrize("frames", [1, 5, 30])
+def test_five_parts_are_coded_and_decoded(five, frames):
+    codes = five.encode(idle(frames, seed=2))
+    assert codes.shape == (-(-frames // 4), 5) and codes.min() >= 0 and codes.max() < 64
+    assert len(five.decode(codes)) == 4 * len(codes)
+
+
+def test_a_chained_part_takes_back_what_the_parts_before_it_got_wrong(five):
+    """The arm's code is that of the arm whose shoulder undoes the torso's error; so for the hand after the arm."""
+    motion = idle(32, seed=4)
+    skeleton = motion.skeleton
+    made = five.decode(five.encode(motion), motion)
+    for part in ("left_arm", "right_hand"):
+        first = int(part_bones(part, skeleton)[0])
+        parent = int(skeleton.parents[first])
+        true = forward(motion.rotations, motion.root_m, skeleton)[1]
+        decoded = forward(made.rotations, made.root_m, skeleton)[1]
+        seen = motion.rotations.copy()
+        seen[:, first] = rotations.multiply(rotations.conjugate(decoded[:, parent]), true[:, first])
+        x = torch.from_numpy(part_features(seen, part, skeleton))[None]
+        with torch.inference_mode():
+            net = five.network(part)
+            expected = net.quantize(net.embed(x))[0].numpy()
+        np.testing.assert_array_equal(five.encode(motion)[:, FIVE_PARTS.index(part)], expected)
+
+
+def test_five_parts_stream_as_they_are_decoded_at_once(five):
+    codes = np.random.default_rng(0).integers(0, 64, (24, 5))
+    whole = five.decode(codes).rotations
+    for now in (5, 9, 17):
+        safe = 4 * (now - LOOKAHEAD_STEPS)
+        np.testing.assert_allclose(five.decode(codes[:now]).rotations[:safe], whole[:safe], atol=1e-4)
+
+
+def test_a_manifest_with_five_parts_comes_back(five, tmp_path):
+    five.save(tmp_path)
+    assert MotionCodec.load(tmp_path).config == FIVE
+
+
+def test_a_grid_codes_by_rounding_and_uses_no_learnt_codebook(tmp_path):
+    config = CodecConfig(codebook_size=24, width={"core": 8, "side": 8}, levels=(4, 3, 2))
+    codec = MotionCodec(config).eval()
+    net = codec.network("left")
+    assert net.codebook.shape == (24, 3)
+    codes = torch.arange(24)
+    torch.testing.assert_close(net.quantize(net.codebook[codes]), codes)
+    codec.save(tmp_path)
+    torch.testing.assert_close(MotionCodec.load(tmp_path).network("left").codebook, net.codebook)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"parts": ("core", "wing")}, "expected different parts"),
+        ({"parts": ("left", "left_hand")}, "share no bone"),
+        ({"decoder": ((2, 1), (2, 1), (2, 1))}, "at most 2 steps ahead"),
+        ({"levels": (8, 8)}, "product is 512"),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        CodecConfig(**change)

@@ -44,7 +44,7 @@ def test_words_in_a_row_are_the_text(vocabulary: JointVocabulary, text: str) -> 
     words = vocabulary.encode_words(text)
     assert [id_ for *_, ids in words for id_ in ids] == vocabulary.encode_text(text)
     assert [text[start:end] for start, end, _ in words] == text.split()
-    assert vocabulary.encode_text(text) == vocabulary._sentencepiece.encode(normalise(text))
+    assert vocabulary.encode_text(text) == vocabulary.text.processor.encode(normalise(text))
 
 
 @pytest.mark.parametrize("text", SENTENCES)

@@ -13,9 +13,9 @@ from visavis.agent.events import (
     SessionState,
     TextDelta,
 )
+from visavis.agent.wire import IdleRequest
 from visavis.errors import TextError, UsageError
 from visavis.ui.conversation import MAX_IDLE_FRAMES, MAX_QUEUE, Conversation, Conversations
-from visavis.ui.wire import IdleRequest
 
 
 async def until(queue, *kinds):

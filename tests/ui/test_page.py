@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from conftest import ReplayAgent, serving
+from replay import ReplayAgent, serving
 
 from visavis.errors import UsageError
 from visavis.ui.page import build_page, launch

@@ -5,9 +5,9 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
+from visavis.agent.wire import IdleDelta, unpack
 from visavis.errors import UsageError
 from visavis.ui.server import build_app, listen
-from visavis.ui.wire import IdleDelta, unpack
 
 
 @pytest.fixture

@@ -8,14 +8,31 @@ with Agent.from_preset("guide") as agent:
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import secrets
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from visavis.agent.beat import Beat
+from visavis.agent.behaviours import (
+    Behaviour,
+    Retriever,
+    TurnView,
+    open_behaviours,
+    open_retrievers,
+)
+from visavis.agent.hearing import Hearing
+from visavis.agent.journal import Journal
+from visavis.agent.keeping import Keeping
+from visavis.agent.knowledge import Sources
+from visavis.agent.memory import PartnerMemory
 from visavis.agent.persona import Persona, load_persona
+from visavis.agent.planner import Planner
 from visavis.agent.session import Session
+from visavis.agent.store import Store, checked_id, open_store
 from visavis.agent.turn import Turn
 from visavis.agent.work import GestureRequest, Tools
 from visavis.errors import UsageError
@@ -34,15 +51,25 @@ class Agent:
         persona: a `Persona`, the name of a preset, or a YAML file.
         voice: an espeak voice, `silent`, a speech server's URL, or a `Voice`; by default the persona's own, or `silent`
             where the extra `speech` is not installed (said in `Turn.record.degraded`).
-        model: folder of a planner; the shipped one by default.
+        model: folder of a planner, the shipped one by default; with the planner `chat`, the chat model's name.
         seed: the same seed gives the same turn on the same machine.
         refine: whether the diffusion refiner runs.
         gestures: whether semantic gestures are made.
         scene: named places around, or a YAML file of them, that gestures can point at.
         library: folder of added clips (default: `$VISAVIS_LIBRARY` or the user's own).
+        planner: `native`; `chat`, any OpenAI-compatible chat model at `base_url`; or a `Planner`.
+        engine: what runs the native model: `embedded`, `transformers`, or `vllm` at `base_url`.
+        base_url: of the server of `planner="chat"` or `engine="vllm"`, such as `http://127.0.0.1:8000/v1`.
+        tools: plain Python functions that the chat model may call.
+        knowledge: own documents to answer from: folders, files or texts.
+        store: where conversations and memories are kept: a file, a Postgres URL, a `Store`, or True for
+            `conversations.sqlite` in the folder of `visavis.home`. By default nothing is written.
+        behaviours: your own functions in the turn (`visavis.agent.behaviours`), or names of installed ones.
+        retrievers: functions that know more than the persona, or names of installed ones.
 
     Raises:
-        PersonaError, MissingExtraError, FingerprintError: see the message; nothing is left running.
+        PersonaError, MissingExtraError, FingerprintError, UsageError, ServiceError: see the message; nothing is left
+            running.
     """
 
     def __init__(
@@ -56,7 +83,17 @@ class Agent:
         gestures: bool = True,
         scene: Scene | str | Path | None = None,
         library: str | Path | None = None,
+        planner: Planner | str = "native",
+        engine: str = "embedded",
+        base_url: str | None = None,
+        tools: Sequence[Callable[..., Any]] = (),
+        knowledge: Sources = (),
+        store: Store | str | Path | bool | None = None,
+        behaviours: Sequence[Behaviour | Callable[[TurnView], object] | str] = (),
+        retrievers: Sequence[Retriever | str] = (),
     ) -> None:
+        from visavis.agent.brain import Brain
+        from visavis.agent.graph import build_graph
         from visavis.agent.loading import load_body, load_tools
 
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
@@ -64,23 +101,56 @@ class Agent:
         self.persona = persona if isinstance(persona, Persona) else load_persona(persona)
         self.seed = seed
         around = scene if isinstance(scene, Scene) or scene is None else read_scene(scene)
-        tools = load_tools(self.persona, voice, model, gestures, None if library is None else Path(library))
-        self.tools: Tools = replace(tools, scene=around)
+        brain = Brain(planner, engine, base_url, None if model is None else str(model), tuple(tools), knowledge)
+        shelf = None if library is None else Path(library)
+        loaded = load_tools(self.persona, voice, brain.folder, gestures, shelf, brain)
+        self.persona = loaded.persona
+        self.tools: Tools = replace(loaded, scene=around)
         self._codec, self._refiner = load_body(refine)
         self._sessions = 0
+        self._beat = Beat()
+        self._retrievers = open_retrievers(retrievers)
+        self._graph = build_graph(open_behaviours(behaviours))
+        kept = store if not (store is None or isinstance(store, bool | str | Path)) else open_store(store)
+        self._journal = None if kept is None else Journal(kept)
+        self._opened: weakref.WeakSet[Session] = weakref.WeakSet()
 
     @classmethod
     def from_preset(cls, name: str, **options: Any) -> Agent:
         """An agent with one of the shipped personas: guide, receptionist, tutor, shop, friend."""
         return cls(name, **options)
 
-    def session(self, session_id: str | None = None) -> Session:
-        """A conversation with its own history and its own body."""
+    def session(
+        self, session_id: str | None = None, *, user: str | None = None, hearing: Hearing | None = None
+    ) -> Session:
+        """A conversation with its own history and its own body.
+
+        Args:
+            session_id: its name: that of one that is open gives that one, and one that was kept is taken up again with
+                all that was heard. A new one by default.
+            user: whose memories it has, across sessions; without, it has those of this session alone.
+            hearing: ears for audio (`visavis.agent.hearing`); the session closes them.
+        Raises:
+            UsageError: no name that a session or user may have.
+            StoreError: the store cannot be read.
+        """
         from visavis.agent.body import Body
 
         self._sessions += 1
+        unique = f"session-{self._sessions}" if self._journal is None else f"session-{secrets.token_hex(8)}"
+        id_ = unique if session_id is None else checked_id(session_id)
+        if (known := next((s for s in list(self._opened) if s.id == id_ and not s.closed), None)) is not None:
+            return known
+        owner = f"session:{id_}" if user is None else f"user:{checked_id(user, 'a user')}"
         body = Body(self._codec, self._refiner, self.seed)
-        return Session(self.tools, body, session_id or f"session-{self._sessions}", self.seed)
+        session = Session(
+            self.tools, body, id_, self.seed, beat=self._beat, hearing=hearing, graph=self._graph,
+            retrievers=self._retrievers,
+            memory=PartnerMemory(owner, id_, self._journal),
+            keeping=None if self._journal is None else Keeping(id_, owner, self._journal),
+        )  # fmt: skip
+        self._opened.add(session)
+        return session
 
     def say(
         self,
@@ -107,8 +177,14 @@ class Agent:
         return self.session().say(text, audio=audio, gestures=gestures)
 
     def close(self) -> None:
-        """Stop the voice's process; the agent is not used afterwards."""
+        """End sessions and the voice's process, leave the servers; nothing is left running or used afterwards."""
+        for session in list(self._opened):
+            session.close()
+        self._beat.close()
+        if self._journal is not None:
+            self._journal.close()
         self.tools.voice.close()
+        self.tools.close()
 
     def __enter__(self) -> Agent:
         return self

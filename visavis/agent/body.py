@@ -8,7 +8,7 @@ frames, and what difference is left at the border is blended out (inertialisatio
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,11 +24,11 @@ from visavis.motion.idle import idle
 from visavis.motion.motion import FPS, FRAMES_PER_STEP, Motion
 from visavis.refiner.model import Refiner
 from visavis.refiner.sampler import refine
-from visavis.tokenizers.codec import LOOKAHEAD_STEPS, MotionCodec
+from visavis.tokenizers.codec import LOOKAHEAD_STEPS, PARTS, MotionCodec, limb_of, part_bones
 
 __all__ = ["Body", "Chunk"]
 
-CONTEXT_STEPS = 8  # earlier tokens that decoding sees: more than the decoder's past
+CONTEXT_STEPS = 8  # earlier tokens that decoding sees: at least the decoder's past
 KNOWN_FRAMES = 16  # earlier frames that the refiner continues
 SEAM_HALF_LIFE_S = 0.08
 
@@ -37,13 +37,16 @@ Codes = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Steps first_step..last_step of a turn: its codes (S, 3), the motion before and after refining, timings."""
+    """Steps first_step..last_step of a turn: its codes (S, P), the motion before and after refining, timings; parts
+    names the P parts.
+    """
 
     first_step: int
     codes: Codes
     decoded: Motion
     motion: Motion
     timings_ms: dict[str, float]
+    parts: tuple[str, ...] = PARTS
 
 
 class Body:
@@ -55,9 +58,26 @@ class Body:
         self._codes: Codes = np.zeros((0, len(codec.config.parts)), np.int64)
         self._last: Motion | None = None
 
-    def begin(self) -> None:
-        """A new turn: its step 0 is now."""
+    def begin(self, shown: Motion | None = None, at_s: float | None = None) -> None:
+        """A new turn: its step 0 is now.
+
+        Args:
+            shown: the last frames that are displayed, if that is not what was last made here.
+            at_s: the idle clock now, if somebody else keeps it.
+        """
+        if shown is not None:
+            self.resume(shown)
+        if at_s is not None:
+            self._turn_began_s = at_s
         self._codes = self._codes[-CONTEXT_STEPS:]
+
+    def resume(self, shown: Motion) -> None:
+        """Go on from what is displayed, not from what was last made: a turn was cut. `shown` ends with that frame."""
+        frames = min(len(shown) // FRAMES_PER_STEP, CONTEXT_STEPS) * FRAMES_PER_STEP
+        self._codes = self._codes[:0]
+        if frames:
+            self._codes = self.codec.encode(shown.slice(len(shown) - frames, len(shown)))
+        self._last = shown.slice(max(len(shown) - KNOWN_FRAMES, 0), len(shown)) if len(shown) else None
 
     def under(self, first_frame: int, frames: int) -> Motion:
         """The idle body of some frames of this turn."""
@@ -77,7 +97,7 @@ class Body:
         """What the placed gestures force on some steps.
 
         Returns:
-            The clips over the idle body, their motion tokens (S, 3), and which of these are forced (S, 3).
+            The clips over the idle body, their motion tokens (S, P), and which of these are forced (S, P).
         """
         lead = min(first_step, CONTEXT_STEPS)
         first = (first_step - lead) * FRAMES_PER_STEP
@@ -86,7 +106,8 @@ class Body:
         codes = self.codec.encode(composed)[lead : lead + last_step - first_step]
         forced = np.zeros(codes.shape, bool)
         for item in placed:
-            columns = [self.codec.config.parts.index(part) for part in parts_of(item.performance)]
+            limbs = parts_of(item.performance)
+            columns = [place for place, part in enumerate(self.codec.config.parts) if limb_of(part) in limbs]
             rows = [step - first_step for step in forced_steps(item.phases, first_step, last_step)]
             forced[np.ix_(rows, columns)] = True
         start = lead * FRAMES_PER_STEP
@@ -101,17 +122,19 @@ class Body:
         constraints: Sequence[Constraint],
         sound: NDArray[np.float32],
         emotion: Emotion,
+        check: Callable[[], None] = lambda: None,
     ) -> Chunk:
         """Make the motion of some steps.
 
         Args:
             first_step: of the turn.
-            codes: (S, 3) motion tokens.
+            codes: (S, P) motion tokens.
             clips: from `clips`, 4 S frames.
             placed: gestures on the turn's clock.
             constraints: on the turn's clock.
             sound: (4 S, 5) prosody of these frames.
             emotion: how it feels.
+            check: called between the stages; what it raises ends the work, and nothing of it is kept.
         """
         began = time.perf_counter()
         first, frames = first_step * FRAMES_PER_STEP, len(codes) * FRAMES_PER_STEP
@@ -122,6 +145,7 @@ class Body:
             now = time.perf_counter()
             timings[name] = 1000 * (now - began)
             began = now
+            check()
 
         context = self._codes[-CONTEXT_STEPS:]
         base = self.under(first, frames)
@@ -129,7 +153,7 @@ class Body:
         decoded = self.codec.decode(np.concatenate([context, codes]), None).slice(lead, lead + frames)
         bare = replace(base, rotations=base.rotations.copy())
         for part in self.codec.config.parts:
-            bones = base.skeleton.part(part)
+            bones = part_bones(part, base.skeleton)
             bare.rotations[:, bones] = decoded.rotations[:, bones]
         decoded = overlay(bare, clips, placed, first)
         lap("decode")
@@ -151,7 +175,7 @@ class Body:
         lap("solve")
         self._codes = np.concatenate([self._codes, codes])[-CONTEXT_STEPS:]
         self._last = unsolved.slice(frames - KNOWN_FRAMES, frames)
-        return Chunk(first_step, codes, decoded, motion, timings)
+        return Chunk(first_step, codes, decoded, motion, timings, self.codec.config.parts)
 
     def end(self, frames: int) -> None:
         """The turn is over after `frames` frames: the idle clock moves on."""

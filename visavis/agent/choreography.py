@@ -28,6 +28,8 @@ __all__ = ["Choice", "Placed", "arms_of", "compose", "lead_in_s", "overlay", "pa
 
 SHORTEST_PREPARATION_S = 0.28
 SHORTEST_STROKE_S = 0.14
+SHARE_OF_STROKE = 0.4  # of the time to the apex, at most, where there is little
+LEAST_WAY_S = SHORTEST_PREPARATION_S / (1 - SHARE_OF_STROKE) + 2 / FPS  # to the apex; a quick gesture needs it too
 LONGEST_LEAD_IN_S = 0.6
 UNHURRIED = 0.9  # of the natural time to the stroke, below which a variant gives way to the plain performance
 
@@ -88,7 +90,7 @@ def lead_in_s(choices: Sequence[Choice], words: Sequence[Word], library: Library
     first = min(choices, key=lambda choice: choice.word)
     natural = library.perform(first.gloss, performer, dict(first.params), variant=first.variant).phases
     room = words[min(first.word, len(words) - 1)].stress_s
-    wanted = 0.75 * (natural.stroke_s - natural.start_s)
+    wanted = max(0.75 * (natural.stroke_s - natural.start_s), LEAST_WAY_S)
     return float(np.clip(wanted - room, 0.0, LONGEST_LEAD_IN_S))
 
 
@@ -155,10 +157,10 @@ def _fit(natural: Phases, apex_s: float, free_s: float) -> Phases | None:
     stroke = natural.stroke_s - natural.stroke_start_s
     before = natural.stroke_start_s - natural.start_s
     if room < stroke + before:
-        stroke = max(SHORTEST_STROKE_S, min(stroke, 0.4 * room))
-        before = min(before, room - stroke)
-        if before < SHORTEST_PREPARATION_S:
+        stroke = max(SHORTEST_STROKE_S, min(stroke, SHARE_OF_STROKE * room))
+        if room - stroke < min(before, SHORTEST_PREPARATION_S):
             return None
+        before = min(before, room - stroke)
     # The performance's first frame must be a frame of the turn: preparation gives or takes half a frame.
     start = np.ceil((apex_s - stroke - before) * FPS - 1e-6) / FPS
     shrink = (apex_s - stroke - start) / max(natural.stroke_start_s - natural.start_s, 1e-6)

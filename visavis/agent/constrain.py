@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from visavis.agent.engine import Floats, Ids
+from visavis.agent.engine import Ahead, Floats, Ids, Stretch
 from visavis.emotion import Emotion
 from visavis.tokenizers.turn_language import ActPlan, Candidate, MoveStep, Tag, format_params, parse_params
 from visavis.tokenizers.vocabulary import CONTROLS, JointVocabulary
@@ -73,6 +73,10 @@ class _Machine:
         """The logits as they are."""
         return logits
 
+    def ahead(self) -> Ahead:
+        """Nothing beyond the next step."""
+        return Ahead()
+
 
 class EmotionConstraint(_Machine):
     """An emotion, then an intensity; then the end. `neutral_bias` is added to the logit of neutral."""
@@ -96,6 +100,10 @@ class EmotionConstraint(_Machine):
     def weigh(self, ids: Ids, logits: Floats) -> Floats:
         """Bias neutral."""
         return logits + self._bias * (ids == self._neutral).astype(np.float32) if self._taken == 0 else logits
+
+    def ahead(self) -> Ahead:
+        """See `Foresight`: an emotion, then a level, whatever the emotion."""
+        return Ahead() if self._bias and not self._taken else Ahead((self._emotions, self._levels)[self._taken :])
 
     def accept(self, id_: int) -> None:
         """See `Constraint`."""
@@ -138,12 +146,12 @@ class ReplyConstraint(_Machine):
             [chance for chance, some in zip(chances, starts, strict=True) for _ in some],
         )
         self._min_quote = 10**6 if whole else min_quote
-        self._starts, self._inside = _text_ids(vocabulary)
+        self._starts, self._inside = vocabulary.word_starts, vocabulary.word_insides
         self._pieces = np.concatenate([self._starts, self._inside])
         self._node: int | None = None  # inside a quote: where
         self._taken = self._words_quoted = 0
         self._fresh = True  # nothing said since the last control: the next piece must begin a word
-        self._space = vocabulary.encode_text("1")[0]  # a space alone, as before digits: a word must follow
+        self._space = vocabulary.space  # a space alone, as before digits: a word must follow
         self._blank = False
         self._done = False
 
@@ -176,6 +184,17 @@ class ReplyConstraint(_Machine):
         if self._node is not None:
             return self._trie.weigh(self._node, ids, logits)
         return logits + self._bias * (ids == self._quote).astype(np.float32) if self._bias else logits
+
+    def ahead(self) -> Ahead:
+        """See `Foresight`: outside quotes, words until a quote, the end, or a space alone."""
+        if not self._emotion.done:
+            return self._emotion.ahead()
+        if self._done or self._node is not None or (self._taken >= self._limit and not self._blank):
+            return Ahead()
+        most = 1 if self._fresh or self._blank else self._limit - self._taken
+        bias = {self._quote: self._bias} if self._bias else {}
+        until = [id_ for id_ in (self._quote, self._end, self._space) if id_ >= 0]  # not every text model has the space
+        return Ahead(stretch=Stretch(until, most, bias))
 
     def accept(self, id_: int) -> None:
         """See `Constraint`."""
@@ -256,7 +275,7 @@ class ActConstraint(_Machine):
         self._state: Literal["words", "gloss", "arg", "free"] = "words"
         self._trie, self._node, self._path = Trie([]), 0, list[int]()
         self._gloss, self._args = "", list[str]()
-        self._values = _values(vocabulary)
+        self._values = vocabulary.number_pieces
         self._probability = 0.0
         self._text = text
         self.choices: list[Choice] = []
@@ -324,6 +343,22 @@ class ActConstraint(_Machine):
         self._probability = float(1 / (1 + np.exp(np.clip(float(logits[1]) - float(logits[0]), -50, 50))))
         prior = float(self._priors[self._word]) if self._word < len(self._priors) else 0.0
         return logits + np.array([self._bias + prior, 0.0], np.float32)
+
+    def ahead(self) -> Ahead:
+        """See `Foresight`: the words that are left come without a tag; where one could stand is a choice."""
+        if self._emotion is not None and not self._emotion.done:
+            return self._emotion.ahead()
+        if self._state != "words" or self._word == len(self._words):
+            return Ahead()
+        likely, choices = list[int](), dict[int, Ids]()
+        first = self._last + (self._apart if self._set else 0) + 1
+        for word in range(self._word, len(self._words)):
+            pieces = self._words[word][self._place if word == self._word else 0 :]
+            whole = len(pieces) == len(self._words[word])
+            if pieces and whole and word >= first and self._set < self._most and self._encoded:
+                choices[len(likely)] = _array([self._gesture, pieces[0]])
+            likely += pieces
+        return Ahead(likely=[*likely, self._end], choices=choices)
 
     def accept(self, id_: int) -> None:
         """See `Constraint`."""
@@ -413,13 +448,17 @@ class MoveConstraint(_Machine):
         parts = len(self._vocabulary.parts)
         out = []
         for number in range(len(self._codes) // parts):
-            core, left, right = self._codes[number * parts : (number + 1) * parts]
-            out.append(replace(self._steps[number], codes=(core, left, right)))
+            codes = tuple(self._codes[number * parts : (number + 1) * parts])
+            out.append(replace(self._steps[number], codes=codes))
         return out
 
     def allowed(self) -> Ids:
         """See `Constraint`."""
         return self._plan[self._place] if self._place < len(self._plan) else NOTHING
+
+    def ahead(self) -> Ahead:
+        """See `Foresight`: everything is known."""
+        return Ahead(self._plan[self._place :])
 
     def accept(self, id_: int) -> None:
         """See `Constraint`."""
@@ -432,19 +471,6 @@ class MoveConstraint(_Machine):
 def format_params_each(name: str, values: Sequence[str | int | float]) -> list[str]:
     """`name=value` for every value."""
     return [text for value in values for text in format_params({name: value})]
-
-
-def _values(vocabulary: JointVocabulary) -> Ids:
-    """Pieces of a free value: digits, a point, a minus."""
-    shown = {*"0123456789", ".", "-"}
-    return _array([id_ for id_ in range(1, vocabulary.text_size) if vocabulary.piece(id_) in shown])
-
-
-def _text_ids(vocabulary: JointVocabulary) -> tuple[Ids, Ids]:
-    """Pieces that begin a word, and those that go on one; without bytes and the unknown piece."""
-    pieces = [id_ for id_ in range(1, vocabulary.text_size) if not vocabulary.is_byte(id_)]
-    starts = [id_ for id_ in pieces if vocabulary.starts_word(id_)]
-    return _array(starts), _array([id_ for id_ in pieces if not vocabulary.starts_word(id_)])
 
 
 def _array(ids: Sequence[int]) -> Ids:

@@ -7,16 +7,24 @@ and that a constraint is used by one generation. An engine knows nothing of turn
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visavis.tokenizers.vocabulary import JointVocabulary
 
-__all__ = ["CancelToken", "Constraint", "Engine", "Sampling"]
+__all__ = [
+    "Ahead",
+    "CancelToken",
+    "Constraint",
+    "Engine",
+    "Foresight",
+    "Sampling",
+    "Stretch",
+]
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -36,10 +44,19 @@ class CancelToken:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._told: list[threading.Event] = []
 
     def cancel(self) -> None:
         """End what holds this token."""
         self._event.set()
+        for event in tuple(self._told):
+            event.set()
+
+    def tell(self, event: threading.Event) -> None:
+        """Set an event, too, once the token is set: for one that somebody waits for."""
+        self._told.append(event)
+        if self.cancelled:
+            event.set()
 
     @property
     def cancelled(self) -> bool:
@@ -60,6 +77,42 @@ class Constraint(Protocol):
 
     def accept(self, id_: int) -> None:
         """The id that was chosen or forced."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Free writing: what is allowed stays what it is now, until an id of `until` was written or `most` ids were.
+
+    bias: what `weigh` adds to the logits of ids in it.
+    """
+
+    until: Collection[int]
+    most: int
+    bias: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What a constraint knows of the ids to come, for engines to which every question is a journey.
+
+    known: allowed ids of the next steps, which hold whatever is written in them and are not weighed; often none.
+    stretch: set where writing is free from here.
+    likely: the ids that come if the usual is chosen everywhere; `choices` are the places in it where there is
+        something to choose, each with its allowed ids: they can be asked about side by side.
+    """
+
+    known: Sequence[Ids] = ()
+    stretch: Stretch | None = None
+    likely: Sequence[int] = ()
+    choices: Mapping[int, Ids] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Foresight(Protocol):
+    """A constraint that can look ahead. It costs nothing not to be one; the result is the same."""
+
+    def ahead(self) -> Ahead:
+        """What is known from here."""
 
 
 class Engine(Protocol):

@@ -2,8 +2,12 @@
 
 From the client come `input.*`, `response.cancel` and `session.update`; to the client go the rest. On the wire an event
 is JSON with `type`, `event_id`, `session_id`, `turn_id` and `time_s`; arrays (speech, face, motion) travel as binary
-frames beside it (`visavis.ui.wire`). Names follow OpenAI's Realtime API where it has one. Times are seconds from the
+frames beside it (`visavis.agent.wire`). Names follow OpenAI's Realtime API where it has one. Times are seconds from the
 start of the turn, on the audio clock.
+
+Speech, face and motion also carry `clock_s`: when their first sample or frame is due on the session's own clock, which
+runs through all turns and the time between them (where `turn_id` is empty and `start_s` equals `clock_s`). What comes
+later replaces, from its `clock_s` on, what came before: so a player needs one rule for turns, idling and interruptions.
 """
 
 from __future__ import annotations
@@ -129,9 +133,13 @@ class InputPlayback(Event):
 
 @dataclass(kw_only=True)
 class ResponseCancel(Event):
-    """Stop the response at once (barge-in): what is not yet heard is dropped."""
+    """Stop the response at once (barge-in): what is not yet heard is dropped.
+
+    played_s: how much of the turn was played, if the client knows; else it is estimated.
+    """
 
     type = "response.cancel"
+    played_s: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -169,10 +177,11 @@ class SpeechStopped(Event):
 
 @dataclass(kw_only=True)
 class InputTranscript(Event):
-    """What was understood of the user's speech."""
+    """What was understood of the user's speech; `final` is false while it may still change."""
 
     type = "input.transcript"
     text: str
+    final: bool = True
 
 
 @dataclass(kw_only=True)
@@ -210,7 +219,7 @@ class GestureAdded(Event):
 
 @dataclass(kw_only=True)
 class SpeechDelta(Event):
-    """The voice of one clause: pcm (N,) int16 mono from `start_s`, with its words and visemes as in `turn.json`."""
+    """A piece of the voice: pcm (N,) int16 mono from `start_s`, with the words and visemes that begin in it."""
 
     type = "response.speech.delta"
     pcm: NDArray[np.int16]
@@ -218,6 +227,7 @@ class SpeechDelta(Event):
     start_s: float
     words: list[dict[str, Any]] = field(default_factory=list)
     visemes: list[dict[str, Any]] = field(default_factory=list)
+    clock_s: float = 0.0
 
 
 @dataclass(kw_only=True)
@@ -228,6 +238,7 @@ class FaceDelta(Event):
     weights: NDArray[np.float32]
     start_s: float
     fps: int = 30
+    clock_s: float = 0.0
 
 
 @dataclass(kw_only=True)
@@ -239,6 +250,7 @@ class MotionDelta(Event):
     root_m: NDArray[np.float32]
     start_s: float
     fps: int = 30
+    clock_s: float = 0.0
 
 
 @dataclass(kw_only=True)

@@ -1,11 +1,15 @@
 """The turn as a LangGraph graph: perceive → recall → reply → (act → speak → aim → move → …) per clause → finish.
 
-The state is plain JSON and is checkpointed after every node; sound and motion live in the turn's `Work`, which is the
-run's context. A clause is planned before the one before it moves, so that its gestures may begin early.
+The state is plain JSON; sound and motion live in the turn's `Work`, which is the run's context. What outlives a turn is
+what was heard of it, which is not this graph's business (`visavis.agent.keeping`). Behaviours are nodes, too
+(`visavis.agent.behaviours`). A clause is planned before the one before it moves, so that its gestures may begin early.
 """
 
 from __future__ import annotations
 
+import itertools
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypedDict
 
@@ -13,48 +17,43 @@ import numpy as np
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
+from visavis.agent.behaviours import Behaviour, TurnView
 from visavis.agent.choreography import Choice, arms_of, lead_in_s, parts_of, place
 from visavis.agent.clauses import split_clauses
-from visavis.agent.events import (
-    FaceDelta,
-    GestureAdded,
-    MotionDelta,
-    ResponseEmotion,
-    SpeechDelta,
-    TextDelta,
-)
-from visavis.agent.grid import STEP_S, cues, move_steps, step_count, words_by_step
+from visavis.agent.events import GestureAdded, ResponseEmotion, TextDelta
+from visavis.agent.grid import STEP_S
+from visavis.agent.moving import move_clause
 from visavis.agent.native import sane_params
 from visavis.agent.recall import rank_cards
-from visavis.agent.records import gesture_record, viseme_records, word_records
+from visavis.agent.records import gesture_record
 from visavis.agent.rhythm import beat_library, beat_stresses, choose_beats
+from visavis.agent.text_input import LONGEST_WORD
 from visavis.agent.work import SpokenClause, Work
 from visavis.emotion import Emotion
-from visavis.motion.motion import FPS, FRAMES_PER_STEP
+from visavis.errors import ServiceError, VisavisError
 from visavis.retrieval.library import Wanted
 from visavis.retrieval.params import params_of, told
-from visavis.speech.face import face_track
-from visavis.speech.prosody import prosody
 from visavis.speech.types import Word
 from visavis.tokenizers.turn_language import (
     MAX_CANDIDATES,
-    MAX_CONTEXT_STEPS,
+    MAX_CARDS,
     ActPrompt,
     Candidate,
-    MovePrompt,
+    ReplyPlan,
     ReplyPrompt,
 )
 
 __all__ = ["TurnState", "build_graph"]
 
 PAUSE_S = {"sentence": 0.28, "clause": 0.08}
-TAIL_S = 0.9
 TOLD = 0.85  # how surely a length, a count or a place calls for the gesture that shows it
+LONGEST_REPLY = 300  # words; what a planner says beyond is left out
+REPLY_S, ACT_S, SPEAK_S, BEHAVIOUR_S = 60.0, 20.0, 60.0, 60.0  # the longest to wait for planner, voice and others
 LONGEST_FELT = 60  # words of a given text that decide its emotion
 
 
 class TurnState(TypedDict, total=False):
-    """What is checkpointed. `given` is the text of `say`; where it is None the model replies to `user`."""
+    """What the nodes share. `given` is the text of `say`; where it is None the model replies to `user`."""
 
     user: str | None
     given: str | None
@@ -72,7 +71,8 @@ def _recall(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     work = runtime.context
     with work.stage("recall"):
         history = [(speaker, text) for speaker, text in state.get("history", [])]
-        found = rank_cards(state["user"] or "", work.tools.persona, history)
+        line = state["user"] or ""
+        found = rank_cards(line, [*work.tools.persona.cards, *work.recalled(line)], history)
     return {"cards": [[card.text, card.score] for card in found]}
 
 
@@ -87,11 +87,19 @@ def _reply(state: TurnState, runtime: Runtime[Work]) -> TurnState:
             [(speaker, text) for speaker, text in state.get("history", [])],
             state["user"] or "",
         )
-        plan = work.tools.planner.reply(prompt, seed=work.seed, cancel=work.cancel)
+        ask = work.tools.planner.reply
+        emotion, text = work.call("planner", REPLY_S, lambda: _said(ask(prompt, seed=work.seed, cancel=work.cancel)))
     work.first("reply_first_clause")
-    emotion = [plan.emotion.name, plan.emotion.intensity]
-    text = plan.text.strip() or "Hm."  # a planner that found no words is heard all the same
     return {"emotion": emotion, "text": text, "clauses": split_clauses(text)}
+
+
+def _said(plan: ReplyPlan) -> tuple[list[Any], str]:
+    """Emotion and words of a reply, as far as they can be felt and said; one without words is heard all the same."""
+    emotion = Emotion(plan.emotion.name, plan.emotion.intensity)
+    visible = (char for char in plan.text if unicodedata.category(char) != "Cf")
+    printable = "".join(" " if unicodedata.category(char) in ("Cc", "Cs", "Co") else char for char in visible)
+    words = [word[:LONGEST_WORD] for word in printable.split()[:LONGEST_REPLY]]
+    return [emotion.name, emotion.intensity], " ".join(words) or "Hm."
 
 
 def _given(state: TurnState, runtime: Runtime[Work]) -> TurnState:
@@ -100,9 +108,16 @@ def _given(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     clauses = [item.speech.text for item in work.recording] or split_clauses(text)
     if not text:  # a recording without a transcript: nothing is known that could be felt
         return {"emotion": ["neutral", 0.0], "text": "", "clauses": clauses}
+    if state.get("emotion") is not None:  # a behaviour has said how it feels
+        return {"text": text, "clauses": clauses}
     with work.stage("feel"):
         head = " ".join(text.split()[:LONGEST_FELT])
-        felt = work.tools.planner.feel(ActPrompt(head, None, work.tools.library.candidates(head)), cancel=work.cancel)
+        prompt = ActPrompt(head, None, work.tools.library.candidates(head))
+        try:
+            felt = work.call("planner", ACT_S, lambda: work.tools.planner.feel(prompt, cancel=work.cancel))
+        except ServiceError as error:
+            work.degrade(f"emotion: {error}", "a neutral face")
+            felt = Emotion()
     return {"emotion": [felt.name, felt.intensity], "text": text, "clauses": clauses}
 
 
@@ -120,7 +135,11 @@ def _act(state: TurnState, runtime: Runtime[Work]) -> TurnState:
         if wished is not None:
             choices, emotion = wished, emotion or Emotion()
         else:
-            choices, emotion = _chosen(work, text, number, emotion)
+            try:
+                choices, emotion = work.call("planner", ACT_S, lambda: _chosen(work, text, number, emotion))
+            except ServiceError as error:
+                work.degrade(f"gestures: {error}", "words without gestures")
+                choices, emotion = [], emotion or Emotion()
     work.send(ResponseEmotion(emotion=emotion.name, intensity=emotion.intensity))
     work.send(TextDelta(text=text, clause=number))
     return {
@@ -181,7 +200,7 @@ def _speak(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     emotion = Emotion(felt[0], felt[1])
     with work.stage("speak"):
         recorded = work.recording[number] if work.recording else None
-        speech = recorded.speech if recorded else tools.voice.speak(text, emotion)
+        speech = recorded.speech if recorded else work.call("voice", SPEAK_S, lambda: tools.voice.speak(text, emotion))
         if recorded:  # the body keeps to the recording, whose first sample is the turn's beginning
             start = recorded.start_s
         elif work.clauses:
@@ -232,7 +251,7 @@ def _aim(state: TurnState, runtime: Runtime[Work]) -> TurnState:
             choices, clause.rhythm, library, tools.performer,
             earliest_s=work.moved_steps * STEP_S, busy_until_s=busy,
         )  # fmt: skip
-        if clause.words:
+        if clause.words and tools.beats:
             clause.beats_s = beat_stresses(
                 clause.words,
                 [(p.phases.start_s, p.phases.end_s) for c in work.clauses for p in c.placed if arms_of(p.performance)],
@@ -247,77 +266,9 @@ def _aim(state: TurnState, runtime: Runtime[Work]) -> TurnState:
 
 def _move(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     """Write, decode, refine and solve the oldest clause that has not moved, and send it."""
-    work, tools = runtime.context, runtime.context.tools
     number = state.get("moved", 0)
-    clause = work.clauses[number]
-    first = work.moved_steps
-    placed = [item for c in work.clauses for item in c.placed]
-    if number + 1 < len(work.clauses):
-        last = max(step_count(work.clauses[number + 1].start_s - STEP_S / 2), first + 1)
-    else:
-        # A recording may end in silence: the hands come home in it.
-        sounding = max((w.end_s for w in clause.rhythm), default=clause.end_s) if work.recording else clause.end_s
-        end = max([clause.end_s, sounding + TAIL_S, *(item.phases.end_s + 0.1 for item in placed)])
-        last = max(step_count(end), first + 1)
-    words = [w for c in work.clauses for w in c.rhythm]
-    speech_end = max((w.end_s for w in words), default=0.0) if number + 1 == len(work.clauses) else 1e9
-    with work.stage("move"):
-        clips, clip_codes, forced = work.body.clips(placed, first, last)
-        texts = words_by_step(clause.words, first, last)
-        beats = [beat for c in work.clauses for beat in c.beats_s]
-        marks = cues(words, [item.phases for item in placed], first, last, speech_end, beats)
-        prompt = MovePrompt("speak", clause.emotion, tuple(work.context[-MAX_CONTEXT_STEPS:]))
-        codes = tools.mover.move(
-            prompt, texts, marks, clip_codes, forced, seed=work.seed * 1009 + number, cancel=work.cancel
-        )
-    sound = np.zeros(((last - first) * FRAMES_PER_STEP, 5), np.float32)
-    heard = prosody(clause.speech)
-    at = round(clause.start_s * FPS) - first * FRAMES_PER_STEP
-    low, high = max(at, 0), min(at + len(heard), len(sound))
-    if high > low:
-        sound[low:high] = heard[low - at : high - at]
-    constraints = [c for item in placed for c in item.constraints]
-    work.cancel.check()
-    chunk = work.body.write(first, codes, clips, placed, constraints, sound, clause.emotion)
-    for name, ms in chunk.timings_ms.items():
-        work.timings_ms[name] = work.timings_ms.get(name, 0.0) + ms
-    work.context += move_steps(texts, marks, codes, forced)
-    face = _face(work, clause, first, last)
-    clause.chunk, clause.forced = replace(chunk, motion=chunk.motion.with_face(face)), forced
-    work.moved_steps = last
-    work.first("first_motion")
-    start_s = first * STEP_S
-    work.send(SpeechDelta(
-        pcm=clause.speech.samples, sample_rate_hz=clause.speech.sample_rate_hz, start_s=clause.start_s,
-        words=[r.model_dump() for r in word_records(clause)], visemes=[r.model_dump() for r in viseme_records(clause)],
-    ))  # fmt: skip
-    work.send(FaceDelta(weights=face, start_s=start_s))
-    work.send(MotionDelta(rotations=chunk.motion.rotations, root_m=chunk.motion.root_m, start_s=start_s))
+    move_clause(runtime.context, number)
     return {"moved": number + 1}
-
-
-def _face(work: Work, clause: SpokenClause, first: int, last: int) -> np.ndarray:
-    """(T, 52) the face of these steps, blended over from what it was at the border."""
-    frames = (last - first) * FRAMES_PER_STEP
-    # The clause begins somewhere inside its first step, or after the lead-in of the first gesture.
-    lead = max(round(clause.start_s * FPS) - first * FRAMES_PER_STEP, 0)
-    track = face_track(
-        clause.speech,
-        clause.emotion,
-        seed=work.seed,
-        duration_s=max(frames - lead, 1) / FPS,
-        start_s=clause.start_s,
-        starts_turn=first == 0,
-        ends_turn=clause is work.clauses[-1],  # the next clause is spoken before this one moves
-        previous=work.face[-1][-1] if work.face and not lead else None,
-    )
-    track = np.concatenate([np.repeat(track[:1], lead, axis=0), track])
-    track = np.pad(track, ((0, max(frames - len(track), 0)), (0, 0)), mode="edge")[:frames].astype(np.float32)
-    if lead and work.face:
-        share = (np.arange(1, lead + 1) / (lead + 1))[:, None].astype(np.float32)
-        track[:lead] = work.face[-1][-1] * (1 - share) + track[:lead] * share
-    work.face.append(track)
-    return track
 
 
 def _after_aim(state: TurnState) -> str:
@@ -333,21 +284,71 @@ def _after_move(state: TurnState) -> str:
     return "move" if state["moved"] < len(state["clauses"]) else END
 
 
-def build_graph(checkpointer: Any = None) -> Any:
-    """The compiled graph; run it with a `Work` as context."""
+def _behave(one: Behaviour) -> Callable[[TurnState, Runtime[Work]], TurnState]:
+    """A behaviour as a node."""
+
+    def node(state: TurnState, runtime: Runtime[Work]) -> TurnState:
+        work = runtime.context
+        if state.get("given") is not None and one.at != "reply":
+            return {}  # another behaviour has spoken already
+        pairs = [(speaker, text) for speaker, text in state.get("history", [])]
+        cards = [(text, score) for text, score in state["cards"]]
+        view = TurnView(state["user"] or "", pairs, state.get("text", ""), cards)
+        with work.stage(one.name):
+            try:
+                work.call(one.name, BEHAVIOUR_S, lambda: one.run(view))
+            except VisavisError as error:
+                work.degrade(f"behaviour {one.name}: {error}", "the turn without it")
+                return {}
+        out: TurnState = {}
+        if "cards" in view.changed:
+            out["cards"] = [[text, score] for text, score in view.cards[:MAX_CARDS]]
+        if view.said is not None and one.at == "reply":
+            out |= {"text": view.said, "clauses": split_clauses(view.said)}
+        elif view.said is not None:
+            out["given"] = view.said
+        if view.emotion is not None:
+            out["emotion"] = [view.emotion.name, view.emotion.intensity]
+        return out
+
+    return node
+
+
+def build_graph(behaviours: Sequence[Behaviour] = ()) -> Any:
+    """The compiled graph with behaviours as nodes of their own; run it with a `Work` as context."""
     graph = StateGraph(TurnState, context_schema=Work)
     for name, node in {
         "recall": _recall, "reply": _reply, "given": _given, "act": _act, "speak": _speak, "aim": _aim, "move": _move,
     }.items():  # fmt: skip
         graph.add_node(name, node)  # type: ignore[call-overload]
-    graph.add_conditional_edges(
-        START, lambda state: "recall" if state.get("given") is None else "given", ["recall", "given"]
-    )
-    graph.add_edge("recall", "reply")
-    graph.add_edge("reply", "act")
+
+    def chain(place: str) -> list[str]:
+        """The behaviours of a place as nodes, one after the other."""
+        found = []
+        for number, one in enumerate(item for item in behaviours if item.at == place):
+            found.append(f"{place}-{number}-{one.name}")
+            graph.add_node(found[-1], _behave(one))  # type: ignore[call-overload]
+        for before, after in itertools.pairwise(found):
+            graph.add_edge(before, after)
+        return found
+
+    def unless_given(then: str) -> Callable[[TurnState], str]:
+        return lambda state: then if state.get("given") is None else "given"
+
+    perceive, recall, reply = chain("perceive"), chain("recall"), chain("reply")
+    first = [*perceive, "recall"][0]
+    graph.add_conditional_edges(START, unless_given(first), [first, "given"])
+    if perceive:
+        graph.add_conditional_edges(perceive[-1], unless_given("recall"), ["recall", "given"])
+    for before, after in itertools.pairwise(["recall", *recall[:1]]):
+        graph.add_edge(before, after)
+    graph.add_conditional_edges(["recall", *recall][-1], unless_given("reply"), ["reply", "given"])
+    for before, after in itertools.pairwise(["reply", *reply[:1]]):
+        graph.add_edge(before, after)
+    graph.add_edge(["reply", *reply][-1], "act")
     graph.add_edge("given", "act")
     graph.add_edge("act", "speak")
     graph.add_edge("speak", "aim")
     graph.add_conditional_edges("aim", _after_aim, ["act", "move"])
     graph.add_conditional_edges("move", _after_move, ["act", "move", END])
-    return graph.compile(checkpointer=checkpointer)
+    return graph.compile()

@@ -111,8 +111,8 @@ def forced_steps(phases: Phases, first: int, last: int) -> list[int]:
 def move_steps(
     words: Sequence[str], marks: Sequence[int], codes: NDArray[np.integer], forced: NDArray[np.bool_]
 ) -> list[MoveStep]:
-    """Steps of the turn language from words, cues, codes (S, 3) and which of these are a clip's (S, 3)."""
+    """Steps of the turn language from words, cues, codes (S, P) and which of these are a clip's (S, P)."""
     return [
-        MoveStep(text, int(mark), (int(c[0]), int(c[1]), int(c[2])), (bool(f[0]), bool(f[1]), bool(f[2])))
+        MoveStep(text, int(mark), tuple(int(code) for code in c), tuple(bool(is_) for is_ in f))
         for text, mark, c, f in zip(words, marks, codes, forced, strict=True)
     ]

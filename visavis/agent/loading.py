@@ -7,8 +7,9 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from visavis.agent.embedded import EmbeddedEngine
-from visavis.agent.native import NativeMover, NativePlanner
+from visavis.agent.batching import BatchingEngine
+from visavis.agent.brain import Brain
+from visavis.agent.native import NativeMover
 from visavis.agent.persona import Persona
 from visavis.agent.work import Tools
 from visavis.errors import MissingExtraError
@@ -34,8 +35,8 @@ def models_folder() -> Path:
 
 
 @lru_cache(maxsize=2)
-def _engine(folder: Path) -> EmbeddedEngine:
-    return EmbeddedEngine.load(folder)
+def _engine(folder: Path) -> BatchingEngine:
+    return BatchingEngine.load(folder)
 
 
 @lru_cache(maxsize=1)
@@ -59,16 +60,26 @@ def load_tools(
     model: str | Path | None,
     gestures: bool,
     library: Path | None = None,
+    brain: Brain | None = None,
 ) -> Tools:
-    """Everything that a turn is made with.
+    """Everything that a turn is made with; `brain` chooses planner and engine, `model` is the native planner's folder.
 
     Raises:
         MissingExtraError: a voice was named and its extra is not installed.
         FingerprintError: the planner was not trained with the shipped codec.
+        ServiceError: a model server that was asked for cannot be used.
     """
+    brain = brain or Brain()
     folder = Path(model) if model else models_folder() / "planner"
     check_models(models_folder(), folder)
-    engine = _engine(folder)
+    persona = brain.informed(persona)
+    shelf = Library(load_lexicon(), GestureIndex.default(), ClipStore(library or library_folder()))
+    try:
+        engine = brain.open_engine(folder, _engine)
+        planner = brain.open_planner(engine, shelf, persona)
+    except BaseException:
+        brain.close()
+        raise
     degraded: list[str] = []
     if voice is None:
         try:
@@ -79,9 +90,9 @@ def load_tools(
             log.warning(degraded[-1])
     else:
         spoken = open_voice(voice) if isinstance(voice, str) else voice
-    shelf = Library(load_lexicon(), GestureIndex.default(), ClipStore(library or library_folder()))
     return Tools(
-        persona=persona, planner=NativePlanner(engine, shelf), mover=NativeMover(engine), voice=spoken,
-        library=shelf, performer=Performer.neutral(), engine="embedded",
+        persona=persona, planner=planner, mover=NativeMover(engine), voice=spoken,
+        library=shelf, performer=Performer.neutral(), engine=brain.engine,
         fingerprint=models_fingerprint(models_folder(), folder), gestures=gestures, degraded=tuple(degraded),
+        beats=engine.vocabulary.beats, close=brain.close,
     )  # fmt: skip

@@ -16,19 +16,22 @@ from visavis.emotion import Emotion
 from visavis.retrieval.aiming import DIRECTIONS
 from visavis.retrieval.lexicon import Param
 from visavis.retrieval.library import Library
+from visavis.retrieval.params import told
 from visavis.tokenizers.turn_language import (
     ActPlan,
     ActPrompt,
+    Candidate,
     MovePrompt,
     MoveStep,
     ReplyPlan,
     ReplyPrompt,
     Segment,
+    Tag,
     Violation,
     parse_reply,
 )
 
-__all__ = ["NativeMover", "NativePlanner", "param_values", "sane_params"]
+__all__ = ["NativeMover", "NativePlanner", "param_values", "sane_params", "settled"]
 
 # Beats are rare events at every single step: any truncation of the distribution stills the hands (LOG.md).
 MOVE_TEMPERATURE = 1.0
@@ -165,7 +168,37 @@ class NativePlanner:
         for _ in self.engine.generate(begin, constraint, stop=(end,), limit=1000, cancel=cancel):
             pass
         cancel.check()
-        return constraint.plan
+        called = {word: gloss for gloss, word in told(prompt.text)}
+        plan = constraint.plan
+        return replace(plan, tags=settled(plan.tags, chances, prompt.candidates, called))
+
+
+def settled(
+    tags: Sequence[Tag], chances: Sequence[float], candidates: Sequence[Candidate], called: Mapping[int, str]
+) -> tuple[Tag, ...]:
+    """What ACT wrote, with gestures that words call for at those words, and no gloss twice without a reason.
+
+    Args:
+        tags: in the order of their words.
+        chances: per word, how likely some gesture belongs to it.
+        candidates: with scores; of two that are as likely, one goes to the other's word.
+        called: the words whose numbers or directions call for a gesture, and which.
+    """
+    scores = {candidate.text: candidate.score for candidate in candidates}
+    others = [gloss for gloss in scores if gloss not in called.values()]
+    out: list[Tag] = []
+    for tag in tags:
+        gloss = called.get(tag.word, tag.gloss)
+        if gloss in called.values() and tag.word not in called:
+            rivals = (other for other in others if scores[other] >= scores.get(gloss, 1.0))
+            gloss = next(rivals, gloss)
+        out.append(tag if gloss == tag.gloss or gloss not in scores else Tag(gloss, tag.word))
+    likely = [chances[tag.word] if tag.word < len(chances) else 0.0 for tag in out]
+    most = {tag.gloss: 0.0 for tag in out}
+    for tag, chance in zip(out, likely, strict=True):
+        most[tag.gloss] = max(most[tag.gloss], chance)
+    kept = [tag for tag, chance in zip(out, likely, strict=True) if chance == most[tag.gloss]]
+    return tuple(tag for i, tag in enumerate(kept) if chances or tag.gloss not in {t.gloss for t in kept[:i]})
 
 
 class NativeMover:
@@ -209,4 +242,4 @@ class NativeMover:
             out += constraint.written
             steps = steps[count:]
             begin = MovePrompt(prompt.mode, prompt.emotion, tuple(out)).ids(self.engine.vocabulary)
-        return np.array([step.codes for step in out], dtype=np.int64).reshape(-1, 3)
+        return np.array([step.codes for step in out], dtype=np.int64).reshape(-1, clip.shape[1])

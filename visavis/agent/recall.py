@@ -69,7 +69,8 @@ _ASKS = re.compile(
 
 
 @functools.cache
-def _embedder() -> Embedder:
+def shared_meanings() -> Embedder:
+    """The embedder that this process shares."""
     return Embedder()
 
 
@@ -191,7 +192,7 @@ def rank_cards(
     """
     cards = persona.cards if isinstance(persona, Persona) else persona
     found = look_up(question, history, cards)
-    near = choose(found, meanings or _embedder())
+    near = choose(found, meanings or shared_meanings())
     if not near.places:
         return []
     reader = reader or default_reader()

@@ -18,7 +18,6 @@ from visavis.agent.turn import (
 from visavis.agent.work import SpokenClause, Work
 from visavis.motion.constraints import Constraint
 from visavis.speech.visemes import visemes
-from visavis.tokenizers.codec import PARTS
 
 __all__ = ["clause_record", "gesture_record", "turn_record", "viseme_records", "word_records"]
 
@@ -58,7 +57,7 @@ def _provenance(clause: SpokenClause, clauses: list[SpokenClause]) -> list[Prove
     assert clause.chunk is not None and clause.forced is not None, "a clause is recorded after it has moved"
     placed = [item for c in clauses for item in c.placed]
     out: list[ProvenanceRecord] = []
-    for column, part in enumerate(PARTS):
+    for column, part in enumerate(clause.chunk.parts):
         for row, forced in enumerate(clause.forced[:, column]):
             step = clause.chunk.first_step + row
             source = "model"
@@ -80,7 +79,7 @@ def clause_record(clause: SpokenClause, clauses: list[SpokenClause]) -> ClauseRe
         text=clause.text, start_s=clause.start_s, end_s=clause.end_s, emotion=clause.emotion.name,
         intensity=clause.emotion.intensity, words=word_records(clause), visemes=viseme_records(clause),
         gestures=[gesture_record(item) for item in clause.placed], first_step=clause.chunk.first_step,
-        tokens={part: [int(c) for c in codes[:, i]] for i, part in enumerate(PARTS)},
+        tokens={part: [int(c) for c in codes[:, i]] for i, part in enumerate(clause.chunk.parts)},
         provenance=_provenance(clause, clauses),
     )  # fmt: skip
 
@@ -103,7 +102,7 @@ def turn_record(work: Work, user: str | None, text: str, duration_s: float) -> T
         planner=work.tools.planner.name, engine=work.tools.engine,
         timings_ms={k: round(v, 2) for k, v in work.timings_ms.items()},
         degraded=[*work.tools.degraded, *work.degraded],
-        fingerprint=work.tools.fingerprint, parts=list(PARTS), heard_s=None,
+        fingerprint=work.tools.fingerprint, parts=list(work.body.codec.config.parts), heard_s=None,
         clauses=[clause_record(clause, moved) for clause in moved],
         constraints=[_constraint_record(c) for clause in moved for item in clause.placed for c in item.constraints],
     )  # fmt: skip

@@ -7,16 +7,19 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visavis.agent.body import Body, Chunk
 from visavis.agent.choreography import Placed
-from visavis.agent.events import Event
-from visavis.agent.persona import Persona
+from visavis.agent.events import Degraded, Event
+from visavis.agent.persona import Card, Persona
 from visavis.agent.planner import Cancel, Mover, Planner
+from visavis.agent.spans import span
+from visavis.agent.standby import Notes, noting
+from visavis.agent.waiting import call_within
 from visavis.emotion import Emotion
 from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
@@ -27,6 +30,7 @@ from visavis.tokenizers.turn_language import MoveStep
 
 __all__ = ["GestureRequest", "SpokenClause", "Tools", "Work"]
 
+T = TypeVar("T")
 RECENT = 1  # gestures back that are not made again at once
 
 
@@ -45,6 +49,8 @@ class Tools:
     gestures: bool = True
     degraded: tuple[str, ...] = ()
     scene: Scene | None = None
+    beats: bool = False  # the mover knows the cues of beats
+    close: Callable[[], None] = lambda: None  # gives back what was opened for all this
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,8 @@ class Work:
     recording: the clauses of recorded speech, which are then spoken instead of the voice's.
     degraded: what this turn could not do as well as asked, beside `tools.degraded`.
     gestures: what the caller wants instead of what the model would choose; None leaves it to the model.
+    streamed: somebody waits for the first sound and motion.
+    recalled: the cards beside the persona's that may help to answer a line: memories, a retriever's.
     """
 
     tools: Tools
@@ -113,17 +121,43 @@ class Work:
     moved_steps: int = 0
     timings_ms: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
+    recalled: Callable[[str], Sequence[Card]] = lambda line: ()
+    streamed: bool = False
+
+    def call(self, who: str, within_s: float, ask: Callable[[], T]) -> T:
+        """Ask somebody who may fail: a planner, a mover, a voice. An interruption does not wait for the answer.
+
+        Raises:
+            Cancelled: the turn was interrupted; the call goes on by itself until it sees that or comes back.
+            VisavisError: what the call raised; any other exception of it becomes a `ServiceError`.
+        """
+        return call_within(who, within_s, self.cancel, ask)
+
+    def __post_init__(self) -> None:
+        self.notes = Notes(self.degrade)
+
+    def degrade(self, what: str, stand_in: str) -> None:
+        """Something failed in this turn, and something lesser stands in for it."""
+        self.degraded += (f"{what}; {stand_in}",)
+        self.send(Degraded(what=what, stand_in=stand_in))
 
     def send(self, event: Event) -> None:
         """Stamp an event and pass it on."""
+        self.emit(self.stamp(event))
+
+    def stamp(self, event: Event) -> Event:
+        """Say of which turn an event is, and when it was made."""
         event.session_id, event.turn_id = self.session_id, self.turn_id
         event.time_s = time.perf_counter() - self.began
-        self.emit(event)
+        return event
 
     def lately(self) -> list[str]:
-        """The glosses just made, which would look like a tic if they came again at once."""
-        made = [item.choice.gloss for clause in self.clauses for item in clause.placed]
-        return made[-RECENT:]
+        """The glosses just made, which would look like a tic if they came again at once.
+
+        What was aimed (a size, a count, a place) is another movement the next time, and may.
+        """
+        made = [item.choice for clause in self.clauses for item in clause.placed]
+        return [choice.gloss for choice in made[-RECENT:] if not choice.params]
 
     def variant(self, gloss: str, clause: int) -> str:
         """One of the ways to perform a gesture: by seed and clause, so that it changes and yet repeats itself."""
@@ -135,7 +169,8 @@ class Work:
         """Count the time of a stage; stop before it when the turn was cancelled."""
         self.cancel.check()
         began = time.perf_counter()
-        yield
+        with span(name, turn=self.turn_id), noting(self.notes):
+            yield
         self.timings_ms[name] = self.timings_ms.get(name, 0.0) + 1000 * (time.perf_counter() - began)
 
     def first(self, name: str) -> None:

@@ -1,9 +1,10 @@
 """`visavis train`: corpora and every shipped model, each by one command, each resumable.
 
     visavis train corpus    text and motion corpora in OUT/corpora
-    visavis train codec     OUT/codec, from the motion corpus
+    visavis train codec     OUT/codec, from a corpus of its own, which it makes first
     visavis train refiner   OUT/refiner, from the motion corpus and the codec
     visavis train planner   OUT/planner, from all corpora and the codec; OUT/reader comes with the corpora
+    visavis train planner --base NAME    OUT/planner-NAME, from the same corpora: `train_base`
 
 `--smoke` does the same on tiny data in about a minute. `python -m visavis.finetune.ship OUT` moves finished models into
 the package and writes their fingerprint.
@@ -19,11 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from visavis.errors import UsageError
 
-__all__ = ["Sizes", "train"]
+__all__ = ["Sizes", "train", "train_on_base"]
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,11 @@ class Sizes:
     replies: int = 26_000
     acts: int = 30_000
     text_dev: int = 1_000
-    codec_steps: int = 3000
+    codec_turns: int = 700
+    codec_gestures: int = 1400
+    codec_reaches: int = 500
+    codec_takes: int | None = None
+    codec_steps: int = 2600
     refiner_steps: int = 2500
     planner_tokens: int = 40_000_000
     planner_seconds: float = 5400.0
@@ -48,7 +52,7 @@ class Sizes:
 
 # What a token of a task counts in the loss; ACT is learnt soon and then by heart.
 TASK_WEIGHTS = {"act": 0.3, "speak": 0.6, "listen": 0.3, "drill": 0.6, "repeat": 0.3}
-SMOKE = Sizes(16, 8, 200, 200, 40, 60, 20, 60_000, 20.0, 0.05, 40, 0.004)
+SMOKE = Sizes(16, 8, 200, 200, 40, 4, 12, 4, 4, 30, 20, 60_000, 20.0, 0.05, 40, 0.004)
 
 
 def train(what: str, out: Path, smoke: bool = False) -> None:
@@ -56,6 +60,21 @@ def train(what: str, out: Path, smoke: bool = False) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     sizes = SMOKE if smoke else Sizes()
     {"corpus": _corpus, "codec": _codec, "refiner": _refiner, "planner": _planner}[what](out, sizes)
+
+
+def train_on_base(
+    base: str, out: Path, smoke: bool = False, dry_run: bool = False, rank: int | None = None, tokens: int | None = None
+) -> None:
+    """Train a planner on a base, or with `dry_run` say what that would take."""
+    from dataclasses import replace
+
+    from visavis.finetune.lora import LoraTraining
+    from visavis.finetune.train_base import SMOKE as SMOKE_BASE
+    from visavis.finetune.train_base import train_base
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    given = {key: value for key, value in (("rank", rank), ("tokens", tokens)) if value is not None}
+    train_base(base, out, replace(SMOKE_BASE if smoke else LoraTraining(), **given), dry_run=dry_run)
 
 
 def _needs(path: Path, command: str) -> Path:
@@ -89,32 +108,18 @@ def _corpus(out: Path, sizes: Sizes) -> None:
     motion_corpus.build(folder / "act_dev.jsonl", folder / "motion", "dev", sizes.motion_dev)
 
 
-def _windows(out: Path) -> Callable[[str, int, int, np.random.Generator], NDArray[np.float32]]:
-    """Windows of the motion corpus by network of the codec; `side` takes left and mirrored right arms alike."""
-    from visavis.finetune.motion_corpus import MotionCorpus
-    from visavis.motion.skeleton import ARM_BONES, CORE_BONES
-
-    corpus = MotionCorpus(_needs(out / "corpora" / "motion", "corpus"), "train")
-    core, arm = 6 * len(CORE_BONES), 6 * len(ARM_BONES)
-
-    def sample(network: str, batch: int, frames: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        rows, _ = corpus.windows(batch, frames, rng)
-        if network == "core":
-            return corpus.features[rows, :core].astype(np.float32)
-        # Busy arms are rarer than hanging ones: of two draws keep the one that moves more, most of the time.
-        x = corpus.features[rows].astype(np.float32)
-        left, right = x[..., core : core + arm], x[..., core + arm :]
-        livelier = (right.var(axis=(1, 2)) > left.var(axis=(1, 2))) ^ (rng.random(batch) < 0.25)
-        return np.where(livelier[:, None, None], right, left)
-
-    return sample
-
-
 def _codec(out: Path, sizes: Sizes) -> None:
-    from visavis.finetune.codec import CodecTraining, fit
+    from visavis.finetune.codec import SHIPPED, CodecTraining, fit
+    from visavis.finetune.codec_corpus import CodecCorpus, build
+    from visavis.finetune.recordings import FOLDER
 
     torch.set_num_threads(1)
-    fit(_windows(out), out / "codec", settings=CodecTraining(steps=sizes.codec_steps))
+    folder = out / "corpora" / "codec"
+    build(folder, FOLDER, sizes.codec_turns, sizes.codec_gestures, sizes.codec_reaches, sizes.codec_takes)
+    corpus = CodecCorpus(folder)
+    (out / "codec").mkdir(parents=True, exist_ok=True)
+    (out / "codec" / "data.md").write_text(corpus.summary)
+    fit(corpus.sample, out / "codec", SHIPPED, CodecTraining(steps=sizes.codec_steps), corpus.at)
 
 
 def _refiner(out: Path, sizes: Sizes) -> None:
@@ -144,11 +149,14 @@ def _planner(out: Path, sizes: Sizes) -> None:
     from visavis.finetune.language_model import PlannerTraining, Stage, train
     from visavis.finetune.text_corpus import act_examples, corpus_texts, recall_drill, reply_examples
     from visavis.finetune.token_corpus import TokenCorpus
+    from visavis.tokenizers.codec import MotionCodec
     from visavis.tokenizers.turn_language import Example
     from visavis.tokenizers.vocabulary import JointVocabulary
 
     folder = _needs(out / "corpora", "corpus")
     vocabulary = JointVocabulary.load(_needs(out / "vocabulary", "corpus"))
+    manifest = MotionCodec.load(_needs(out / "codec" / "codec.safetensors", "codec").parent).config
+    vocabulary = JointVocabulary(vocabulary.text_model, manifest.parts, manifest.codebook_size)
 
     def corpus(name: str, examples: Callable[[], Iterable[tuple[str, Example]]]) -> TokenCorpus:
         path = folder / f"{name}.npz"

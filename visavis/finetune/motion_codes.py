@@ -11,31 +11,23 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from visavis.finetune.motion_corpus import MotionCorpus, TaughtTurn, move_examples
-from visavis.motion.skeleton import ARM_BONES, CORE_BONES
-from visavis.tokenizers.codec import PARTS, MotionCodec
+from visavis.motion.motion import Motion
+from visavis.refiner.sampler import motion_features, with_features
+from visavis.tokenizers.codec import MotionCodec, PartCodec
 from visavis.tokenizers.turn_language import Example, move_example
 from visavis.tokenizers.vocabulary import JointVocabulary
 
 __all__ = ["decoded_features", "move_token_examples", "turn_codes"]
 
-_CORE, _ARM = 6 * len(CORE_BONES), 6 * len(ARM_BONES)
-_COLUMNS = {
-    "core": slice(0, _CORE),
-    "left": slice(_CORE, _CORE + _ARM),
-    "right": slice(_CORE + _ARM, _CORE + 2 * _ARM),
-}
 
-
-@torch.inference_mode()
 def turn_codes(corpus: MotionCorpus, turn: TaughtTurn, codec: MotionCodec) -> NDArray[np.int64]:
-    """(S, 3) motion tokens of a turn."""
-    x = corpus.features[turn.start : turn.start + turn.frames].astype(np.float32)
-    x = np.pad(x, ((0, -len(x) % codec.config.frames_per_step), (0, 0)), mode="edge")
-    columns = []
-    for part in PARTS:
-        net = codec.network(part)
-        columns.append(net.quantize(net.embed(torch.from_numpy(x[:, _COLUMNS[part]])[None]))[0].numpy())
-    return np.stack(columns, axis=-1)
+    """(S, P) motion tokens of a turn."""
+    return codec.encode(_motion(corpus, turn))
+
+
+def _motion(corpus: MotionCorpus, turn: TaughtTurn) -> Motion:
+    features = corpus.features[turn.start : turn.start + turn.frames].astype(np.float32)
+    return with_features(Motion.rest(turn.frames), features)
 
 
 @torch.inference_mode()
@@ -53,18 +45,21 @@ def decoded_features(
     rng = np.random.default_rng(0)
     for turn in corpus.turns:
         codes = turn_codes(corpus, turn, codec)
-        for column, part in enumerate(PARTS):
-            net = codec.network(part)
-            ids = torch.from_numpy(codes[:, column])
-            near = (net.codebook[ids] @ net.codebook.T).topk(8, dim=-1).indices
-            pick = near[torch.arange(len(ids)), torch.from_numpy(rng.integers(1, 8, len(ids)))]
-            wrong = torch.from_numpy(rng.random(len(ids)) < substitute)
-            ids = torch.where(wrong, pick, ids)
-            made = net.render(net.codebook[ids][None])[0, : turn.frames].numpy()
-            out[turn.start : turn.start + turn.frames, _COLUMNS[part]] = made.astype(np.float16)
+        for column, part in enumerate(codec.config.parts):
+            codes[:, column] = _mistaken(codec.network(part), codes[:, column], substitute, rng)
+        made = codec.decode(codes).slice(0, turn.frames)
+        out[turn.start : turn.start + turn.frames] = motion_features(made).astype(np.float16)
     out.flush()
     temporary.rename(path)
     return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+
+def _mistaken(net: PartCodec, codes: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(S,) codes, a share of them replaced by one of the seven nearest to it."""
+    ids = torch.from_numpy(codes)
+    near = torch.cdist(net.codebook[ids], net.codebook).topk(8, dim=-1, largest=False).indices.numpy()
+    pick = near[np.arange(len(codes)), rng.integers(1, 8, len(codes))]
+    return np.where(rng.random(len(codes)) < share, pick, codes)
 
 
 def move_token_examples(out: Path, split: str, vocabulary: JointVocabulary) -> Iterator[tuple[str, Example]]:
@@ -72,5 +67,5 @@ def move_token_examples(out: Path, split: str, vocabulary: JointVocabulary) -> I
     codec = MotionCodec.load(out / "codec")
     corpus = MotionCorpus(out / "corpora" / "motion", split)
     for turn in corpus.turns:
-        for prompt, plan in move_examples(turn, turn_codes(corpus, turn, codec)):
+        for prompt, plan in move_examples(turn, turn_codes(corpus, turn, codec), codec.config.parts):
             yield prompt.mode, move_example(prompt, plan, vocabulary)

@@ -22,6 +22,7 @@ from visavis.agent.choreography import Choice, parts_of
 from visavis.agent.clauses import split_clauses
 from visavis.agent.grid import STEP_S, cues, forced_steps, move_steps, step_count, words_by_step
 from visavis.emotion import EMOTIONS, Emotion
+from visavis.finetune.codec_corpus import DEV_PERFORMERS, TRAIN_PERFORMERS, performer_of, train_variants
 from visavis.finetune.teacher import Taught, listening, speaking
 from visavis.finetune.text_corpus import read_acts
 from visavis.motion.phases import Phases
@@ -32,7 +33,7 @@ from visavis.retrieval.posing import Performer
 from visavis.speech import open_voice
 from visavis.speech.prosody import prosody
 from visavis.speech.types import Word
-from visavis.tokenizers.codec import PARTS
+from visavis.tokenizers.codec import PARTS, limb_of
 from visavis.tokenizers.turn_language import CUES, MAX_CONTEXT_STEPS, MovePlan, MovePrompt, MoveStep
 
 __all__ = ["MotionCorpus", "TaughtTurn", "build", "clause_spans", "move_examples"]
@@ -40,8 +41,6 @@ __all__ = ["MotionCorpus", "TaughtTurn", "build", "clause_spans", "move_examples
 log = logging.getLogger(__name__)
 
 VOICES = ("en-us", "en-us+f3", "en-us+m3", "en-us+f2", "en-us+m1", "en-us+f4")
-TRAIN_PERFORMERS = 200
-DEV_PERFORMERS = 20
 SHARD = 100
 
 
@@ -86,7 +85,7 @@ def _performer(split: str, rng: np.random.Generator) -> tuple[int, Performer]:
     """A performer of the split: the same number is always the same performer."""
     low, count = (0, TRAIN_PERFORMERS) if split == "train" else (TRAIN_PERFORMERS, DEV_PERFORMERS)
     number = low + int(rng.integers(count))
-    return number, Performer.random(np.random.default_rng(10_000 + number))
+    return number, performer_of(number)
 
 
 def build(acts: Path, folder: Path, split: str, turns: int, seed: int = 0, listeners: float = 0.2) -> None:
@@ -125,7 +124,7 @@ def build(acts: Path, folder: Path, split: str, turns: int, seed: int = 0, liste
                     taught = listening(speech.words, speech.duration_s, emotion, performer, rng)
                 else:
                     choices = [
-                        Choice(t.gloss, t.word, params=dict(t.params), variant=_variant(lexicon, t.gloss, rng))
+                        Choice(t.gloss, t.word, params=dict(t.params), variant=_variant(lexicon, t.gloss, split, rng))
                         for t in plan.tags
                     ]
                     taught = speaking(speech.words, speech.duration_s, emotion, choices, library, performer, rng)
@@ -156,8 +155,8 @@ def build(acts: Path, folder: Path, split: str, turns: int, seed: int = 0, liste
             voice.close()
 
 
-def _variant(lexicon: Lexicon, gloss: str, rng: np.random.Generator) -> str:
-    return str(rng.choice(lexicon[gloss].variant_names))
+def _variant(lexicon: Lexicon, gloss: str, split: str, rng: np.random.Generator) -> str:
+    return str(rng.choice(train_variants(lexicon, gloss) if split == "train" else lexicon[gloss].variant_names))
 
 
 def _some_emotion(rng: np.random.Generator) -> Emotion:
@@ -222,19 +221,22 @@ def clause_spans(
     return spans
 
 
-def move_examples(turn: TaughtTurn, codes: NDArray[np.integer]) -> Iterator[tuple[MovePrompt, MovePlan]]:
+def move_examples(
+    turn: TaughtTurn, codes: NDArray[np.integer], parts: Sequence[str] = PARTS
+) -> Iterator[tuple[MovePrompt, MovePlan]]:
     """The MOVE examples of a turn, one a clause, each with the steps before it as context.
 
     Args:
         turn: whose.
-        codes: (S, 3) its motion tokens.
+        codes: (S, P) its motion tokens.
+        parts: names of the P parts.
     """
     words, phases = turn.spoken, turn.phases
     total = len(codes)
-    forced = np.zeros((total, 3), bool)
-    for (_, _, parts), p in zip(turn.gestures, phases, strict=True):
+    forced = np.zeros(codes.shape, bool)
+    for (_, _, limbs), p in zip(turn.gestures, phases, strict=True):
         for step in forced_steps(p, 0, total):
-            forced[step] |= [part in parts for part in PARTS]
+            forced[step] |= [limb_of(part) in limbs for part in parts]
     listening_cues = {"speech": 7, "stress": 7, "boundary": 8, "silence": 8, "tail": 8}
     steps: list[MoveStep] = []
     for first_word, last_word, first, last in clause_spans(turn.text, words, turn.speech_end_s, total):

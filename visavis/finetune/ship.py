@@ -19,34 +19,34 @@ from visavis.motion.kinematics import positions
 from visavis.motion.motion import Motion
 from visavis.refiner.model import Refiner
 from visavis.refiner.sampler import refine, with_features
-from visavis.tokenizers.codec import PARTS, MotionCodec
+from visavis.tokenizers.codec import MotionCodec, network_of
 from visavis.tokenizers.fingerprint import record
 
-__all__ = ["codec_figures", "main", "refiner_figures"]
+__all__ = ["codec_card", "codec_figures", "main", "refiner_figures"]
 
 READER_LINES = 1500  # of the development split, for its card
 
-_CODEC_CARD = """# Motion codec (first light)
+_CODEC_CARD = """# Motion codec
 
-A convolutional VQ-VAE per body part: core, and one network for both sides, the right mirrored. 512 codes each, one
-token per part and 133 ms. {parameters:,} parameters, half precision.
+A convolutional VQ-VAE per body part ({parts}), both sides sharing one network, the right mirrored;
+{size} codes each, one token per part and 133 ms. {parameters:,} parameters, half precision.
 
-- **Data**: motion made by the project's own teacher (rules of gesture studies, stochastic performers) from the
-  project's own sentences: {turns} turns, {hours:.1f} hours, {performers} performers. No recordings of people.
-- **Licence**: Apache-2.0.
-- **Command**: `visavis train corpus && visavis train codec` (seed 0), one thread of a shared two-core machine.
+- **Data**, made by the project's own teacher, posing engine and stochastic performers{recorded}:
+{data}
+- **Licence**: Apache-2.0{licence}.
+- **Command**: `visavis train codec` (seed 0), one thread of a shared two-core machine.
 - **Curve**: `curve.csv` (step, network, loss, mean joint error in mm, perplexity of the batch).
 
-Held-out sentences and performers (`python -m visavis.finetune.ship RUNS`), n = turns, 95 % bootstrap intervals:
+Held-out turns of the teacher (`python -m visavis.finetune.ship RUNS`), n = turns, 95 % bootstrap intervals:
 
 | figure | value |
 |---|---|
 | mean joint error, mm | {joints} |
 | wrist error, mm | {wrists} |
 | codes used by the held-out set | {used} |
+{figures}"""
 
-Teacher motion is smoother and narrower than people's: expect larger errors on recordings.
-"""
+_RECORDINGS = "recordings"  # the kind of clips in `data.md` that is not the project's own
 
 _REFINER_CARD = """# Refiner (first light)
 
@@ -92,19 +92,42 @@ Development split, which nothing learns from (`… train_reader runs/reader --me
 def codec_figures(codec: MotionCodec, corpus: MotionCorpus, limit: int = 100) -> dict[str, object]:
     """Errors of `codec` on a split, joints in mm against the same root and legs."""
     joints, wrists = [], []
-    used: dict[str, set[int]] = {part: set() for part in PARTS}
+    parts, size = codec.config.parts, codec.config.codebook_size
+    used: dict[str, set[int]] = {network_of(part): set() for part in parts}
     for turn in corpus.turns[:limit]:
         codes = turn_codes(corpus, turn, codec)
-        for column, part in enumerate(PARTS):
-            used["core" if part == "core" else "left"] |= set(codes[:, column].tolist())
+        for column, part in enumerate(parts):
+            used[network_of(part)] |= set(codes[:, column].tolist())
         truth = _taught(corpus, turn.start, turn.frames)
         made = codec.decode(codes).slice(0, turn.frames)
         error = 1000 * np.linalg.norm(positions(Motion(made.rotations, truth.root_m)) - positions(truth), axis=-1)
         index = truth.skeleton.index
         joints.append(float(error.mean()))
         wrists.append(float(error[:, [index("leftHand"), index("rightHand")]].mean()))
-    shares = ", ".join(f"{name} {len(used[key])}/512" for name, key in (("core", "core"), ("sides", "left")))
+    shares = ", ".join(f"{name} {len(codes)}/{size}" for name, codes in used.items())
     return {"joints": bootstrap(joints), "wrists": bootstrap(wrists), "used": shares}
+
+
+def codec_card(codec: MotionCodec, folder: Path, held: dict[str, object]) -> str:
+    """The card of a codec.
+
+    Args:
+        codec: it.
+        folder: with `data.md`, what it learnt from (`visavis train codec` writes it), and perhaps `figures.md`, what
+            `python -m visavis.evals.codec --markdown` says of it.
+        held: from `codec_figures`.
+    """
+    data = (folder / "data.md").read_text() if (folder / "data.md").exists() else "- unknown"
+    own = _RECORDINGS not in data
+    figures = (folder / "figures.md").read_text() if (folder / "figures.md").exists() else ""
+    return _CODEC_CARD.format(
+        parts=", ".join(codec.config.parts), size=codec.config.codebook_size,
+        parameters=sum(p.numel() for p in codec.parameters()),
+        recorded="" if own else ", and SmartBody's recordings of one performer",
+        data="\n".join(f"  {line}" for line in data.splitlines()),
+        licence="" if own else "; it learnt also from SmartBody's recordings, which are LGPL-2.1",
+        figures=f"\n{figures}" if figures else "", **held,
+    )  # fmt: skip
 
 
 def refiner_figures(
@@ -145,17 +168,14 @@ def main() -> None:
     for name in ("codec", "refiner", "reader", "planner"):
         (models / name).mkdir(parents=True, exist_ok=True)
         for path in (runs / name).iterdir():
+            if path.name in ("data.md", "figures.md"):  # they are in the card
+                continue
             if path.suffix in (".safetensors", ".json", ".model", ".md") or path.name in ("curve.csv", "curve.jsonl"):
                 shutil.copy2(path, models / name / path.name)
                 (models / name / path.name).chmod(0o644)
-    train = MotionCorpus(runs / "corpora" / "motion", "train")
     dev = MotionCorpus(runs / "corpora" / "motion", "dev")
     codec, refiner = MotionCodec.load(models / "codec"), Refiner.load(models / "refiner")
-    card = _CODEC_CARD.format(
-        parameters=sum(p.numel() for p in codec.parameters()), turns=len(train.turns), hours=train.seconds / 3600,
-        performers=len({t.performer for t in train.turns}), **codec_figures(codec, dev),
-    )  # fmt: skip
-    (models / "codec" / "README.md").write_text(card)
+    (models / "codec" / "README.md").write_text(codec_card(codec, runs / "codec", codec_figures(codec, dev)))
     card = _REFINER_CARD.format(
         parameters=sum(p.numel() for p in refiner.parameters()), **refiner_figures(codec, refiner, dev)
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +36,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class TokenCorpus:
-    """N sequences: ids (all,) uint16; mask (all,) bool; starts (N + 1,) int64; tasks (N,) uint8 into `names`."""
+    """N sequences: ids (all,) uint16, or uint32 where a vocabulary needs it; mask (all,) bool; starts (N + 1,) int64;
+    tasks (N,) uint8 into `names`.
+    """
 
-    ids: NDArray[np.uint16]
+    ids: NDArray[np.unsignedinteger[Any]]
     mask: NDArray[np.bool_]
     starts: NDArray[np.int64]
     tasks: NDArray[np.uint8]
@@ -54,13 +57,14 @@ class TokenCorpus:
         for task, example in examples:
             if not any(example.mask[1:context]):
                 continue
-            ids.append(np.asarray(example.ids[:context], dtype=np.uint16))
+            ids.append(np.asarray(example.ids[:context], dtype=np.uint32))
             masks.append(np.asarray(example.mask[:context], dtype=bool))
             sizes.append(len(ids[-1]))
             tasks.append(names.setdefault(task, len(names)))
         starts = np.concatenate([[0], np.cumsum(np.asarray(sizes, dtype=np.int64))]).astype(np.int64)
+        joined = np.concatenate(ids) if ids else np.zeros(0, np.uint32)
         return cls(
-            np.concatenate(ids) if ids else np.zeros(0, np.uint16),
+            joined.astype(np.uint16) if not len(joined) or joined.max() < 2**16 else joined,
             np.concatenate(masks) if masks else np.zeros(0, bool),
             starts,
             np.asarray(tasks, dtype=np.uint8),
@@ -106,6 +110,11 @@ class TokenCorpus:
         """One sequence."""
         at = slice(int(self.starts[index]), int(self.starts[index + 1]))
         return Example(self.ids[at].tolist(), self.mask[at].tolist())
+
+    def only(self, name: str, most: int) -> TokenCorpus:
+        """The first `most` sequences of a task."""
+        kept = np.flatnonzero(self.tasks == self.names.index(name))[:most]
+        return TokenCorpus.build(((name, self.sequence(int(index))) for index in kept), context=2**31)
 
     def batches(self, tokens: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
         """An epoch's batches as indices of sequences; no batch, padding included, exceeds `tokens` (but one sequence

@@ -36,6 +36,16 @@ def _angle(twist: Array, axis: Array) -> Array:
     return np.asarray((a + np.pi) % (2 * np.pi) - np.pi, np.float32)
 
 
+def _unwound(angle: Array, known: NDArray[np.bool_]) -> Array:
+    """Angles (T,) without leaps by a full turn while they are known, every such stretch as near to 0 as it can be."""
+    out = angle.copy()
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(np.int8), [0]])))
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        run = np.unwrap(angle[start:stop])
+        out[start:stop] = run - 2 * np.pi * np.round(np.median(run) / (2 * np.pi))
+    return out
+
+
 def _hinged(upper: Array, lower: Array, along: Array, front: Array) -> tuple[Array, Array]:
     """Roll the upper bone so that the lower one bends towards `front`, both staying where they are in space.
 
@@ -52,8 +62,8 @@ def _hinged(upper: Array, lower: Array, along: Array, front: Array) -> tuple[Arr
     off = np.arctan2(s, c)  # about `along`, from the plane of the hinge
     # The limit is on the bend off the hinge; small bends may point anywhere.
     free = np.arcsin(np.clip(_OFF_HINGE / np.maximum(bend, 1e-3), 0.0, 1.0))
-    more = np.sign(off) * np.maximum(np.abs(off) - free, 0.0)
-    more = more * _smooth(bend, *_BENT) * (1.0 - _smooth(np.abs(off), np.radians(110.0), np.radians(160.0)))
+    off = _unwound(off, bend > _BENT[0])
+    more = np.sign(off) * np.maximum(np.abs(off) - free, 0.0) * _smooth(bend, *_BENT)
     # A turn by +more about `along` takes front to side, as the tip has gone.
     roll = rot.from_axis_angle(along, more)
     return rot.multiply(upper, roll), rot.multiply(rot.conjugate(roll), lower)

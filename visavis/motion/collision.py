@@ -1,7 +1,8 @@
 """Hands and forearms outside the body: rounded boxes for trunk, neck and head, balls for what must not go into them.
 
 The solids are a little thinner than the avatar's clothes, so that a touch (a hand on the heart, a finger on the lips)
-is no collision. Upper arms and legs are not tested: at ease they touch the trunk by nature.
+is no collision; a body whose flesh is known (`Skeleton.girth`) has its own. Upper arms and legs are not tested: at
+ease they touch the trunk by nature.
 """
 
 from __future__ import annotations
@@ -58,14 +59,16 @@ def _depths(motion: Motion, side: str, places: Array, turned: Array) -> tuple[Ar
     depths, ways = [], []
     for bone, low, high, radius in _SOLIDS:
         i = motion.skeleton.index(bone)
-        local = rot.rotate(rot.conjugate(turned[:, i])[:, None], points - places[:, i, None])
+        girth = motion.skeleton.girth.get(bone, np.ones(3, np.float32))
+        local = rot.rotate(rot.conjugate(turned[:, i])[:, None], points - places[:, i, None]) / girth
         apart = local - np.clip(local, np.array(low, np.float32), np.array(high, np.float32))
         distance = np.linalg.norm(apart, axis=-1)
         # A point in the very middle leaves to the front.
         front = np.array([0, 0, 1], np.float32)
-        away = np.where(distance[..., None] > 1e-4, apart / np.maximum(distance, 1e-4)[..., None], front)
-        ways.append(rot.rotate(turned[:, i, None], away))
-        depths.append(radius + radii - distance)
+        away = np.where(distance[..., None] > 1e-4, apart / np.maximum(distance, 1e-4)[..., None], front) * girth
+        size = np.linalg.norm(away, axis=-1)
+        ways.append(rot.rotate(turned[:, i, None], away / size[..., None]))
+        depths.append((radius + radii - distance) * size)
     return np.stack(depths, axis=2), np.stack(ways, axis=2)
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import minimum_filter1d
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from visavis.motion import limits
 from visavis.motion import rotations as rot
@@ -22,7 +22,7 @@ from visavis.motion.kinematics import forward
 from visavis.motion.motion import Motion
 from visavis.motion.skeleton import Skeleton, default_skeleton
 
-__all__ = ["gaps_m", "keep_contacts", "touching"]
+__all__ = ["gaps_m", "guided", "keep_contacts", "touching"]
 
 Array = NDArray[np.float32]
 
@@ -195,6 +195,14 @@ def touching(motion: Motion) -> NDArray[np.bool_]:
     return np.asarray(np.max(list(strength.values()), axis=0) > 0)
 
 
+def guided(motion: Motion) -> dict[str, NDArray[np.bool_]]:
+    """Side → (T,) whether that hand is on a touch, coming to it or leaving it, so that its way is another elsewhere."""
+    strength = _strengths(_Posed.of(motion))
+    both = {side: np.maximum(strength[side], strength["hands"]) > 0 for side in _SIDES}
+    # Corrections are drawn out in time, in every pass anew.
+    return {side: maximum_filter1d(busy, 4 * _SMOOTH_FRAMES + 1, mode="nearest") for side, busy in both.items()}
+
+
 def _strengths(body: _Posed) -> dict[str, Array]:
     """How much a contact counts, from 0 (none) to 1: "left", "right" and "hands" → (T,).
 
@@ -308,7 +316,26 @@ def _shrugged(shoulder: Array, reach: Array, way: Array) -> Array:
     return rot.multiply(turn, shoulder)
 
 
-def keep_contacts(motion: Motion, source: Motion, fingers: bool = True, passes: int = 6) -> Motion:
+def _turned_as(motion: Motion, source: _Posed, strength: dict[str, Array]) -> Motion:
+    """Hands that touch are turned to the chest as on the source; what touches with the palm shall not with its edge."""
+    skeleton, out = motion.skeleton, motion.rotations.copy()
+    places, world = forward(motion.rotations, motion.root_m, skeleton)
+    chest = skeleton.index("upperChest")
+    back, there = rot.conjugate(world[:, chest]), rot.conjugate(source.world[:, chest])
+    for side in _SIDES:
+        columns = skeleton.indices([side + bone for bone in _ARM])
+        share = np.maximum(strength[side], strength["hands"])
+        busy = np.flatnonzero(share)
+        if not len(busy):
+            continue
+        own, wanted = (rot.multiply(a, b[:, columns[3]])[busy] for a, b in ((back, world), (there, source.world)))
+        wrist = rot.rotate(back, places[:, columns[3]] - places[:, chest])[busy]
+        arm = out[busy][:, columns]
+        out[np.ix_(busy, columns)] = move_arm(skeleton, side, arm, wrist, rot.slerp(own, wanted, share[busy]))
+    return replace(motion, rotations=limits.clamp(out))
+
+
+def keep_contacts(motion: Motion, source: Motion, fingers: bool = True, passes: int = 4) -> Motion:
     """Bring hands to the places that they touch on the source, inside the joint limits.
 
     Args:
@@ -326,6 +353,7 @@ def keep_contacts(motion: Motion, source: Motion, fingers: bool = True, passes: 
     strength = _strengths(before)
     if max(float(s.max()) for s in strength.values()) == 0.0:
         return motion
+    motion = _turned_as(motion, before, strength)
     chest = skeleton.index("upperChest")
     asked: dict[str, Array] = {}
     for _ in range(passes):

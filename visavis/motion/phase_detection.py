@@ -12,13 +12,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks
 
 from visavis.motion.kinematics import chest_frame, positions, tips, to_frame
 from visavis.motion.motion import Motion
 from visavis.motion.phases import Phases
 
-__all__ = ["find_phases", "moving_hands"]
+__all__ = ["find_phases", "hands_of", "moving_hands", "phases_of", "speed_of"]
 
 Doubles = NDArray[np.float64]
 
@@ -30,8 +29,8 @@ SHARE_OF_HAND: Final = 0.35  # of the other hand's way, below which a hand only 
 APEX_SHARE: Final = 0.25  # as in `visavis.metrics.strokes`
 
 
-def _speed(path: Doubles, fps: float) -> Doubles:
-    """(T,) m/s of (T, 3), smoothed."""
+def speed_of(path: Doubles, fps: float) -> Doubles:
+    """(T,) m/s of a path (T, 3) in metres, smoothed."""
     smooth = gaussian_filter1d(path, SMOOTHING_S * fps, axis=0, mode="nearest")
     return np.linalg.norm(np.gradient(smooth, axis=0), axis=1) * fps
 
@@ -39,14 +38,18 @@ def _speed(path: Doubles, fps: float) -> Doubles:
 def _wrist_speeds(motion: Motion) -> dict[str, Doubles]:
     chest, places = chest_frame(motion), positions(motion)
     return {
-        side: _speed(to_frame(chest, places[:, motion.skeleton.index(f"{side}Hand")]).astype(np.float64), motion.fps)
+        side: speed_of(to_frame(chest, places[:, motion.skeleton.index(f"{side}Hand")]).astype(np.float64), motion.fps)
         for side in ("left", "right")
     }
 
 
 def moving_hands(motion: Motion) -> str:
     """Which hands take part: "left", "right", "both" or "none"."""
-    speeds = _wrist_speeds(motion)
+    return hands_of(_wrist_speeds(motion))
+
+
+def hands_of(speeds: dict[str, Doubles]) -> str:
+    """The same from the speeds (T,) of both wrists, m/s."""
     way = {side: float(np.clip(v - STILL_M_S, 0, None).sum()) for side, v in speeds.items()}
     most = max(way.values())
     busy = [s for s in way if speeds[s].max() > LEAST_M_S and way[s] >= SHARE_OF_HAND * most]
@@ -73,14 +76,15 @@ def find_phases(motion: Motion, hands: str | None = None) -> Phases:
         head = tips(motion).get("head")
         if head is None:
             head = positions(motion)[:, motion.skeleton.index("head")]
-        speed = _speed(to_frame(chest_frame(motion), head).astype(np.float64), motion.fps)
+        speed = speed_of(to_frame(chest_frame(motion), head).astype(np.float64), motion.fps)
     else:
         speeds = _wrist_speeds(motion)
         speed = np.max([speeds[side] for side in speeds if hands in (side, "both")], axis=0)
-    return _phases(speed, float(motion.fps))
+    return phases_of(speed, float(motion.fps))
 
 
-def _phases(speed: Doubles, fps: float) -> Phases:
+def phases_of(speed: Doubles, fps: float) -> Phases:
+    """The same from the speed (T,) of what moves, m/s."""
     last = len(speed) - 1
     still = max(STILL_SHARE * float(speed.max()), min(STILL_M_S, 0.5 * float(speed.max())))
     moving = np.flatnonzero(speed > still)
@@ -88,6 +92,8 @@ def _phases(speed: Doubles, fps: float) -> Phases:
         return Phases(*(float(x) for x in np.linspace(0, last / fps, 7)))
     first, end = int(moving[0]), int(moving[-1])
     padded = np.concatenate([[0.0], speed, [0.0]])
+    from scipy.signal import find_peaks  # takes most of a second to import
+
     peaks, _ = find_peaks(padded, height=2 * still, prominence=0.5 * still)
     peaks = peaks - 1
     if not len(peaks):

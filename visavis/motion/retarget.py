@@ -1,9 +1,10 @@
 """Retargeting: a motion of any skeleton on any other, the meaning of its contacts kept.
 
-Angles are copied in terms of the T-pose (`visavis.motion.canonical`), which keeps gestures alike whatever the limbs'
-lengths; legs then keep the way from hip to ankle in leg lengths, so that feet stay where they stand; last, hands that
-touch something touch the same place on the new body (`visavis.motion.contacts`). The sources are the common practice of
-motion retargeting (Gleicher 1998; rest-pose alignment as in three-vrm and Blender's retargeters).
+Angles are copied in terms of the T-pose (`visavis.motion.canonical`); arms of other proportions keep the wrist's way in
+arm lengths (`visavis.motion.reach`), legs the way from hip to ankle in leg lengths, so that feet stay where they stand;
+last, hands that touch something touch the same place on the new body (`visavis.motion.contacts`), and hands stay out of
+a body whose flesh is known. The sources are the common practice of motion retargeting (Gleicher 1998; rest-pose
+alignment as in three-vrm and Blender's retargeters).
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from visavis.motion import rotations as rot
 from visavis.motion.anatomy import ordered
 from visavis.motion.bone_maps import BoneMap, guess_bones
 from visavis.motion.canonical import Rig, from_canonical, is_body_at_rest, rebased, rig, to_canonical
+from visavis.motion.collision import push_out
 from visavis.motion.contacts import keep_contacts
 from visavis.motion.feet import plant
 from visavis.motion.ik import move_arm, solve_leg
 from visavis.motion.kinematics import forward
 from visavis.motion.motion import Motion
+from visavis.motion.reach import carry_arm
 from visavis.motion.skeleton import Skeleton, default_skeleton
 
 __all__ = ["normalized", "retarget"]
@@ -114,6 +117,15 @@ def _has_twist_bones(source: Rig) -> bool:
     return int(source.skeleton.parents[hand]) != elbow
 
 
+def _on_arms(source: Motion, body: Skeleton) -> Motion:
+    """The source's angles on another body, its wrists on the same ways in arm lengths."""
+    out = source.rotations.copy()
+    for side in ("left", "right"):
+        columns = body.indices([side + bone for bone in _ARM])
+        out[:, columns] = carry_arm(out[:, columns], side, source.skeleton, body)
+    return replace(source, rotations=out, skeleton=body)
+
+
 def _limited(motion: Motion) -> Motion:
     """Inside the joint limits, the wrists where they were as far as that goes: what a clavicle may not the arm does."""
     skeleton, chest = motion.skeleton, motion.skeleton.index("upperChest")
@@ -158,13 +170,15 @@ def retarget(
     target = rig(skeleton)
     if not len(motion):
         return from_canonical(replace(source, skeleton=target.body), target)
-    source = _limited(replace(source, rotations=ordered(source.rotations, share_twist=_has_twist_bones(read))))
-    moved = replace(source, skeleton=target.body)
+    source = replace(source, rotations=ordered(source.rotations, share_twist=_has_twist_bones(read)))
+    moved = _limited(_on_arms(source, target.body))
     if "leftFoot" in read.bones.bones and "rightFoot" in read.bones.bones:
         moved = _stand(moved, source)
     else:
         moved = plant(replace(moved, root_m=np.tile(target.body.offsets_m[0], (len(moved), 1))))
     if contacts:
         moved = keep_contacts(moved, source, any("Index" in bone for bone in read.bones.bones))
+    if target.body.girth:
+        moved = push_out(moved)
     moved = replace(moved, rotations=limits.clamp(moved.rotations))
     return from_canonical(moved, target)

@@ -153,7 +153,7 @@ def performance_of(clip: Clip, performer: Performer | None = None, hand: str | N
         motion, hands = motion.mirrored(), wanted
     sides = ("left", "right") if hands == "both" else (hands,) if hands != "none" else ()
     bones = (*CORE_BONES, *(f"{side}{bone}" for side in sides for bone in ARM_BONES))
-    return Performance(clip.gloss, motion, clip.phases, bones, [], hands, {}, {}, clip.name)
+    return Performance(clip.gloss, motion, clip.phases, bones, [], hands, {}, {}, clip.name, recorded=True)
 
 
 def _wrists(motion: Motion, frames: int) -> NDArray[np.float64]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,11 +22,13 @@ from numpy.typing import NDArray
 
 from visavis.emotion import Emotion
 from visavis.errors import LexiconError
+from visavis.home import home_folder
 from visavis.retrieval.clips import Clip, ClipStore
 from visavis.retrieval.enrol import performance_of
 from visavis.retrieval.index import PART_TRUST, GestureIndex, parts_of
 from visavis.retrieval.lexicon import PLAIN, Gesture, Lexicon, Param
 from visavis.retrieval.meaning import Meaning
+from visavis.retrieval.params import asked, named_in
 from visavis.retrieval.posing import Performance, Performer, perform
 from visavis.retrieval.vectors import VectorIndex
 from visavis.tokenizers.turn_language import Candidate
@@ -33,14 +37,16 @@ __all__ = ["Hit", "Library", "Wanted", "library_folder"]
 
 log = logging.getLogger(__name__)
 
+SETTLED_NS: Final = 3_000_000_000  # after this no file system gives a new change the old time
 FELT: Final = 0.5  # from this intensity on a gesture must go with the emotion
+ASKED: Final = 0.75  # how surely a text that says how often, or with which hand, calls for a gesture
+LEAST_ASKED: Final = 0.02  # ... which it must resemble so far
 
 
 def library_folder() -> Path:
-    """Where added clips live: `$VISAVIS_LIBRARY`, or `visavis/library` in the user's data folder."""
+    """Where added clips live: `$VISAVIS_LIBRARY`, or `library` in the folder of `visavis.home`."""
     named = os.environ.get("VISAVIS_LIBRARY")
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(named) if named else Path(data) / "visavis" / "library"
+    return Path(named) if named else home_folder() / "library"
 
 
 @dataclass(frozen=True)
@@ -73,20 +79,33 @@ class _Added:
 
     store: ClipStore
     stamp: tuple[int, int] | None = None
+    sure: bool = False  # whether the folder had rested when it was last listed
     names: list[str] = field(default_factory=list)
     about: dict[str, tuple[str, str, str, float]] = field(default_factory=dict)  # gloss, meaning, hands, length
+    by_gloss: dict[str, list[str]] = field(default_factory=dict)
     rows: list[str] = field(default_factory=list)
     index: VectorIndex | None = None
 
     def refresh(self, meaning: Meaning) -> None:
-        """Read the folder again if it has changed."""
+        """Read the folder again if it has changed.
+
+        The folder's own time says so; it is listed only while that is fresh, when a change could hide in one tick.
+        """
         folder = self.store.folder
-        stamp = (folder.stat().st_mtime_ns, len(self.store)) if folder.is_dir() else (0, 0)
+        try:
+            changed_ns = folder.stat().st_mtime_ns
+        except OSError:
+            changed_ns = 0
+        if self.sure and self.stamp is not None and self.stamp[0] == changed_ns:
+            return
+        self.sure = time.time_ns() - changed_ns > SETTLED_NS
+        stamp = (changed_ns, len(self.store))
         if stamp == self.stamp:
             return
-        self.names, self.about, self.rows, vectors = [], {}, [], []
+        self.names, self.about, self.by_gloss, self.rows, vectors = [], {}, {}, [], []
         for clip in self.store:
             self.names.append(clip.name)
+            self.by_gloss.setdefault(clip.gloss, []).append(clip.name)
             self.about[clip.name] = (clip.gloss, clip.meaning, clip.hands, clip.phases.end_s - clip.phases.start_s)
             self.rows += [clip.name] * len(clip.vectors)
             vectors.append(clip.vectors)
@@ -130,11 +149,11 @@ class Library:
     @property
     def glosses(self) -> tuple[str, ...]:
         """Everything that can be performed, the lexicon's first."""
-        own = {self._fresh().about[name][0] for name in self.added} if self._added else set()
-        return (*self.lexicon.glosses, *sorted(own - set(self.lexicon.glosses)))
+        own = self._fresh().by_gloss if self._added else {}
+        return (*self.lexicon.glosses, *sorted(set(own) - set(self.lexicon.glosses)))
 
     def __contains__(self, gloss: object) -> bool:
-        return gloss in self.lexicon or gloss in self.glosses
+        return gloss in self.lexicon or (self._added is not None and gloss in self._fresh().by_gloss)
 
     def _fresh(self) -> _Added:
         assert self._added is not None, "asked only where there is a store"
@@ -149,7 +168,7 @@ class Library:
         """The names of its performances, `GLOSS/VARIANT` for the lexicon's, then those of added clips."""
         own = [f"{gloss}/{v}" for v in self.lexicon[gloss].variant_names] if gloss in self.lexicon else []
         if self._added:
-            own += [name for name in self._fresh().names if self._fresh().about[name][0] == gloss]
+            own += self._fresh().by_gloss.get(gloss, [])
         return tuple(own)
 
     def meaning_of(self, gloss: str) -> str:
@@ -166,19 +185,40 @@ class Library:
         added = self._search_added(text, 4 * k)
         left = 1.0 - max((hit.score for hit in added), default=0.0)
         best = {candidate.text: left * candidate.score for candidate in found}
+        best |= {gloss: ASKED for gloss in self._asked(text) if best[gloss] < ASKED}
         for hit in added:
             best[hit.gloss] = max(best.get(hit.gloss, 0.0), hit.score)
-        some = [Candidate(gloss, score) for gloss, score in best.items() if self._fits(gloss, wanted or Wanted())]
-        return sorted(some, key=lambda candidate: (-candidate.score, candidate.text))[:k]
+        order = sorted(best, key=lambda gloss: (-best[gloss], gloss))
+        # Best first, and no further than needed: what fits is read from the gesture's file.
+        fitting = (Candidate(gloss, best[gloss]) for gloss in order if self._fits(gloss, wanted or Wanted()))
+        return list(islice(fitting, k))
 
     def word_chances(self, text: str, k: int = 3) -> NDArray[np.float32]:
         """(n_words,) in [0, 1]: how likely it is that some gesture belongs to each word of `text.split()`."""
         if self.index is None:
             return np.zeros(len(text.split()), np.float32)
         chances = self.index.word_chances(text, k)
+        for gloss in self._asked(text):
+            chances = chances + ASKED * self.index.anchors(text, gloss)
         for hit in self._search_added(text, k):
             chances = chances + hit.score * self.index.anchors(text, hit.gloss)
         return np.clip(chances, 0.0, 1.0).astype(np.float32)
+
+    def _asked(self, text: str) -> list[str]:
+        """Who says how often, or with which hand, means a gesture: the likeliest, or named, that can be made so."""
+        wanted = asked(text)
+        found = self.index.candidates(text, len(self.index.glosses)) if self.index and wanted else []
+        glosses = []
+        for acts in sorted(wanted):
+            able = [c for c in found if any(spec.acts == acts for spec in self.params(c.text).values())]
+            named = [named_in(c.text, text) for c in able]
+            score, best = max(
+                ((c.score + (n if n >= 0.5 else 0.0), c.text) for c, n in zip(able, named, strict=True)),
+                default=(0.0, ""),
+            )
+            if score > LEAST_ASKED:
+                glosses.append(best)
+        return list(dict.fromkeys(glosses))
 
     def search(self, text: str, k: int = 5) -> list[Hit]:
         """What fits a text, gestures of the lexicon and added clips, best first."""
@@ -190,9 +230,11 @@ class Library:
         return sorted(hits, key=lambda hit: (-hit.score, hit.clip))[:k]
 
     def _search_added(self, text: str, k: int) -> list[Hit]:
-        if self._added is None or not self.added:
+        if self._added is None:
             return []
         added = self._fresh()
+        if not added.names:
+            return []
         assert added.index is not None, "made when the folder is read"
         scores: dict[str, float] = {}
         for place, query in enumerate(self.meaning.vectors(parts_of(text))):

@@ -93,6 +93,7 @@ class Performance:
         params: the parameters it was made with, defaults filled in.
         face: a hint of ARKit weights while the gesture lasts.
         variant: which of the ways to perform it this is.
+        recorded: a clip that somebody added; its variant is the clip's own name.
     """
 
     gloss: str
@@ -104,11 +105,12 @@ class Performance:
     params: dict[str, Any]
     face: dict[str, float]
     variant: str = PLAIN
+    recorded: bool = False
 
     @property
     def clip(self) -> str:
-        """The clip's name: gloss and variant."""
-        return f"{self.gloss}/{self.variant}"
+        """The clip's name: gloss and variant, or an added clip's own."""
+        return self.variant if self.recorded else f"{self.gloss}/{self.variant}"
 
 
 # --- time ----------------------------------------------------------------------------------------------------------

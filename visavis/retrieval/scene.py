@@ -12,17 +12,19 @@ Places are metres in the world: the body stands at the origin on the floor and f
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from visavis.errors import FileFormatError
+from visavis.errors import FileFormatError, UsageError
 
 __all__ = ["Scene", "read_scene"]
 
 Place = tuple[float, float, float]
 FARTHEST_M = 1000.0
+MOST_OBJECTS = 200
 PARTNER = frozenset({"you", "yours", "yourself"})
 TOWARDS = frozenset("at to of by near behind beside before opposite with from on and".split())
 
@@ -51,6 +53,20 @@ class Scene(BaseModel):
             _near_enough("partner_head", value)
         return value
 
+    def seen(self, objects: Mapping[str, Sequence[float]], partner_head: Sequence[float] | None) -> Scene:
+        """The scene with places that are new or have moved.
+
+        Raises:
+            UsageError: a name or a place that cannot be used.
+        """
+        known: dict[str, object] = {**self.objects, **{name.lower(): place for name, place in objects.items()}}
+        if len(known) > MOST_OBJECTS:
+            raise UsageError(f"expected at most {MOST_OBJECTS} objects in a scene; got {len(known)}")
+        try:
+            return Scene.model_validate({"objects": known, "partner_head": partner_head or self.partner_head})
+        except ValidationError as error:
+            raise UsageError(f"expected places as name: [x, y, z] in metres; {_first(error)}") from None
+
     def named(self, text: str) -> list[tuple[int, str, Place]]:
         """What a text names: (index of the last word of the name in `text.split()`, name, place), in order.
 
@@ -78,6 +94,11 @@ def _near_enough(name: str, place: Place) -> None:
         raise ValueError(f"{name} must lie within {FARTHEST_M:.0f} m and not at the origin; got {place}")
 
 
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+
+
 def read_scene(path: Path | str) -> Scene:
     """Read a scene.
 
@@ -90,8 +111,7 @@ def read_scene(path: Path | str) -> Scene:
             raise ValueError(f"got {type(data).__name__}")
         return Scene.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        why = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        why = _first(error)
     except (OSError, ValueError, yaml.YAMLError) as error:
         why = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
     raise FileFormatError(

@@ -31,7 +31,7 @@ from visavis.speech.types import Phoneme, Speech
 from visavis.speech.wav import resample
 from visavis.speech.words import Sound, assemble, is_spoken, is_vowel, speakable, split_words
 
-__all__ = ["ALIGNED", "ESTIMATED", "align"]
+__all__ = ["ALIGNED", "ESTIMATED", "align", "learn_word"]
 
 ALIGNED, ESTIMATED = "aligned", "estimated"
 _RATE_HZ = 16_000
@@ -93,7 +93,7 @@ def _tokens(text: str) -> list[tuple[str, int]]:
     return found
 
 
-def _learn(decoder: Any, word: str) -> bool:
+def learn_word(decoder: Any, word: str) -> bool:
     """Make sure the dictionary has the word, by rule where it has not."""
     if decoder.lookup_word(word):
         return True
@@ -131,7 +131,7 @@ def _aligned(samples: NDArray[np.int16], rate_hz: int, transcript: str) -> list[
         if not pruned and duration_s > _UNPRUNED_S:
             continue
         decoder = _decoder(pruned)
-        known = [(word, position) for word, position in tokens if _learn(decoder, word)]
+        known = [(word, position) for word, position in tokens if learn_word(decoder, word)]
         try:
             words = _searched(decoder, audio, [word for word, _ in known])
         except (RuntimeError, TypeError, ValueError) as error:

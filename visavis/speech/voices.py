@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from visavis.errors import UsageError
+from visavis.extensions import extension
 from visavis.speech.cache import CachedVoice, KeyedVoice, SpeechCache, cache_folder
 from visavis.speech.types import Voice
 
@@ -14,7 +15,8 @@ def open_voice(name: str, cache: bool = True) -> Voice:
 
     Args:
         name: `silent` (no sound, times by rule), an espeak-ng voice such as `en-us` or `en-us+f3`, or the address of a
-            speech server with OpenAI's `/v1/audio/speech`, `http://127.0.0.1:8880/v1?model=kokoro&voice=af_heart`.
+            speech server with OpenAI's `/v1/audio/speech`, `http://127.0.0.1:8880/v1?model=kokoro&voice=af_heart`;
+            or a voice that another package offers (`visavis.extensions`).
         cache: keep what was spoken on disk as well; in memory it is always kept for the voice's lifetime.
 
     Raises:
@@ -25,6 +27,9 @@ def open_voice(name: str, cache: bool = True) -> Voice:
     voice: KeyedVoice
     if not isinstance(name, str) or not name.strip():
         raise UsageError(f"expected a voice such as 'en-us+f3', 'silent' or 'http://...', got {name!r}")
+    added = extension("voice", name)
+    if added is not None:
+        return CachedVoice(added, SpeechCache(None)) if hasattr(added, "key") else added  # type: ignore[no-any-return]
     if name == "silent":
         from visavis.speech.silent import SilentVoice
 

@@ -1,9 +1,13 @@
 """The motion codec: joint rotations ↔ motion tokens, one per body part and step of 4 frames.
 
-Parts come from the manifest, in order: `core`, then `left` and `right`. The right side is mirrored into the left's
-space before it is coded, so both share one encoder, one decoder and one codebook. Each part is a 1D convolutional
-VQ-VAE over 6D rotations (van den Oord et al. 2017; Zhou et al. 2019); the decoder looks at most `LOOKAHEAD_STEPS` steps
-ahead, so tokens can be decoded as they stream. Legs, eyes, jaw and the root are not tokens.
+Parts come from the manifest, in order: `core`, then the two sides, whole (`left`, `right`) or arm and hand apart
+(`left_arm`, `right_arm`, `left_hand`, `right_hand`; the wrist's turn belongs to the hand). The right side is mirrored
+into the left's space before it is coded, so both share one encoder, one decoder and one codebook. Each part is a 1D
+convolutional VQ-VAE over 6D rotations (van den Oord et al. 2017; Zhou et al. 2019); the decoder looks at most
+`LOOKAHEAD_STEPS` steps ahead, so tokens can be decoded as they stream. Legs, eyes, jaw and the root are not tokens.
+
+A *chained* codec codes every part seen from the parts before it as they will be decoded: what the torso's tokens get
+wrong, the arm's turn back, and so the hand's for the arm. Errors do not add up along a limb.
 
 Legend: B batch, T frames, S steps (T = 4 S), P parts, J all bones, K bones of a part, D code width.
 """
@@ -11,8 +15,11 @@ Legend: B batch, T frames, S steps (T = 4 S), P parts, J all bones, K bones of a
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,13 +30,28 @@ from torch import Tensor, nn
 from visavis.errors import FileFormatError, TokenError
 from visavis.motion import rotations
 from visavis.motion.motion import FRAMES_PER_STEP, Motion
-from visavis.motion.skeleton import Skeleton, default_skeleton
+from visavis.motion.skeleton import ARM_BONES, CORE_BONES, Skeleton, default_skeleton
 
-__all__ = ["LOOKAHEAD_STEPS", "PARTS", "CodecConfig", "MotionCodec", "PartCodec", "part_features", "rotations_from_6d"]
+__all__ = [
+    "FIVE_PARTS",
+    "LOOKAHEAD_STEPS",
+    "PARTS",
+    "CodecConfig",
+    "MotionCodec",
+    "PartCodec",
+    "limb_of",
+    "network_of",
+    "part_bones",
+    "part_features",
+    "rotations_from_6d",
+]
 
 PARTS = ("core", "left", "right")
+FIVE_PARTS = ("core", "left_arm", "right_arm", "left_hand", "right_hand")
 LOOKAHEAD_STEPS = 2
-_SIDE = {"core": "core", "left": "side", "right": "side"}
+_NETWORK = {"core": "core", "left": "side", "left_arm": "arm", "left_hand": "hand"}
+_ARM = ARM_BONES.index("Hand")  # bones of a side before the hand
+_CHEST = CORE_BONES.index("upperChest")  # where the arms hang
 
 
 @dataclass(frozen=True)
@@ -42,6 +64,12 @@ class CodecConfig:
         code_dim: width of a code.
         width: channels of the convolutions, by network.
         frames_per_step: frames that one token stands for.
+        encoder: (past, future) steps that each convolution of the encoder sees.
+        decoder: the same of the decoder; the future ones are its look-ahead.
+        chained: whether a part is coded as seen from the decoded parts before it.
+        levels: grid of a finite scalar quantiser (Mentzer et al. 2023), its product the codebook size; empty for a
+            learnt codebook.
+        cosine: whether codes are unit vectors, compared by angle (Yu et al. 2022), or points, by distance.
     """
 
     parts: tuple[str, ...] = PARTS
@@ -49,6 +77,53 @@ class CodecConfig:
     code_dim: int = 16
     width: dict[str, int] = field(default_factory=lambda: {"core": 96, "side": 192})
     frames_per_step: int = FRAMES_PER_STEP
+    encoder: tuple[tuple[int, int], ...] = ((1, 1), (1, 1))
+    decoder: tuple[tuple[int, int], ...] = ((2, 1), (2, 1), (2, 0))
+    chained: bool = False
+    levels: tuple[int, ...] = ()
+    cosine: bool = True
+
+    def __post_init__(self) -> None:
+        unknown = [part for part in self.parts if part not in (*PARTS, *FIVE_PARTS)]
+        if unknown or len(set(self.parts)) != len(self.parts) or not self.parts:
+            raise ValueError(f"expected different parts of {sorted({*PARTS, *FIVE_PARTS})}; got {self.parts}")
+        bones = [f"{limb_of(part)}{bone}" for part in self.parts for bone in _bones_within(part)]
+        if len(set(bones)) != len(bones):
+            raise ValueError(f"expected parts that share no bone; got {self.parts}")
+        if sum(ahead for _, ahead in self.decoder) > LOOKAHEAD_STEPS:
+            raise ValueError(f"expected a decoder that looks at most {LOOKAHEAD_STEPS} steps ahead; got {self.decoder}")
+        if self.levels and int(np.prod(self.levels)) != self.codebook_size:
+            raise ValueError(f"expected levels whose product is {self.codebook_size}; got {self.levels}")
+
+    @property
+    def past_steps(self) -> int:
+        """Earlier steps that decoding sees."""
+        return sum(past for past, _ in self.decoder)
+
+
+def limb_of(part: str) -> str:
+    """The limb that a part belongs to: `core`, `left` or `right`."""
+    return part.partition("_")[0]
+
+
+def network_of(part: str) -> str:
+    """The network (and codebook) of a part; both sides share one."""
+    return _NETWORK[part.replace("right", "left")]
+
+
+def _bones_within(part: str) -> range:
+    """Places of a part's bones among those of its limb."""
+    if part == "core":
+        return range(len(CORE_BONES))
+    last = _ARM if part.endswith("_arm") else len(ARM_BONES)
+    return range(_ARM if part.endswith("_hand") else 0, last)
+
+
+@lru_cache(maxsize=32)
+def part_bones(part: str, skeleton: Skeleton) -> NDArray[np.int64]:
+    """(K,) the bones of a part, parents before children."""
+    within = _bones_within(part)
+    return skeleton.part(limb_of(part))[within.start : within.stop]
 
 
 def part_features(turned: NDArray[np.float32], part: str, skeleton: Skeleton) -> NDArray[np.float32]:
@@ -56,26 +131,35 @@ def part_features(turned: NDArray[np.float32], part: str, skeleton: Skeleton) ->
 
     Args:
         turned: (..., J, 4) unit quaternions, parent-relative.
-        part: core, left or right.
+        part: see the manifest.
         skeleton: whose bones they are.
     Returns:
         (..., K * 6) float32, the right side mirrored into the left's space.
     """
-    bones = turned[..., skeleton.part(part), :]
-    if part == "right":
-        bones = rotations.mirror(bones)
-    d = rotations.to_6d(bones)
+    return _features(turned[..., part_bones(part, skeleton), :], part)
+
+
+def _features(bones: NDArray[np.float32], part: str) -> NDArray[np.float32]:
+    """(..., K, 4) rotations of a part's bones → (..., K * 6)."""
+    d = rotations.to_6d(rotations.mirror(bones) if limb_of(part) == "right" else bones)
     return d.reshape(*d.shape[:-2], -1)
 
 
 def rotations_from_6d(features: NDArray[np.float32], part: str) -> NDArray[np.float32]:
     """The inverse of `part_features`: (..., K * 6) → (..., K, 4)."""
     q = rotations.from_6d(features.reshape(*features.shape[:-1], -1, 6))
-    return rotations.mirror(q) if part == "right" else q
+    return rotations.mirror(q) if limb_of(part) == "right" else q
+
+
+def _convolve(conv: nn.Conv1d, x: Tensor) -> Tensor:
+    """A convolution over S of (B, S, C) as one product of matrices: several times faster here than torch's own."""
+    if conv.kernel_size[0] > 1:
+        x = x.unfold(1, conv.kernel_size[0], conv.stride[0]).flatten(2)  # (B, S, C * kernel)
+    return nn.functional.linear(x, conv.weight.flatten(1), conv.bias)
 
 
 class _Residual(nn.Module):
-    """Convolution over time that sees `left` frames of the past and `right` of the future."""
+    """Convolution over time that sees `left` steps of the past and `right` of the future."""
 
     def __init__(self, width: int, left: int, right: int) -> None:
         super().__init__()
@@ -83,51 +167,73 @@ class _Residual(nn.Module):
         self.conv = nn.Conv1d(width, width, left + right + 1)
         self.mix = nn.Conv1d(width, width, 1)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, T)
-        padded = nn.functional.pad(x, self.pad, mode="replicate")
-        return x + self.mix(nn.functional.gelu(self.conv(padded)))
+    def forward(self, x: Tensor) -> Tensor:  # (B, S, C)
+        left, right = self.pad
+        padded = torch.cat([x[:, :1].expand(-1, left, -1), x, x[:, -1:].expand(-1, right, -1)], dim=1)
+        return x + _convolve(self.mix, nn.functional.gelu(_convolve(self.conv, padded)))
+
+
+def _grid(levels: Sequence[int]) -> Tensor:
+    """(codes, D) the points of a grid over [-1, 1], the last dimension fastest."""
+    axes = [torch.linspace(-1, 1, count) for count in levels]
+    return torch.cartesian_prod(*axes).reshape(-1, len(levels))
 
 
 class PartCodec(nn.Module):
     """VQ-VAE of one part.
 
-    Codes are looked up by cosine in a codebook of unit vectors (Yu et al. 2022); the codebook learns by exponential
-    moving averages with resets of dead codes (see `visavis.finetune.codec`).
+    The codebook learns by exponential moving averages with resets of dead codes (see `visavis.finetune.codec`). With
+    `levels` it is a fixed grid instead.
     """
 
     codebook: Tensor
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, features: int, width: int, code_dim: int, codebook_size: int, stride: int) -> None:
+    def __init__(self, features: int, width: int, config: CodecConfig) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride = stride = config.frames_per_step
+        self.levels, self.cosine = config.levels, config.cosine
+        code_dim = len(config.levels) or config.code_dim
         self.inlet = nn.Conv1d(features, width, stride, stride)
-        self.encoder = nn.Sequential(_Residual(width, 1, 1), _Residual(width, 1, 1))
+        self.encoder = nn.Sequential(*(_Residual(width, *reach) for reach in config.encoder))
         self.to_code = nn.Conv1d(width, code_dim, 1)
         self.from_code = nn.Conv1d(code_dim, width, 1)
-        # Two look-ahead steps in all: one each; the rest is the past.
-        self.decoder = nn.Sequential(_Residual(width, 2, 1), _Residual(width, 2, 1), _Residual(width, 2, 0))
+        self.decoder = nn.Sequential(*(_Residual(width, *reach) for reach in config.decoder))
         self.outlet = nn.Conv1d(width, features * stride, 1)
-        self.register_buffer("codebook", nn.functional.normalize(torch.randn(codebook_size, code_dim), dim=-1))
+        codes = nn.functional.normalize(torch.randn(config.codebook_size, code_dim), dim=-1)
+        self.register_buffer("codebook", _grid(config.levels) if config.levels else codes)
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
 
+    def _blocks(self, blocks: nn.Module, h: Tensor) -> Tensor:
+        """The residual blocks; in training with products in bfloat16, twice as fast where the CPU has them."""
+        if not self.training:
+            return blocks(h)  # type: ignore[no-any-return]
+        with torch.autocast("cpu", torch.bfloat16):
+            return blocks(h).float()  # type: ignore[no-any-return]
+
     def embed(self, x: Tensor) -> Tensor:
-        """(B, T, F) features → (B, S, D) unit vectors."""
-        h = self.inlet(((x - self.mean) / self.scale).transpose(1, 2))
-        return nn.functional.normalize(self.to_code(self.encoder(h)).transpose(1, 2), dim=-1)
+        """(B, T, F) features → (B, S, D): unit vectors, points, or points in [-1, 1] for a grid."""
+        h = self._blocks(self.encoder, _convolve(self.inlet, (x - self.mean) / self.scale))
+        z = _convolve(self.to_code, h)
+        if self.levels:
+            return torch.tanh(z)
+        return nn.functional.normalize(z, dim=-1) if self.cosine else z
 
     def quantize(self, z: Tensor) -> Tensor:
-        """(B, S, D) unit vectors → (B, S) int64 nearest codes by cosine."""
-        return (z @ self.codebook.T).argmax(-1)
+        """(B, S, D) vectors → (B, S) int64 nearest codes."""
+        if not self.levels:
+            return (z @ self.codebook.T - 0.5 * self.codebook.pow(2).sum(-1)).argmax(-1)
+        code = torch.zeros(z.shape[:-1], dtype=torch.int64)
+        for column, count in enumerate(self.levels):
+            code = code * count + ((z[..., column] + 1) / 2 * (count - 1)).round().long()
+        return code
 
     def render(self, z: Tensor) -> Tensor:
         """(B, S, D) codes as vectors → (B, T, F) features."""
-        h = self.outlet(self.decoder(self.from_code(z.transpose(1, 2))))  # (B, F * stride, S)
-        batch, _, steps = h.shape
-        h = h.view(batch, self.stride, -1, steps).permute(0, 3, 1, 2).reshape(batch, steps * self.stride, -1)
-        return h * self.scale + self.mean
+        h = _convolve(self.outlet, self._blocks(self.decoder, _convolve(self.from_code, z)))  # (B, S, stride * F)
+        return h.unflatten(-1, (self.stride, -1)).flatten(1, 2) * self.scale + self.mean
 
 
 class MotionCodec(nn.Module):
@@ -138,16 +244,13 @@ class MotionCodec(nn.Module):
         self.config = config = config or CodecConfig()
         skeleton = default_skeleton()
         self.networks = nn.ModuleDict({
-            name: PartCodec(
-                6 * len(skeleton.part("core" if name == "core" else "left")),
-                config.width[name], config.code_dim, config.codebook_size, config.frames_per_step,
-            )
-            for name in dict.fromkeys(_SIDE[part] for part in config.parts)
+            network_of(part): PartCodec(6 * len(part_bones(part, skeleton)), config.width[network_of(part)], config)
+            for part in config.parts
         })  # fmt: skip
 
     def network(self, part: str) -> PartCodec:
         """The network that codes a part."""
-        return self.networks[_SIDE[part]]  # type: ignore[return-value]
+        return self.networks[network_of(part)]  # type: ignore[return-value]
 
     @torch.inference_mode()
     def encode(self, motion: Motion) -> NDArray[np.int64]:
@@ -158,15 +261,31 @@ class MotionCodec(nn.Module):
         Returns:
             (S, P) int64 in [0, codebook_size), S = ceil(T / 4).
         """
-        stride = self.config.frames_per_step
-        missing = -len(motion) % stride
+        missing = -len(motion) % self.config.frames_per_step
         turned = np.concatenate([motion.rotations, np.repeat(motion.rotations[-1:], missing, axis=0)])
-        columns = []
-        for part in self.config.parts:
-            net = self.network(part)
-            x = torch.from_numpy(part_features(turned, part, motion.skeleton))[None]
-            columns.append(net.quantize(net.embed(x))[0].numpy())
-        return np.stack(columns, axis=-1)
+        chain = _Chain() if self.config.chained else None
+        columns: dict[str, NDArray[np.int64]] = {}
+        for group in _groups(self.config.parts):
+            bones = np.stack([turned[:, part_bones(part, motion.skeleton)] for part in group])  # (G, T, K, 4)
+            if chain:
+                bones = chain.seen(bones, group)
+            net = self.network(group[0])
+            x = np.stack([_features(own, part) for own, part in zip(bones, group, strict=True)])
+            codes = net.quantize(net.embed(torch.from_numpy(x)))
+            columns |= zip(group, codes.numpy(), strict=True)
+            if chain and len(columns) < len(self.config.parts):
+                chain.decoded(bones, self._rotations(dict(zip(group, net.render(net.codebook[codes]), strict=True))))
+        return np.stack([columns[part] for part in self.config.parts], axis=-1)
+
+    @staticmethod
+    def _rotations(made: dict[str, Tensor]) -> dict[str, NDArray[np.float32]]:
+        """Parts' features (T, K * 6) as rotations (T, K, 4), all in one go."""
+        widths = [x.shape[-1] // 6 for x in made.values()]
+        turned = rotations.from_6d(torch.cat(list(made.values()), dim=-1).unflatten(-1, (-1, 6)).numpy())
+        split = np.split(turned, np.cumsum(widths)[:-1], axis=1)
+        return {
+            part: rotations.mirror(q) if limb_of(part) == "right" else q for part, q in zip(made, split, strict=True)
+        }
 
     @torch.inference_mode()
     def decode(self, codes: NDArray[np.integer], base: Motion | None = None) -> Motion:
@@ -197,11 +316,13 @@ class MotionCodec(nn.Module):
             base = Motion.rest(max(frames, 1), skeleton)
         index = np.minimum(np.arange(frames), len(base) - 1)
         turned = base.rotations[index].copy()
-        for column, part in enumerate(parts):
-            net = self.network(part)
-            if frames:
-                z = net.codebook[torch.from_numpy(codes[:, column].astype(np.int64))][None]
-                turned[:, skeleton.part(part)] = rotations_from_6d(net.render(z)[0].numpy(), part)
+        made: dict[str, Tensor] = {}
+        for group in _groups(parts) if frames else []:
+            net = self.network(group[0])
+            ids = torch.from_numpy(codes[:, [parts.index(part) for part in group]].astype(np.int64)).T
+            made |= zip(group, net.render(net.codebook[ids]), strict=True)
+        for part, own in self._rotations(made).items() if frames else ():
+            turned[:, part_bones(part, skeleton)] = own
         face = None if base.face is None else base.face[index]
         return Motion(turned, base.root_m[index], face, skeleton)
 
@@ -220,7 +341,7 @@ class MotionCodec(nn.Module):
         """
         try:
             data = json.loads((folder / "codec.json").read_text())
-            codec = cls(CodecConfig(**{**data, "parts": tuple(data["parts"])}))
+            codec = cls(_config(data))
             weights = load_file(folder / "codec.safetensors")
             codec.load_state_dict({k: v.float() for k, v in weights.items()})
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -229,7 +350,67 @@ class MotionCodec(nn.Module):
                 f"expected a motion codec (codec.json, codec.safetensors) in {folder}; {why}: "
                 "train one with `visavis train codec`"
             ) from error
-        for network in codec.networks.values():  # half precision moved the codes off the sphere a little
+        for network in codec.networks.values():  # half precision moved the codes off the sphere, or the grid, a little
             assert isinstance(network, PartCodec)
-            network.codebook = nn.functional.normalize(network.codebook, dim=-1)
+            if network.levels:
+                network.codebook = _grid(network.levels)
+            elif network.cosine:
+                network.codebook = nn.functional.normalize(network.codebook, dim=-1)
         return codec.eval()
+
+
+def _config(data: dict[str, Any]) -> CodecConfig:
+    """The manifest from JSON, where tuples are lists; fields that an older one lacks keep their defaults."""
+    fields = dict(data)
+    for key in ("encoder", "decoder"):
+        if key in fields:
+            fields[key] = tuple((int(past), int(ahead)) for past, ahead in fields[key])
+    for key in ("parts", "levels"):
+        if key in fields:
+            fields[key] = tuple(fields[key])
+    return CodecConfig(**fields)
+
+
+def _groups(parts: Sequence[str]) -> list[list[str]]:
+    """Parts that one network codes together, in the order in which they hang on each other."""
+    groups: dict[str, list[str]] = {}
+    for part in sorted(parts, key=lambda part: (part.endswith("_hand"), part != "core")):
+        groups.setdefault(network_of(part), []).append(part)
+    return list(groups.values())
+
+
+class _Chain:
+    """What was decoded wrongly so far along each limb, to be turned back by the part that comes next.
+
+    At the end of a part its bone is off in the world; the next part's first bone is coded with that error taken back,
+    so that its own orientation in the world is the true one again.
+    """
+
+    def __init__(self) -> None:
+        self._off: dict[str, NDArray[np.float32]] = {}  # limb → (T, 4)
+
+    def seen(self, bones: NDArray[np.float32], parts: Sequence[str]) -> NDArray[np.float32]:
+        """True parent-relative rotations (G, T, K, 4) of parts as seen from the decoded bones that they hang on."""
+        if self._off and parts[0] != "core":
+            off = np.stack([self._off[limb_of(part)] for part in parts])
+            bones = bones.copy()
+            bones[:, :, 0] = rotations.multiply(off, bones[:, :, 0])
+        return bones
+
+    def decoded(self, seen: NDArray[np.float32], made: dict[str, NDArray[np.float32]]) -> None:
+        """Remember what became of parts: `seen` (G, T, K, 4) as above, `made` by part (T, K, 4)."""
+        last = _CHEST + 1 if "core" in made else seen.shape[2]
+        true = _along(seen[:, :, :last])
+        wrong = _along(np.stack([q[:, :last] for q in made.values()]))
+        off = rotations.multiply(rotations.conjugate(wrong), true)
+        for place, part in enumerate(made):
+            for limb in ("left", "right") if part == "core" else (limb_of(part),):
+                self._off[limb] = off[place]
+
+
+def _along(bones: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(G, T, K, 4) rotations down a limb → (G, T, 4), the last bone's seen from the first one's parent."""
+    out = bones[:, :, 0]
+    for place in range(1, bones.shape[2]):
+        out = rotations.multiply(out, bones[:, :, place])
+    return out

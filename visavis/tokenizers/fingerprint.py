@@ -18,7 +18,6 @@ __all__ = ["FILE", "check_models", "models_fingerprint", "part_hashes", "record"
 
 FILE: Final = "fingerprint.json"
 PARTS: Final = ("codec", "vocabulary", "planner", "refiner", "library")
-_FILES: Final = {"vocabulary": ("text.model", "vocabulary.json"), "planner": ("config.json", "model.safetensors")}
 _REMEDY: Final = {
     "library": "run `visavis library retokenise`",
     "vocabulary": "restore the planner's folder",
@@ -33,8 +32,14 @@ def part_hashes(models: Path, planner: Path | None = None) -> dict[str, str]:
     planner = planner or models / "planner"
     found = {}
     for part in PARTS:
-        if part in _FILES:
-            files = [planner / name for name in _FILES[part]]
+        if part == "vocabulary":  # our own text pieces, or those of a base
+            own = (planner / "text.model").is_file()
+            files = [planner / ("text.model" if own else "tokenizer.json"), planner / "vocabulary.json"]
+        elif part == "planner":  # large models come in several files
+            files = [
+                planner / "config.json",
+                *(sorted(planner.glob("model*.safetensors")) or [planner / "model.safetensors"]),
+            ]
         else:
             files = sorted(p for p in (models / part).rglob("*") if p.suffix in (".safetensors", ".json", ".npz"))
             files = [path for path in files if path.name != FILE]

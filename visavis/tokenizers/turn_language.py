@@ -216,14 +216,18 @@ class ActPlan:
 class MoveStep:
     """One step of 4 frames.
 
-    words: text whose onset lies `3` steps ahead, often ""; cue: index into `CUES`; codes: core, left, right;
-    forced: which of the codes come from a clip, and so are given and not learnt.
+    words: text whose onset lies `3` steps ahead, often ""; cue: index into `CUES`; codes: one of each part;
+    forced: which of the codes come from a clip, and so are given and not learnt; none of them where it is empty.
     """
 
     words: str
     cue: int
-    codes: tuple[int, int, int]
-    forced: tuple[bool, bool, bool] = (False, False, False)
+    codes: tuple[int, ...]
+    forced: tuple[bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.forced:
+            object.__setattr__(self, "forced", (False,) * len(self.codes))
 
 
 @dataclass(frozen=True)
@@ -364,7 +368,7 @@ def parse_move(ids: Sequence[int], vocabulary: JointVocabulary) -> MovePlan | Vi
                 return cursor.violation(f"a {part} token")
             codes.append(found[1])
             cursor.position += 1
-        steps.append(MoveStep(words, cue, (codes[0], codes[1], codes[2])))
+        steps.append(MoveStep(words, cue, tuple(codes)))
     return cursor.finish(MovePlan(tuple(steps)))
 
 
@@ -391,7 +395,7 @@ def tag_ids(vocabulary: JointVocabulary, tag: Tag) -> list[int]:
 
 
 def step_ids(vocabulary: JointVocabulary, step: MoveStep) -> list[int]:
-    """A step: words, cue, one motion id per part; the last three ids are the motion."""
+    """A step: words, cue, one motion id per part."""
     motion = [vocabulary.motion(part, code) for part, code in zip(vocabulary.parts, step.codes, strict=True)]
     return [*vocabulary.encode_text(step.words), vocabulary.cue(step.cue), *motion]
 

@@ -28,9 +28,9 @@ from visavis.agent.events import (
     SpeechDelta,
     TextDelta,
 )
+from visavis.agent.wire import IdleDelta, IdleRequest
 from visavis.errors import UsageError, VisavisError
 from visavis.motion.motion import Motion
-from visavis.ui.wire import IdleDelta, IdleRequest
 
 __all__ = ["MAX_IDLE_FRAMES", "ChatSession", "Conversation", "Conversations"]
 
@@ -46,8 +46,8 @@ FORGET_S: Final = 600.0  # a conversation that nobody watches for so long is clo
 class ChatSession(Protocol):
     """What the page needs of an agent's session (`visavis.agent.Session`).
 
-    A session may also have `receive(event)`, for events of the client that concern it (typing, scene, microphone), and
-    `heard(turn_id, text, played_s)`, which is told what the user heard of a turn that was stopped.
+    A session may also have `receive(event)`, for events of the client that concern it (typing, scene, microphone, how
+    much was played), and `heard(turn_id, text, played_s)`, which is told how far a turn was played that was stopped.
     """
 
     def respond(self, text: str) -> AsyncIterator[Event]:
@@ -170,6 +170,8 @@ class Conversation:
         elif isinstance(event, InputPlayback):
             if self._playing is not None and event.turn_id == self._playing.turn_id:
                 self._playing.played_s = max(event.played_s, self._playing.played_s or 0.0)
+            if (take := getattr(self.session, "receive", None)) is not None:
+                take(event)  # the session keeps account of what was heard, and holds it to bounds
         elif (take := getattr(self.session, "receive", None)) is not None:
             take(event)
 

@@ -1,4 +1,4 @@
-"""The socket server: `/ws` carries a conversation, `/visavis/viewer.js` and `/visavis/avatar.vrm` feed the viewer.
+"""The server of the page: `/ws` carries a conversation, `/visavis/viewer.js` and `/visavis/avatar.vrm` feed the viewer.
 
 It binds to this machine unless told otherwise, and a page of another site cannot talk to it (its Origin differs).
 """
@@ -10,23 +10,23 @@ import contextlib
 import hashlib
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from visavis.agent.events import ErrorEvent, Event
+from visavis.agent.wire import MAX_FRAME_BYTES, IdleRequest, WireError, pack, unpack
 from visavis.errors import MissingExtraError, UsageError, VisavisError
 from visavis.ui.avatar import avatar_vrm
 from visavis.ui.conversation import ChatSession, Conversation, Conversations
-from visavis.ui.wire import MAX_FRAME_BYTES, IdleRequest, WireError, pack, unpack
 from visavis.viewer import bundle_path
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, WebSocket
 
-__all__ = ["build_app", "listen", "run", "serve", "viewer_version"]
+__all__ = ["build_app", "listen", "run", "uvicorn_server", "viewer_version"]
 
 log = logging.getLogger(__name__)
 
@@ -191,8 +191,12 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run(app: FastAPI, listener: socket.socket, ready: Callable[[], None] | None = None) -> None:
-    """Serve until interrupted; `ready` is called when connections are accepted."""
+def uvicorn_server(
+    app: FastAPI,
+    ready: Callable[[], None] | None = None,
+    drain: Callable[[], Awaitable[None]] | None = None,
+) -> Any:
+    """A uvicorn server; `ready` is called when connections are accepted, `drain` before they are ended."""
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -201,24 +205,23 @@ def run(app: FastAPI, listener: socket.socket, ready: Callable[[], None] | None 
             if ready is not None and self.started:
                 ready()
 
-    config = uvicorn.Config(
-        app, log_level="warning", ws="websockets-sansio", ws_max_size=MAX_FRAME_BYTES, timeout_graceful_shutdown=2
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            if drain is not None and not self.force_exit:
+                await drain()
+            await super().shutdown(sockets)
+
+    return Server(
+        uvicorn.Config(
+            app, log_level="warning", ws="websockets-sansio", ws_max_size=MAX_FRAME_BYTES, timeout_graceful_shutdown=2
+        )
     )
-    Server(config).run(sockets=[listener])
 
 
-def serve(
-    open_session: Callable[[], ChatSession],
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    avatar: str | Path | None = None,
+def run(
+    app: FastAPI,
+    listener: socket.socket,
+    ready: Callable[[], None] | None = None,
+    drain: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """The socket server alone (`visavis serve`); blocks until interrupted.
-
-    Raises:
-        UsageError: the address cannot be used.
-    """
-    listener = listen(host, port)
-    app = build_app(open_session, avatar)
-    bound = listener.getsockname()
-    run(app, listener, lambda: print(f"visavis listens on ws://{bound[0]}:{bound[1]}/ws", flush=True))
+    """Serve until interrupted; see `uvicorn_server`."""
+    uvicorn_server(app, ready, drain).run(sockets=[listener])

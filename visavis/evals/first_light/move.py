@@ -61,7 +61,7 @@ def _score(engine: Engine, examples: Iterable[Example]) -> tuple[list[int], list
 def measure_turns(
     engine: Engine, turns: list[TaughtTurn], codes: Callable[[TaughtTurn], Codes], seed: int = 0
 ) -> Table:
-    """Score turns; `codes` gives the (S, 3) motion tokens of a turn."""
+    """Score turns; `codes` gives the (S, P) motion tokens of a turn."""
     vocabulary = engine.vocabulary
     shuffled = other_words(turns, seed)
     modes: list[str] = []
@@ -70,8 +70,12 @@ def measure_turns(
     wrong: list[list[float]] = []
     for turn, other in progress(list(zip(turns, shuffled, strict=True)), "turns"):
         tokens = codes(turn)
-        ids, logs = _score(engine, (move_example(p, plan, vocabulary) for p, plan in move_examples(turn, tokens)))
-        _, blind = _score(engine, (move_example(p, plan, vocabulary) for p, plan in move_examples(other, tokens)))
+        ids, logs = _score(
+            engine, (move_example(p, plan, vocabulary) for p, plan in move_examples(turn, tokens, vocabulary.parts))
+        )
+        _, blind = _score(
+            engine, (move_example(p, plan, vocabulary) for p, plan in move_examples(other, tokens, vocabulary.parts))
+        )
         if ids:
             count = min(len(logs), len(blind))
             modes.append("listening" if turn.mode == "listen" else "speaking")

@@ -76,6 +76,14 @@ class Table:
             )
         return "\n".join(lines)
 
+    def markdown(self) -> str:
+        """The table for a card."""
+        lines = [self.title + ":", "", "| figure | value | 95 % interval | n |", "|---|---|---|---|"]
+        for row in self.rows:
+            value, low, high = (float("nan") if row[k] is None else row[k] for k in ("value", "low", "high"))
+            lines.append(f"| {row['name']} | {value:.3g} {row['unit']} | {low:.3g} to {high:.3g} | {row['n']} |")
+        return "\n".join(lines) + "\n"
+
     def write(self, path: Path) -> None:
         """Write everything as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ def _parameters(args: argparse.Namespace) -> Table:
     from visavis.evals.library.parameters import SCENE, measure
 
     with Agent(voice="silent", model=args.model, refine=False, scene=SCENE, library=args.library) as agent:
-        return measure(agent)
+        return measure(agent, args.half)
 
 
 def _exact(args: argparse.Namespace) -> Table:
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m visavis.evals.library", description=__doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")
-    parser.add_argument("--half", choices=("held", "tune"), default="held", help="for `recall`")
+    parser.add_argument("--half", choices=("held", "tune"), default="held", help="for `recall` and `parameters`")
     parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
     parser.add_argument("--library", default="/nonexistent", metavar="DIR", help="added clips (default: none)")
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="fewer targets or queries")

@@ -1,4 +1,4 @@
-"""Do the words of a sentence aim its gesture? Sixty frozen sentences, with a scene of seven places.
+"""Do the words of a sentence aim its gesture? Sixty frozen sentences (and others to develop with), seven places.
 
 Two figures: what the text says to a gesture that is known to be meant, and the whole way, where the model must also
 choose the gesture (one of the same family counts) and its word.
@@ -7,6 +7,8 @@ choose the gesture (one of the same family counts) and its word.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,7 +19,7 @@ from visavis.retrieval.lexicon import Param, load_lexicon
 from visavis.retrieval.params import params_of
 from visavis.retrieval.scene import Scene
 
-__all__ = ["SCENE", "measure", "same"]
+__all__ = ["SCENE", "measure", "same", "sentences"]
 
 SCENE = Scene(
     objects={
@@ -43,9 +45,17 @@ def same(params: Mapping[str, Param], expected: Mapping[str, Any], got: Mapping[
     return True
 
 
-def measure(agent: Agent | None = None) -> Table:
-    """All sixty; with an agent the whole way too."""
-    rows = yaml.safe_load(data_file("library_params.yaml").read_text("utf-8"))
+def sentences(half: str = "held") -> list[dict[str, Any]]:
+    """Rows of text, gloss, word and expected parameters: the frozen sixty ("held") or the development ones ("tune")."""
+    training = Path(str(files("visavis.finetune"))) / "acts" / "data"
+    path = data_file("library_params.yaml") if half == "held" else training / "library_params.yaml"
+    rows: list[dict[str, Any]] = yaml.safe_load(path.read_text("utf-8"))
+    return rows
+
+
+def measure(agent: Agent | None = None, half: str = "held") -> Table:
+    """All sentences of a half; with an agent the whole way too."""
+    rows = sentences(half)
     lexicon = load_lexicon()
     told, whole, details = [], [], []
     for row in progress(rows, "sentences"):

@@ -1,16 +1,18 @@
-"""Make the comparison that `describe` uses: `python -m visavis.finetune.acts.learn_poses [--check]`.
+"""Make the comparison that `describe` uses: `python -m visavis.finetune.acts.learn_poses [--check | --folds]`.
 
-Every variant of every gesture is performed by several people, as it is and freely changed (elsewhere, with one hand
-or both, more or fewer strokes), seen through the codec's tokens, and read as features; linear discriminants (Fisher
-1936) keep the directions in which glosses differ and performers do not. With `--check` one variant of each gloss is
-left out, and described when somebody unseen performs it.
+Every variant of every gesture is performed by several people, as it is and freely changed (`freely`), seen through the
+codec's tokens and read as features. Linear discriminants (Fisher 1936) keep the directions in which glosses differ and
+neither performers nor variants of one gloss do; there every variant has two: as it is performed, and as it is changed.
+
+`--check` leaves one variant of each gloss out (the last), and describes it when somebody unseen performs it; `--folds`
+does the same with others among the rest, to choose by.
 """
 
 from __future__ import annotations
 
 import argparse
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,150 +20,197 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 from visavis.emotion import EMOTIONS
+from visavis.finetune.acts.freely import freely
 from visavis.metrics.bootstrap import bootstrap
-from visavis.retrieval.describe import DEFAULT_POSES, PoseIndex, as_tokens_show, pose_features
-from visavis.retrieval.lexicon import Arms, Gesture, Key, Lexicon, load_lexicon
+from visavis.motion.motion import FRAMES_PER_STEP, Motion
+from visavis.motion.skeleton import default_skeleton
+from visavis.retrieval.describe import DEFAULT_POSES, PoseIndex, as_tokens_show
+from visavis.retrieval.lexicon import Lexicon, load_lexicon
 from visavis.retrieval.posing import Performer, perform
+from visavis.retrieval.reading import pose_features, read_motion_table, reading_of
 from visavis.tokenizers.codec import MotionCodec
 
-__all__ = ["Rows", "fit", "freely", "perform_all"]
+__all__ = ["Rows", "fit", "perform_all", "read_all"]
 
 Array = NDArray[np.float32]
 
-PERFORMERS: Final = 2  # who perform it as it is
-FREELY: Final = 4  # who change it
+PERFORMERS: Final = 3  # who perform it as it is
+FREELY: Final = (9, 10, 16, 17, 18, 19, 20, 40, 60)  # who change it: seeds
 UNSEEN: Final = 500  # seeds of performers from here on are for testing
+TOGETHER: Final = 25  # motions that are read at once
+HOME_STEPS: Final = 2  # between two of them
 DIRECTIONS: Final = 64
-SHRINK: Final = 0.05
-ELSEWHERE: Final = (0.09, 0.11, 0.07)  # how far a free performance moves the wrists, arm lengths
-WIDTH: Final = 1.5
+SHRINK: Final = 0.1  # of the variance within, towards the same in all directions
+BETWEEN_VARIANTS: Final = 0.25  # how much what differs between variants counts beside what differs between people
+SHARPNESS: Final = 16.0
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Features (N, D) of performances, with the gloss and the variant of each."""
+    """Features (N, D) of performances, with the gloss and the variant of each; free (N,): whether it was changed."""
 
     features: Array
     glosses: tuple[str, ...]
     variants: tuple[str, ...]
+    free: NDArray[np.bool_]
 
     def where(self, keep: NDArray[np.bool_]) -> Rows:
         """Some of them."""
         places = np.flatnonzero(keep)
-        return Rows(
-            self.features[places], tuple(self.glosses[i] for i in places), tuple(self.variants[i] for i in places)
-        )
+        glosses, variants = tuple(self.glosses[i] for i in places), tuple(self.variants[i] for i in places)
+        return Rows(self.features[places], glosses, variants, self.free[places])
 
 
-def freely(gesture: Gesture, rng: np.random.Generator) -> Gesture:
-    """The gesture as somebody might make it who knows what it means and not how others do it."""
-    by = rng.normal(0.0, ELSEWHERE)
-    hands, arms = gesture.hands, {name: _moved(getattr(gesture.arms, name), by) for name in ("both", "main", "other")}
-    swap = rng.random() < 0.35
-    if swap and arms["both"] and not any(p.acts == "palm_distance" for p in gesture.params.values()):
-        arms, hands = {"main": arms["both"]}, "right"
-    elif swap and arms["main"] and not arms["other"]:
-        arms, hands = {"both": arms["main"]}, "both"
-    size = rng.uniform(0.2, 1.5)
-    core = tuple(
-        key.model_copy(update={c: size * getattr(key, c) for c in ("nod", "turn", "tilt", "lean", "twist", "sway")})
-        for key in gesture.core
-    )
-    repeats = int(np.clip(gesture.strokes.repeats + rng.integers(-1, 2), 1, 5))
-    strokes = gesture.strokes.model_copy(update={"repeats": repeats})
-    update = {"arms": Arms(**arms), "hands": hands, "core": core, "strokes": strokes, "variants": ()}
-    return gesture.model_copy(update=update)
+def read_all(motions: Sequence[Motion], codec: MotionCodec) -> Array:
+    """(N, D) features of motions from HOME to HOME, as tokens show them; read as one long motion, which is quicker."""
+    parts, starts, frames = [], [], 0
+    for motion in motions:
+        rest = -len(motion) % FRAMES_PER_STEP + HOME_STEPS * FRAMES_PER_STEP
+        parts.append(np.concatenate([motion.rotations, np.repeat(motion.rotations[-1:], rest, axis=0)]))
+        starts.append(frames)
+        frames += len(parts[-1])
+    skeleton = default_skeleton()
+    long = Motion(np.concatenate(parts), np.tile(skeleton.offsets_m[0], (frames, 1)), None, skeleton)
+    table, crown = read_motion_table(as_tokens_show(long, codec))
+    spans = [slice(start, start + len(motion)) for start, motion in zip(starts, motions, strict=True)]
+    return np.stack([pose_features(reading_of(table[span], crown[span])) for span in spans])
 
 
-def _moved(keys: Sequence[Key], by: NDArray[np.float64]) -> tuple[Key, ...]:
-    def place(at: Sequence[float]) -> tuple[float, ...]:
-        return tuple(float(x) for x in np.add(at, by))
+def perform_all(lexicon: Lexicon, codec: MotionCodec, numbers: Sequence[int]) -> Rows:
+    """Every variant by the performers of these numbers, as tokens show it.
 
-    return tuple(
-        key.model_copy(
-            update={"wrist": None if key.wrist is None else place(key.wrist), "via": tuple(place(v) for v in key.via)}
-        )
-        for key in keys
-    )
-
-
-def perform_all(lexicon: Lexicon, codec: MotionCodec, performers: Sequence[int], free: int = 0) -> Rows:
-    """Every variant by the performers of these seeds, as tokens show it; performer 0 is a plain one.
-
-    With `free`, as many more performances change it.
+    0 is a plain performer, those above perform it as it is, those below change it freely.
     """
-    features, glosses, variants = [], [], []
-    for gesture in tqdm(lexicon.values(), unit="gloss", disable=None):
-        for variant in gesture.variant_names:
-            own, _, _ = gesture.variant(variant)
-            for number in [*performers, *range(-free, 0)]:
-                rng = np.random.default_rng([abs(number), 77, zlib.crc32(f"{gesture.gloss}/{variant}".encode())])
-                who = Performer.random(rng) if number else Performer.neutral()
-                made = perform(gesture, who, variant=variant) if number >= 0 else perform(freely(own, rng), who)
-                features.append(pose_features(as_tokens_show(made.motion, codec)))
-                glosses.append(gesture.gloss)
-                variants.append(variant)
-    return Rows(np.stack(features), tuple(glosses), tuple(variants))
+    kinds = [(gesture, variant) for gesture in lexicon.values() for variant in gesture.variant_names]
+    features, waiting, glosses, variants, free = [], [], [], [], []
+    for gesture, variant in tqdm(kinds, unit="variant", disable=None):
+        own, _, _ = gesture.variant(variant)
+        for number in numbers:
+            name = zlib.crc32(f"{gesture.gloss}/{variant}".encode())
+            rng = np.random.default_rng([abs(number), 77 if number >= 0 else 78, name])
+            who = Performer.random(rng) if number else Performer.neutral()
+            made = perform(gesture, who, variant=variant) if number >= 0 else perform(freely(own, rng), who)
+            waiting.append(made.motion)
+            glosses.append(gesture.gloss)
+            variants.append(variant)
+            free.append(number < 0)
+        if len(waiting) >= TOGETHER or gesture is kinds[-1][0]:
+            features.append(read_all(waiting, codec))
+            waiting = []
+    return Rows(np.concatenate(features), tuple(glosses), tuple(variants), np.array(free))
+
+
+def _means(rows: Array, label: NDArray[np.int64]) -> Array:
+    out = np.zeros((label.max() + 1, rows.shape[1]), np.float32)
+    np.add.at(out, label, rows)
+    return np.asarray(out / np.bincount(label)[:, None], np.float32)
 
 
 def fit(rows: Rows) -> PoseIndex:
-    """Discriminants and the mean performance of each variant in them."""
-    mean, scale = rows.features.mean(0), rows.features.std(0) + 1e-3
-    x = ((rows.features - mean) / scale).astype(np.float64)
+    """Discriminants, and in them the directions of each variant: one as it is performed, one of what is made of it."""
+    mean, scale = rows.features.mean(0), rows.features.std(0) + 0.05
+    x = (rows.features - mean) / scale
     names = sorted(set(rows.glosses))
-    label = np.array([names.index(gloss) for gloss in rows.glosses])
-    centres = np.stack([x[label == i].mean(0) for i in range(len(names))])
-    inside = x - centres[label]
+    pairs = list(zip(rows.glosses, rows.variants, strict=True))
+    kinds = sorted(set(pairs))
+    which = np.array([kinds.index(pair) for pair in pairs])
+    label = np.array([names.index(gloss) for gloss, _ in kinds])
+    middles = _means(x, which)  # of variants
+    centres = _means(middles, label)  # of glosses
+    inside = x - middles[which]
     within = inside.T @ inside / len(x)
-    within = (1 - SHRINK) * within + SHRINK * np.trace(within) / len(within) * np.eye(len(within))
+    some = np.bincount(label)[label] > 1
+    apart = (middles - centres[label])[some]
+    within += BETWEEN_VARIANTS * apart.T @ apart / max(len(apart) - len(set(label[some])), 1)
+    within /= np.trace(within) / len(within)
+    within = (1 - SHRINK) * within + SHRINK * np.eye(len(within), dtype=np.float32)
     values, vectors = np.linalg.eigh(within)
     whiten = vectors / np.sqrt(values)
     between = centres @ whiten
     _, _, axes = np.linalg.svd(between - between.mean(0), full_matrices=False)
-    projection = whiten @ axes[:DIRECTIONS].T
-    kinds = sorted(set(zip(rows.glosses, rows.variants, strict=True)))
-    which = np.array([kinds.index(kind) for kind in zip(rows.glosses, rows.variants, strict=True)])
+    projection = (whiten @ axes[:DIRECTIONS].T).astype(np.float32)
     made = x @ projection
-    middles = np.stack([made[which == i].mean(0) for i in range(len(kinds))])
-    return PoseIndex(
-        mean.astype(np.float32), scale.astype(np.float32), projection.astype(np.float32),
-        middles.astype(np.float32), tuple(gloss for gloss, _ in kinds), WIDTH,
-    )  # fmt: skip
+    centre = made.mean(0)
+    pointing = made - centre
+    pointing /= np.linalg.norm(pointing, axis=1, keepdims=True)
+    groups, group = np.unique(2 * which + rows.free, return_inverse=True)
+    ways = _means(pointing, group)
+    ways /= np.linalg.norm(ways, axis=1, keepdims=True)
+    return PoseIndex(mean, scale, projection, centre, ways, tuple(kinds[i // 2][0] for i in groups), SHARPNESS)
 
 
-def check(lexicon: Lexicon, seen: Rows, unseen: Rows) -> list[str]:
-    """Gloss and emotion of variants left out, by performers left out, with 95 % intervals."""
-    last = {gesture.gloss: gesture.variant_names[-1] for gesture in lexicon.values()}
-    held = np.array([last[g] == v for g, v in zip(seen.glosses, seen.variants, strict=True)])
-    index = fit(seen.where(~held))
-    held = np.array([last[g] == v for g, v in zip(unseen.glosses, unseen.variants, strict=True)])
-    lines = []
-    for name, rows in (("variants left out", unseen.where(held)), ("variants seen", unseen.where(~held))):
-        first, five, felt, chance = [], [], [], []
-        for features, gloss in zip(rows.features, rows.glosses, strict=True):
-            found = index.nearest(features, 5)
-            first.append(float(found[0][0] == gloss))
-            five.append(float(gloss in [each for each, _ in found]))
-            emotion = np.zeros(len(EMOTIONS))
-            for each, share in found:
-                affinity = np.array([lexicon[each].emotion.get(e, 0.0) for e in EMOTIONS])
-                emotion += share * affinity / max(affinity.sum(), 1e-6)
-            own = lexicon[gloss].emotion
-            best = {e for e in own if own[e] == max(own.values())}
-            felt.append(float(EMOTIONS[int(emotion.argmax())] in best))
-            chance.append(len(best) / len(EMOTIONS))
-        lines += [f"{name}: gloss @1 {bootstrap(first)}", f"{name}: gloss @5 {bootstrap(five)}"]
-        lines.append(f"{name}: strongest emotion {bootstrap(felt)}, chance {np.mean(chance):.3f}")
-    return lines
+def _named(index: PoseIndex, lexicon: Lexicon, rows: Rows, name: str) -> list[str]:
+    """How often gloss and emotion are right, with 95 % intervals."""
+    first, five, felt, chance = [], [], [], []
+    for features, gloss in zip(rows.features, rows.glosses, strict=True):
+        found = index.nearest(features, 5)
+        first.append(float(found[0][0] == gloss))
+        five.append(float(gloss in [each for each, _ in found]))
+        emotion = np.zeros(len(EMOTIONS))
+        for each, share in found:
+            affinity = np.array([lexicon[each].emotion.get(e, 0.0) for e in EMOTIONS])
+            emotion += share * affinity / max(affinity.sum(), 1e-6)
+        own = lexicon[gloss].emotion
+        best = {e for e in own if own[e] == max(own.values())}
+        felt.append(float(EMOTIONS[int(emotion.argmax())] in best))
+        chance.append(len(best) / len(EMOTIONS))
+    return [
+        f"{name}: gloss @1 {bootstrap(first)}", f"{name}: gloss @5 {bootstrap(five)}",
+        f"{name}: strongest emotion {bootstrap(felt)}, chance {np.mean(chance):.3f}",
+    ]  # fmt: skip
+
+
+def left_out(lexicon: Lexicon, rows: Rows, fold: int | None) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which rows are never seen, and which of these are asked for: the last variant of each gloss, or of a fold.
+
+    A fold leaves out another variant and asks for it; the last one is not seen by anybody.
+    """
+    last, out = [], []
+    for gloss, variant in zip(rows.glosses, rows.variants, strict=True):
+        rest = lexicon[gloss].variant_names[:-1]
+        last.append(variant == lexicon[gloss].variant_names[-1])
+        out.append(fold is not None and len(rest) > 1 and variant == rest[fold % len(rest)])
+    hidden = np.array(last)
+    return (hidden, hidden) if fold is None else (hidden | np.array(out), np.array(out))
+
+
+def check(lexicon: Lexicon, seen: Rows, unseen: Rows, fold: int | None = None) -> list[str]:
+    """Gloss and emotion of variants left out, and of those seen, by performers left out."""
+    index = fit(seen.where(~left_out(lexicon, seen, fold)[0]))
+    hidden, asked = left_out(lexicon, unseen, fold)
+    name = "" if fold is None else f"fold {fold}, "
+    lines = _named(index, lexicon, unseen.where(asked), f"{name}variants left out")
+    return [*lines, *_named(index, lexicon, unseen.where(~hidden), f"{name}variants seen")]
+
+
+def _kept(path: str | None, name: str, make: Callable[[], Rows]) -> Rows:
+    """Rows that were kept in a folder, or made now and kept there."""
+    file = Path(path) / f"{name}.safetensors" if path else None
+    if file is not None and file.is_file():
+        kept = load_file(file)
+        texts = kept["names"].tobytes().decode().split("\n")
+        pairs = [text.split("/") for text in texts]
+        glosses, variants = tuple(gloss for gloss, _ in pairs), tuple(variant for _, variant in pairs)
+        return Rows(kept["features"], glosses, variants, kept["free"].astype(bool))
+    rows = make()
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        texts = [f"{gloss}/{variant}" for gloss, variant in zip(rows.glosses, rows.variants, strict=True)]
+        names = np.frombuffer("\n".join(texts).encode(), np.uint8).copy()
+        save_file({"features": rows.features, "names": names, "free": rows.free.astype(np.uint8)}, file)
+    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make and write it."""
     parser = argparse.ArgumentParser(description="Make the comparison that `describe` uses.")
     parser.add_argument("--check", action="store_true", help="print figures of variants left out")
+    parser.add_argument("--folds", action="store_true", help="print figures of others left out, to choose by")
+    parser.add_argument("--keep", metavar="DIR", help="a folder that keeps what was performed, for the next time")
     parser.add_argument("--out", default=str(DEFAULT_POSES), help="where to write it")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -169,10 +218,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     codec = MotionCodec.load(Path(str(files("visavis.models"))) / "codec")
     lexicon = load_lexicon()
-    seen = perform_all(lexicon, codec, range(PERFORMERS), FREELY)
-    if options.check:
-        for line in check(lexicon, seen, perform_all(lexicon, codec, range(UNSEEN, UNSEEN + 2))):
-            print(line)
+    seen = _kept(
+        options.keep, "seen", lambda: perform_all(lexicon, codec, [*range(PERFORMERS), *(-seed for seed in FREELY)])
+    )
+    if options.check or options.folds:
+        unseen = _kept(options.keep, "unseen", lambda: perform_all(lexicon, codec, range(UNSEEN, UNSEEN + 2)))
+        for fold in [*([None] if options.check else []), *(range(2) if options.folds else [])]:
+            for line in check(lexicon, seen, unseen, fold):
+                print(line)
     fit(seen).save(Path(options.out))
     print(f"wrote {options.out}: {len(set(seen.glosses))} glosses, {len(seen.glosses)} performances")
 

@@ -16,8 +16,8 @@ from visavis.agent.events import (
     ResponseDone,
     SpeechDelta,
 )
+from visavis.agent.wire import MAX_FRAME_BYTES, MAX_HEADER_BYTES, MAX_TEXT_BYTES, WireError, pack, unpack
 from visavis.errors import UsageError
-from visavis.ui.wire import MAX_FRAME_BYTES, MAX_HEADER_BYTES, MAX_TEXT_BYTES, WireError, pack, unpack
 
 
 def binary(header: object, payload: bytes = b"") -> bytes:

@@ -1,0 +1,83 @@
+"""Engines are compared with recorded turns: agreement is seen where it is, and missed where it is not."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from visavis.agent.embedded import EmbeddedEngine
+from visavis.agent.grid import STEP_S
+from visavis.agent.llama import Llama
+from visavis.evals.serving import agreement, grammars, sampled, throughput
+from visavis.evals.serving.calls import record_turns, replay
+from visavis.tokenizers.vocabulary import JointVocabulary
+
+
+@pytest.fixture(scope="module")
+def turns(models):
+    return record_turns(2)
+
+
+@pytest.fixture(scope="module")
+def exact(models) -> EmbeddedEngine:
+    return EmbeddedEngine.load(models / "planner", exact=True)
+
+
+def test_a_turn_is_its_questions(turns):
+    recorded, _ = turns
+    answered, said = ([call.stage for call in calls] for calls in recorded)
+    assert answered[0] == "reply" and said[0] == "feel"
+    assert all({"act", "move"} <= set(stages) for stages in (answered, said))
+    assert {call.stage for call in agreement.one_of_each(recorded, 3)} == {"reply", "act", "move"}
+
+
+def test_replayed_it_comes_out_the_same(turns, exact):
+    recorded, library = turns
+    first, again = (replay(recorded[0], exact, library) for _ in range(2))
+    assert [str(a) for a in first] == [str(b) for b in again]
+
+
+def test_agreement_and_its_absence(turns, exact, models):
+    recorded, library = turns
+    model = Llama.load(models / "planner")
+    with torch.no_grad():
+        model.layers[2].down.mul_(-1)
+    other = EmbeddedEngine(model, JointVocabulary.load(models / "planner"), exact=True)
+    asked = agreement.one_of_each(recorded, 4)
+    table = agreement.measure(exact, {"same": copy.copy(exact), "other": other}, asked, library)
+    assert table.details["same"]["divergences"] == [] and table.details["same"]["choices"] > 20
+    assert table.details["other"]["beyond"] > 0
+    assert table.details["other"]["divergences"][0]["lead"] > 0
+
+
+def test_turns_at_once(turns, exact):
+    recorded, library = turns
+    table = throughput.measure(
+        {"one": lambda: exact, "two": lambda: exact}, [recorded[0][:1]], library, concurrent=(2,), rounds=2
+    )
+    assert table.value(" 2 at once, one: turns a second") > 0 and table.value(" 2 at once: one over two") > 0
+
+
+def test_every_chunk_of_a_turn_is_a_grammar(turns, models):
+    recorded, library = turns
+    found = grammars.grammars_of(recorded, library, models / "planner")
+    for calls, texts in zip(recorded, found, strict=True):
+        stages = [call.stage for call in calls]
+        assert len(texts) == stages.count("move") + stages.count("reply") + stages.count("feel")
+        assert all(text.startswith("start: <[") for text in texts)
+
+
+def test_hot_turns_stay_inside_and_loops_are_seen(turns, exact):
+    recorded, library = turns
+    table = sampled.measure({"one": exact}, [recorded[1]], library, 2, at_once=1)
+    for what in ("the words of the clause kept", "only glosses that were shown", "steps and forced codes exact"):
+        assert table.value(f"one: {what}") == 100
+    free = np.ones(40, bool)
+    codes = np.arange(120).reshape(40, 3)
+    assert sampled.longest_repeat_s(codes, free) == 0
+    codes[10:20] = codes[10]
+    assert sampled.longest_repeat_s(codes, free) == pytest.approx(10 * STEP_S)
+    codes[20:36] = np.tile(codes[:2], (8, 1))
+    assert sampled.longest_repeat_s(codes, free) == pytest.approx(16 * STEP_S)
+    assert sampled.longest_repeat_s(codes, ~free) == 0

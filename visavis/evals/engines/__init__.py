@@ -1,0 +1,1 @@
+"""How fast the engines are, and whether they agree: `python -m visavis.evals.engines NAME`."""

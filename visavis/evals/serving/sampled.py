@@ -1,0 +1,122 @@
+"""Turns sampled hot: whatever the dice say, is everything inside the turn language, and does motion run in no loop?
+
+Every question of a recorded turn is asked again at a temperature at which a model writes what it hardly believes. Exact
+counts and forced ids hold by construction, over any engine; so one miss is a bug. Loops do not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from visavis.agent.engine import CancelToken, Constraint, Engine, Floats, Sampling
+from visavis.agent.grid import STEP_S
+from visavis.evals.first_light.table import Table, share
+from visavis.evals.serving.calls import Call, replay
+from visavis.metrics.bootstrap import bootstrap
+from visavis.retrieval.library import Library
+
+__all__ = ["Hot", "longest_repeat_s", "measure"]
+
+LONGEST_PERIOD: Final = 8  # steps; a loop of more than a second would be a gesture that is made twice
+LOOP_S: Final = 3.0
+
+
+class Hot:
+    """An engine that samples everything at one temperature, each question with dice of its own."""
+
+    def __init__(self, inner: Engine, temperature: float, seed: int) -> None:
+        self._inner, self.vocabulary, self.context = inner, inner.vocabulary, inner.context
+        self._samplings = (Sampling(temperature, 0, number) for number in itertools.count(seed * 1000))
+
+    def generate(
+        self,
+        prompt: Sequence[int],
+        constraint: Constraint | None = None,
+        *,
+        sampling: Sampling | None = None,
+        stop: Collection[int] = (),
+        limit: int = 256,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[int]:
+        """As the engine's, at this temperature whatever `sampling` says."""
+        return self._inner.generate(
+            prompt, constraint, sampling=next(self._samplings), stop=stop, limit=limit, cancel=cancel
+        )
+
+    def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Floats:
+        """As the engine's."""
+        return self._inner.score(prompt, continuation)
+
+
+def longest_repeat_s(codes: NDArray[np.int64], free: NDArray[np.bool_]) -> float:
+    """Seconds of the longest stretch of (S, 3) codes that repeats itself with a period of up to `LONGEST_PERIOD` steps.
+
+    Only steps count whose codes are all the model's own, `free` (S,): a clip may hold still.
+    """
+    longest = 0
+    for period in range(1, LONGEST_PERIOD + 1):
+        same = (codes[period:] == codes[:-period]).all(1) & free[period:] & free[:-period]
+        run = max((sum(1 for _ in group) for value, group in itertools.groupby(same) if value), default=0)
+        longest = max(longest, run + period if run >= period else 0)
+    return longest * STEP_S
+
+
+def measure(
+    engines: dict[str, Engine],
+    turns: Sequence[Sequence[Call]],
+    library: Library,
+    count: int,
+    *,
+    temperature: float = 1.2,
+    at_once: int = 8,
+) -> Table:
+    """Sample `count` turns over each engine, some at once."""
+    table = Table(f"Turns sampled at temperature {temperature}")
+    for name, engine in engines.items():
+
+        def one(number: int, engine: Engine = engine) -> dict[str, list[float]]:
+            calls = turns[number % len(turns)]
+            return _judge(calls, replay(calls, Hot(engine, temperature, number), library))
+
+        found: dict[str, list[float]] = {}
+        with ThreadPoolExecutor(at_once) as threads:
+            for each in tqdm(threads.map(one, range(count)), name, count, disable=not sys.stderr.isatty()):
+                for what, values in each.items():
+                    found.setdefault(what, []).extend(values)
+        for what in ("words in the reply", "the words of the clause kept", "only glosses that were shown",
+                     "steps and forced codes exact", "no loop beyond 3 s"):  # fmt: skip
+            table.add(f"{name}: {what}", share(found.get(what, [])), "%", 100)
+        table.add(f"{name}: longest repeat", bootstrap(found.get("repeat", []), lambda x: float(x.max())), "s")
+    return table
+
+
+def _judge(calls: Sequence[Call], made: Sequence[object]) -> dict[str, list[float]]:
+    out: dict[str, list[float]] = {}
+
+    def note(what: str, value: float) -> None:
+        out.setdefault(what, []).append(value)
+
+    for call, came in zip(calls, made, strict=True):
+        if call.stage == "reply":
+            note("words in the reply", any(c.isalnum() for c in came.text))  # type: ignore[attr-defined]
+        elif call.stage == "act":
+            shown = {candidate.text for candidate in call.args[0].candidates}
+            note("the words of the clause kept", came.text == call.args[0].text)  # type: ignore[attr-defined]
+            note("only glosses that were shown", {tag.gloss for tag in came.tags} <= shown)  # type: ignore[attr-defined]
+        elif call.stage == "move":
+            _, _, cues, clip, forced = call.args
+            assert isinstance(came, np.ndarray)
+            exact = came.shape == (len(cues), 3) and bool((came[forced] == clip[forced]).all() and (came >= 0).all())
+            note("steps and forced codes exact", exact)
+            repeat = longest_repeat_s(came, ~forced.any(1))
+            note("repeat", repeat)
+            note("no loop beyond 3 s", repeat <= LOOP_S)
+    return out

@@ -1,0 +1,63 @@
+"""`python -m visavis.evals.turn_taking [--split dev|test] [--real DIR | --listener | --fit] [--out FILE.json]`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from visavis.errors import UsageError, VisavisError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, or learn; exit status as of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m visavis.evals.turn_taking", description=__doc__)
+    parser.add_argument("--split", choices=("dev", "test"), default="test", help="voices and sentences (default test)")
+    parser.add_argument("--share", type=float, default=1.0, metavar="X", help="this share of the scenes")
+    parser.add_argument("--kinds", metavar="A,B", help="these kinds of scenes only")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--real", metavar="DIR", help="real recordings instead of scenes, e.g. .cache/real")
+    parser.add_argument("--listener", action="store_true", help="the listener's nods instead of turns")
+    parser.add_argument("--fit", action="store_true", help="learn the melody, the words and the patience anew")
+    parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        if args.fit:
+            from visavis.evals.turn_taking.fit import write
+
+            write()
+            return 0
+        if args.real:
+            from visavis.evals.turn_taking.real import measure_real
+
+            table = measure_real(Path(args.real))
+        elif args.listener:
+            from visavis.evals.turn_taking.listener import measure_listener
+
+            table = measure_listener(args.split, max(1, round(40 * args.share)), args.seed)
+        else:
+            from visavis.evals.turn_taking.measure import COUNTS, measure
+
+            if not 0 < args.share <= 10:
+                raise UsageError(f"expected a share of the scenes above 0, got {args.share}")
+            kinds = args.kinds.split(",") if args.kinds else list(COUNTS)
+            if not set(kinds) <= set(COUNTS):
+                raise UsageError(f"expected kinds of {', '.join(COUNTS)}; got {args.kinds}")
+            counts = {kind: max(1, round(args.share * COUNTS[kind])) for kind in kinds}
+            table = measure(args.split, counts, args.seed)
+    except VisavisError as error:
+        print(f"visavis: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    print(table)
+    if args.out:
+        table.write(Path(args.out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
