@@ -123,7 +123,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def whole_way(kind: str, out: Path, folder: Path, models: Path, *more: str, width: int = 64) -> Path:
     """Everything from a base to a described motion; returns the exported folder."""
-    base, target = write_base(kind, folder / f"tiny-{kind}", dtype="bfloat16", width=width), folder / "exported"
+    base, target = write_base(kind, folder / f"tiny-{kind}-{width}", dtype="bfloat16", width=width), folder / "exported"
     assert main(["train", "planner", "--base", str(base), "--out", str(out), "--smoke", *more]) == 0
     run = base_folder(out, base)
     assert read_base_file(run)["base"] == str(base)
@@ -221,7 +221,7 @@ def test_dry_run_says_what_it_takes(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_family_on_its_whole_way(kind: str, out: Path, tmp_path: Path, models: Path) -> None:
     target = whole_way(kind, out, tmp_path, models)
-    run = base_folder(out, tmp_path / f"tiny-{kind}")
+    run = base_folder(out, tmp_path / f"tiny-{kind}-64")
     samples = (run / "samples.txt").read_text()
     for part in (
         "--- rows, step 3",
