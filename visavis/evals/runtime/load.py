@@ -24,7 +24,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from visavis.agent.events import ErrorEvent, InputText, MotionDelta, ResponseDone, SpeechDelta
+from visavis.agent.events import (
+    ErrorEvent,
+    Event,
+    InputText,
+    MotionDelta,
+    ResponseDone,
+    ResponseInterrupted,
+    SpeechDelta,
+)
 from visavis.client import Client, RemoteSession
 from visavis.errors import ServiceError, VisavisError
 from visavis.evals.first_light.facts import heldout
@@ -72,16 +80,25 @@ class Server:
 class Seen:
     """What one client saw.
 
-    waits: seconds from each line to its first sound; said: (line, answer) of the turns that came to their end; pieces:
-    first frame and rotations (n, J, 4) of all motion, in the order in which it came.
+    waits: seconds from each line to its first sound; said: line and answer of each turn that was made, by the turn's
+    id, of an interrupted one what was heard; pieces: first frame and rotations (n, J, 4) of all motion, in the order
+    in which it came.
     """
 
     name: str = ""
     waits: list[float] = field(default_factory=list)
-    said: list[tuple[str, str]] = field(default_factory=list)
+    said: dict[str, tuple[str, str]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     pieces: list[tuple[int, NDArray[np.float16]]] = field(default_factory=list)
     degraded: int = 0
+
+    def take(self, event: Event) -> None:
+        """Note what concerns every turn."""
+        if isinstance(event, MotionDelta):
+            self.pieces.append((round(event.clock_s * FPS), event.rotations.astype(np.float16)))
+        elif isinstance(event, ResponseInterrupted) and event.turn_id in self.said:
+            # The next line came before the last word was played: that is remembered as it was heard.
+            self.said[event.turn_id] = (self.said[event.turn_id][0], event.heard)
 
     def steps_m(self) -> tuple[NDArray[np.float64], int]:
         """Metres that the faster wrist moves from each frame to the next, and how many frames are missing."""
@@ -115,16 +132,15 @@ async def _talk(session: RemoteSession, seen: Seen, lines: list[str], until: flo
             async with asyncio.timeout(TURN_S):
                 while True:
                     event = await anext(stream)
-                    if isinstance(event, MotionDelta):
-                        seen.pieces.append((round(event.clock_s * FPS), event.rotations.astype(np.float16)))
-                    elif isinstance(event, SpeechDelta) and heard_at is None:
+                    seen.take(event)
+                    if isinstance(event, SpeechDelta) and heard_at is None:
                         heard_at = time.monotonic()
                         seen.waits.append(heard_at - asked)
                     elif isinstance(event, ErrorEvent):
                         seen.failures.append(event.message)
                         break
                     elif isinstance(event, ResponseDone):
-                        seen.said.append((line, str(event.turn["text"])))
+                        seen.said[event.turn_id] = (line, str(event.turn["text"]))
                         seen.degraded += bool(event.turn["degraded"])
                         break
             length_s = float(event.turn["duration_s"]) if isinstance(event, ResponseDone) else 0.0
@@ -137,8 +153,7 @@ async def _listen(stream: Any, seen: Seen, seconds: float) -> None:
     try:
         async with asyncio.timeout(max(seconds, 0.0)):
             async for event in stream:
-                if isinstance(event, MotionDelta):
-                    seen.pieces.append((round(event.clock_s * FPS), event.rotations.astype(np.float16)))
+                seen.take(event)
     except TimeoutError:
         pass
 
@@ -185,7 +200,7 @@ async def _resumed(server: Server, token: str, seen: list[Seen]) -> list[bool]:
             pairs = [
                 (a[1], b[1]) for a, b in zip(history, history[1:], strict=False) if (a[0], b[0]) == ("user", "agent")
             ]
-            whole = one.said[:-1]  # the last answer may not have been played to its end
+            whole = list(one.said.values())[:-1]  # the last answer may not have been played to its end
             out.append(pairs[: len(whole)] == whole)
             await asyncio.sleep(0.06)  # the server takes twenty requests a second from one address
     return out
