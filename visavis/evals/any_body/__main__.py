@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from visavis.errors import UsageError, VisavisError
+from visavis.errors import UsageError
 from visavis.evals import any_body
-from visavis.evals.first_light.table import Table
+from visavis.evals.first_light.table import Table, report
 
 __all__ = ["main", "names"]
 
@@ -34,18 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     torch.set_num_threads(1)  # as the command line does
     module = importlib.import_module(f"visavis.evals.any_body.{args.name}")
-    try:
+
+    def measured() -> Table:
         data = Path(args.data) if args.data else Path(module.DATA)
         if not data.is_dir():
             raise UsageError(f"expected recordings in {data}: they are not part of the project, give --data DIR")
         table: Table = module.measure(data, args.limit, args.seed)
-    except VisavisError as error:
-        print(f"visavis: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    print(table)
-    if args.out:
-        table.write(Path(args.out))
-    return 0
+        return table
+
+    return report(measured, args.out)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from visavis.errors import UsageError, VisavisError
-from visavis.evals.first_light.table import Table
+from visavis.evals.first_light.table import Table, report
 
 __all__ = ["main"]
 
@@ -82,19 +81,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     args.model = Path(args.model) if args.model else models_folder() / "planner"
-    try:
-        table: Table = globals()[f"_{args.name}"](args)
-    except VisavisError as error:
-        print(f"visavis: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    print(table)
+    return report(lambda: globals()[f"_{args.name}"](args), args.out, _divergences)
+
+
+def _divergences(table: Table) -> None:
     for row in table.details.get("divergences", ()):
         print(
             f"  {row['kind']} {row['place']}: {row['chosen']!r}, reference {row['reference']!r}, {row['margin']} nats"
         )
-    if args.out:
-        table.write(Path(args.out))
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visavis.errors import UsageError, VisavisError
-from visavis.evals.first_light.table import Table
+from visavis.errors import UsageError
+from visavis.evals.first_light.table import Table, report
 
 if TYPE_CHECKING:
     from visavis.agent.work import Tools
@@ -108,15 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="fewer sentences or turns")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     args = parser.parse_args(argv)
-    try:
-        table: Table = globals()[f"_{args.name}"](args)
-    except VisavisError as error:
-        print(f"visavis: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    print(table)
-    if args.out:
-        table.write(Path(args.out))
-    return 0
+    return report(lambda: globals()[f"_{args.name}"](args), args.out)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from visavis.errors import UsageError, VisavisError
 from visavis.metrics.bootstrap import Estimate, bootstrap
 
-__all__ = ["Table", "data_file", "median", "progress", "share"]
+__all__ = ["Table", "data_file", "median", "progress", "report", "share"]
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ def progress(items: Sequence[T], label: str) -> Iterator[T]:
     """The items, with a bar on a terminal."""
     from tqdm import tqdm
 
+    tqdm.monitor_interval = 0  # its thread would outlive the bar, and `soak` counts threads
     yield from tqdm(items, desc=label, disable=not sys.stderr.isatty())
 
 
@@ -93,3 +95,18 @@ class Table:
 
 def _json(value: float) -> float | None:
     return None if value != value else round(float(value), 6)
+
+
+def report(measure: Callable[[], Table], out: str | Path | None, more: Callable[[Table], None] | None = None) -> int:
+    """Measure, print the table (and `more` of it), write it to `out` if given; the exit status of a command."""
+    try:
+        table = measure()
+    except VisavisError as error:
+        print(f"visavis: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    print(table)
+    if more is not None:
+        more(table)
+    if out:
+        table.write(Path(out))
+    return 0

@@ -6,12 +6,10 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from visavis.errors import UsageError, VisavisError
-from visavis.evals.first_light.table import Table, median
+from visavis.evals.first_light.table import Table, median, report
 
 __all__ = ["main"]
 
@@ -90,15 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="fewer targets or queries")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     args = parser.parse_args(argv)
-    try:
-        table: Table = globals()[f"_{args.name}"](args)
-    except VisavisError as error:
-        print(f"visavis: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    print(table)
-    if args.out:
-        table.write(Path(args.out))
-    return 0
+    return report(lambda: globals()[f"_{args.name}"](args), args.out)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from visavis.errors import UsageError, VisavisError
-from visavis.evals.first_light.table import Table
+from visavis.evals.first_light.table import Table, report
 
 __all__ = ["main"]
 
@@ -49,15 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--voice", default=None, metavar="VOICE", help="as of the command line")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     args = parser.parse_args(argv)
-    try:
-        table = _measured(args)
-    except VisavisError as error:
-        print(f"visavis: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    print(table)
-    if args.out:
-        table.write(Path(args.out))
-    return 0
+    return report(lambda: _measured(args), args.out)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from visavis.errors import UsageError, VisavisError
-from visavis.evals.first_light.table import Table
+from visavis.evals.first_light.table import Table, report
 
 NAMES = ("agreement", "throughput", "cost", "sampled", "grammars")
 
@@ -85,19 +84,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="for `throughput`")
     parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")
     args = parser.parse_args(argv)
-    try:
-        table = _measure(args)
-    except VisavisError as error:
-        print(f"visavis: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    print(table)
+    return report(lambda: _measure(args), args.out, _divergences)
+
+
+def _divergences(table: Table) -> None:
     for name, found in table.details.items():
         for each in found.get("divergences", ()):
             print(f"  {name}: prompt {each['prompt']} ({each['stage']}), id {each['place']}: {each['reference']} "
                   f"became {each['other']}, lead {each['lead']:.4f}")  # fmt: skip
-    if args.out:
-        table.write(Path(args.out))
-    return 0
 
 
 if __name__ == "__main__":

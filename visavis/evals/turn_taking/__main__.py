@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from visavis.errors import UsageError, VisavisError
+from visavis.errors import UsageError
+from visavis.evals.first_light.table import Table, report
 
 __all__ = ["main"]
 
@@ -26,37 +27,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        if args.fit:
-            from visavis.evals.turn_taking.fit import write
+    if args.fit:
+        from visavis.evals.turn_taking.fit import write
 
-            write()
-            return 0
-        if args.real:
-            from visavis.evals.turn_taking.real import measure_real
+        write()
+        return 0
+    return report(lambda: _measured(args), args.out)
 
-            table = measure_real(Path(args.real))
-        elif args.listener:
-            from visavis.evals.turn_taking.listener import measure_listener
 
-            table = measure_listener(args.split, max(1, round(40 * args.share)), args.seed)
-        else:
-            from visavis.evals.turn_taking.measure import COUNTS, measure
+def _measured(args: argparse.Namespace) -> Table:
+    if args.real:
+        from visavis.evals.turn_taking.real import measure_real
 
-            if not 0 < args.share <= 10:
-                raise UsageError(f"expected a share of the scenes above 0, got {args.share}")
-            kinds = args.kinds.split(",") if args.kinds else list(COUNTS)
-            if not set(kinds) <= set(COUNTS):
-                raise UsageError(f"expected kinds of {', '.join(COUNTS)}; got {args.kinds}")
-            counts = {kind: max(1, round(args.share * COUNTS[kind])) for kind in kinds}
-            table = measure(args.split, counts, args.seed)
-    except VisavisError as error:
-        print(f"visavis: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    print(table)
-    if args.out:
-        table.write(Path(args.out))
-    return 0
+        return measure_real(Path(args.real))
+    if args.listener:
+        from visavis.evals.turn_taking.listener import measure_listener
+
+        return measure_listener(args.split, max(1, round(40 * args.share)), args.seed)
+    from visavis.evals.turn_taking.measure import COUNTS, measure
+
+    if not 0 < args.share <= 10:
+        raise UsageError(f"expected a share of the scenes above 0, got {args.share}")
+    kinds = args.kinds.split(",") if args.kinds else list(COUNTS)
+    if not set(kinds) <= set(COUNTS):
+        raise UsageError(f"expected kinds of {', '.join(COUNTS)}; got {args.kinds}")
+    return measure(args.split, {kind: max(1, round(args.share * COUNTS[kind])) for kind in kinds}, args.seed)
 
 
 if __name__ == "__main__":
