@@ -121,9 +121,14 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def tiny(folder: Path) -> Path:
+    """Where the base of the test in `folder` lies: named after the test, as a run is named after its base."""
+    return folder / f"tiny-{folder.name}"
+
+
 def whole_way(kind: str, out: Path, folder: Path, models: Path, *more: str, width: int = 64) -> Path:
     """Everything from a base to a described motion; returns the exported folder."""
-    base, target = write_base(kind, folder / f"tiny-{kind}-{width}", dtype="bfloat16", width=width), folder / "exported"
+    base, target = write_base(kind, tiny(folder), dtype="bfloat16", width=width), folder / "exported"
     assert main(["train", "planner", "--base", str(base), "--out", str(out), "--smoke", *more]) == 0
     run = base_folder(out, base)
     assert read_base_file(run)["base"] == str(base)
@@ -152,7 +157,7 @@ def test_a_base_on_its_whole_way(out: Path, tmp_path: Path, models: Path) -> Non
     assert "chat_template" not in config and not list(target.glob("chat_template*"))
     assert json.loads((target / "generation_config.json").read_text()).get("temperature") is None
 
-    base, run = tmp_path / "tiny-qwen", base_folder(out, tmp_path / "tiny-qwen")
+    base, run = tiny(tmp_path), base_folder(out, tiny(tmp_path))
     curve = (run / "curve.csv").read_text()
     assert {line.split(",")[0] for line in curve.splitlines()[1:]} == {"rows", "lora"}
     assert main(["train", "planner", "--base", str(base), "--out", str(out), "--smoke", "--tokens", "2048"]) == 0
@@ -221,7 +226,7 @@ def test_dry_run_says_what_it_takes(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_family_on_its_whole_way(kind: str, out: Path, tmp_path: Path, models: Path) -> None:
     target = whole_way(kind, out, tmp_path, models)
-    run = base_folder(out, tmp_path / f"tiny-{kind}-64")
+    run = base_folder(out, tiny(tmp_path))
     samples = (run / "samples.txt").read_text()
     for part in (
         "--- rows, step 3",
