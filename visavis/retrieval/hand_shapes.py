@@ -12,10 +12,10 @@ from importlib.resources import files
 from typing import Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from visavis import safe_yaml
 from visavis.errors import LexiconError
 from visavis.motion import rotations as rot
 from visavis.motion.skeleton import ARM_BONES, FINGERS, default_skeleton
@@ -55,7 +55,7 @@ class _Shape(BaseModel):
 
 @lru_cache(maxsize=1)
 def _shapes() -> dict[str, _Shape]:
-    data = yaml.safe_load((files("visavis.retrieval") / "data" / "hand_shapes.yaml").read_text())
+    data = safe_yaml.load((files("visavis.retrieval") / "data" / "hand_shapes.yaml").read_text())
     try:
         return {name: _Shape.model_validate(shape) for name, shape in data.items()}
     except ValidationError as error:

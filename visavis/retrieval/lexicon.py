@@ -21,6 +21,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from visavis import safe_yaml
 from visavis.emotion import EMOTIONS
 from visavis.errors import LexiconError
 from visavis.motion.phases import Phases
@@ -35,8 +36,6 @@ At = Literal["ready", "stroke_start", "stroke", "back", "stroke_end"]
 Vector = tuple[float, float, float]
 Direction = Literal["out", "in", "up", "down", "forward", "backward"] | Vector
 PLAIN = "plain"
-# The loader in C, where libyaml is there, reads the lexicon ten times faster; both are safe.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ORDER = ("ready", "stroke_start", "stroke", "back", "stroke_end")
 
 
@@ -290,7 +289,7 @@ class Lexicon(Mapping[str, Gesture]):
 def read_gesture(text: str, name: str) -> Gesture:
     """Read one YAML document; `name` says in errors where it came from."""
     try:
-        data = yaml.load(text, Loader=_LOADER)
+        data = safe_yaml.load(text)
     except yaml.YAMLError as error:
         line = str(error).replace("\n", " ")
         raise LexiconError(f"{name}: expected YAML, but {line}") from None

@@ -14,8 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from visavis import safe_yaml
 from visavis.evals.first_light.table import data_file
 from visavis.retrieval.utterances import load_utterances
 
@@ -59,8 +58,7 @@ def _strings(node: Any, keys: tuple[str, ...]) -> list[str]:
 
 
 def _read(path: Path) -> Any:
-    """A YAML file; there are many, so by the reader in C where there is one."""
-    return yaml.load(path.read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return safe_yaml.load(path.read_text("utf-8"))
 
 
 def _usable(text: str) -> bool:

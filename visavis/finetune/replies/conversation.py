@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
+from visavis import safe_yaml
 from visavis.agent.persona import Persona
 from visavis.agent.reader import FactReader, default_reader
 from visavis.agent.recall import as_read, choose, look_up, rank_cards
@@ -57,7 +57,7 @@ class Turn:
 @functools.cache
 def acts() -> dict[str, Any]:
     """The wordings: users' lines and replies by act."""
-    return yaml.safe_load((resources.files("visavis.finetune.replies") / "acts.yaml").read_text("utf-8"))
+    return safe_yaml.load((resources.files("visavis.finetune.replies") / "acts.yaml").read_text("utf-8"))
 
 
 def _pick(lines: Sequence[str], split: Split, rng: random.Random) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
-import yaml
+from visavis import safe_yaml
 
 __all__ = ["fill", "number_words", "slots_of", "words"]
 
@@ -28,7 +28,7 @@ _SLOT = re.compile(r"\{(\w+)\}")
 @functools.cache
 def words() -> dict[str, Any]:
     """The word lists: slot → values."""
-    return yaml.safe_load((resources.files("visavis.finetune.replies") / "words.yaml").read_text("utf-8"))
+    return safe_yaml.load((resources.files("visavis.finetune.replies") / "words.yaml").read_text("utf-8"))
 
 
 def number_words(n: int) -> str:

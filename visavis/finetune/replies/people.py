@@ -13,8 +13,7 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 
-import yaml
-
+from visavis import safe_yaml
 from visavis.agent.persona import Card, Persona
 from visavis.finetune.replies.worlds import Known, Split, World, of_split
 
@@ -49,7 +48,7 @@ def people(split: Split) -> tuple[Person, ...]:
     folder = resources.files("visavis.finetune.replies") / "people"
     found = []
     for file in sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml")):
-        for raw in yaml.safe_load((folder / file).read_text("utf-8")):
+        for raw in safe_yaml.load((folder / file).read_text("utf-8")):
             facts = tuple(
                 Fact(str(card["topic"]), _sentence(fact["says"]), _lines(fact["asks"]), _lines(fact.get("near", ())))
                 for card in raw["cards"]

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Literal
 
-import yaml
-
+from visavis import safe_yaml
 from visavis.agent.persona import Card, Persona
 from visavis.finetune.replies.fillers import fill, words
 
@@ -97,7 +96,7 @@ class World:
 
 
 def _read(name: str) -> dict[str, Any]:
-    return yaml.safe_load((resources.files("visavis.finetune.replies") / name).read_text("utf-8"))
+    return safe_yaml.load((resources.files("visavis.finetune.replies") / name).read_text("utf-8"))
 
 
 def _attribute(data: dict[str, Any], shared: bool) -> Attribute:
