@@ -13,12 +13,15 @@ NONSENSE = [0.25, -1e9, float("nan"), "left", "0.9", "far away", "", "left right
 @pytest.mark.parametrize("gloss", sorted(LEXICON))
 def test_whatever_a_model_says_of_a_gesture_can_be_performed(gloss):
     gesture = LEXICON[gloss]
+    different = {}  # much of the nonsense is the same once it is sane, and what is the same is performed once
     for name in [*gesture.params, "colour"]:
         for value in NONSENSE:
             params = sane_params(gesture.params, {name: value})
             assert set(params) <= {name} - {"colour"}
-            performance = perform(gesture, Performer.neutral(), dict(params))
-            assert np.isfinite(performance.motion.rotations).all()
+            different[repr(params)] = params
+    for params in different.values():
+        performance = perform(gesture, Performer.neutral(), dict(params))
+        assert np.isfinite(performance.motion.rotations).all()
 
 
 def test_values_that_a_model_may_write_are_sane():

@@ -8,6 +8,8 @@ from visavis.agent.persona import Card, load_persona
 from visavis.agent.recall import READ, choose, look_up, rank_cards, variants
 
 WHALE = "The blue whale is about thirty metres long."
+QUESTIONS = yaml.safe_load((Path(__file__).parent / "data" / "recall_questions.yaml").read_text("utf-8"))
+EVERYBODY = tuple(QUESTIONS)
 TALK = [("user", "How big is the blue whale?"), ("agent", WHALE)]
 
 
@@ -51,11 +53,12 @@ def test_an_answer_outscores_a_near_miss(guide):
     assert asked > rank_cards("How long is the crocodile?", guide)[0].score
 
 
-def test_questions_in_other_words_find_their_fact_and_outscore_the_unknown():
+@pytest.mark.parametrize("names", [("guide",), pytest.param(EVERYBODY, marks=pytest.mark.slow)], ids=["guide", "all"])
+def test_questions_in_other_words_find_their_fact_and_outscore_the_unknown(names):
     """Written by hand for the personas that ship; nothing is fitted on them."""
-    path = Path(__file__).parent / "data" / "recall_questions.yaml"
     first, among, known, unknown = [], [], [], []
-    for name, asked in yaml.safe_load(path.read_text("utf-8")).items():
+    for name in names:
+        asked = QUESTIONS[name]
         persona = load_persona(name)
         for question, fact in asked["known"].items():
             found = rank_cards(question, persona)

@@ -105,7 +105,7 @@ def test_say_keeps_the_words_as_given(turn):
 
 
 class Talker:
-    """A mind that has a lot to say, so that there is time to interrupt it; else the shipped one."""
+    """A mind that tells everything at length, so that there is time to interrupt it; else the shipped one."""
 
     def __init__(self, planner):
         self.planner = planner
@@ -114,7 +114,8 @@ class Talker:
         return getattr(self.planner, name)
 
     def reply(self, prompt, *, seed, cancel):
-        return ReplyPlan(Emotion(), (Segment(" ".join(["There is always something more to tell."] * 20)),))
+        sentences = 20 if "everything" in prompt.user else 1
+        return ReplyPlan(Emotion(), (Segment(" ".join(["There is always something more to tell."] * sentences)),))
 
 
 @pytest.mark.parametrize("stop_at", ["response.created", "response.emotion", "response.speech.delta"])

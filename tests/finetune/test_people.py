@@ -3,6 +3,7 @@ import random
 import pytest
 
 from visavis.evals.first_light.facts import heldout
+from visavis.finetune.replies import conversation
 from visavis.finetune.replies.people import draw_person, people
 from visavis.finetune.replies.train_reader import ASKING, DECLINED, fit, lines, measure
 from visavis.finetune.replies.worlds import of_lesson, settings
@@ -42,7 +43,8 @@ def test_reader_and_reply_learn_from_different_people():
     assert not reader & reply and len(reader) > len(reply) > 10
 
 
-def test_lines_know_which_facts_answer():
+def test_lines_know_which_facts_answer(monkeypatch):
+    monkeypatch.setattr(conversation, "WORLDS_AT_ONCE", 4)
     some = [line for line, _ in zip(lines(3, "train", "reader"), range(60), strict=False)]
     for line in some:
         assert len(line.facts) == len(line.right) <= 10
