@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,6 @@ SAYS = {
     "09_your_function": r"There are \d places left on today's boat tour\.",
     "10_behaviour": r"It is \d\d:\d\d now\.",
 }
-QUICK = ("03_your_persona",)  # 10_behaviour is run by tests/agent/test_behaviours.py
 
 
 def test_every_example_is_here():
@@ -30,9 +30,18 @@ def test_every_example_is_here():
         assert len(path.read_text().splitlines()) <= 40
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SAYS]
-)
+def test_one_of_them_runs_in_this_process(tmp_path, monkeypatch, capfd):
+    """Here without the start of another; 10_behaviour is run by tests/agent/test_behaviours.py."""
+    pytest.importorskip("espeakng_loader", reason="the examples' voices need the extra `speech`")
+    monkeypatch.setenv("VISAVIS_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(FOLDER / "03_your_persona.py"), run_name="__main__")
+    out, err = capfd.readouterr()
+    assert re.search(SAYS["03_your_persona"], out) and not err.strip(), err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAYS)
 def test_it_runs(name, tmp_path):
     pytest.importorskip("espeakng_loader", reason="the examples' voices need the extra `speech`")
     environment = os.environ | {"VISAVIS_HOME": str(tmp_path / "home")}

@@ -34,10 +34,6 @@ def test_all_scenes_of_faults(scene):
     assert faults.SCENES[scene]()
 
 
-def test_a_process_that_is_killed_resumes_with_what_was_heard():
-    assert faults.SCENES["kill -9 in mid-turn"]()
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_a_hundred_interruptions():

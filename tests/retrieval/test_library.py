@@ -235,7 +235,7 @@ for number in range(100):
 """
 
 
-@pytest.mark.parametrize("after", [3, 25, 60])
+@pytest.mark.parametrize("after", [25, *(pytest.param(after, marks=pytest.mark.slow) for after in (3, 60))])
 def test_a_killed_process_loses_no_earlier_clip(wave, store, tmp_path, after):
     other = ClipStore(tmp_path / "seed")
     other.add(wave)
