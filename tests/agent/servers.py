@@ -32,6 +32,7 @@ def http_server(answer: Callable[[str, str, dict[str, Any], dict[str, str]], Ans
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # as real servers do
 
         def log_message(self, *args: Any) -> None:
             """Quiet."""

@@ -2,6 +2,7 @@ import asyncio
 import json
 import random
 import string
+import time
 
 import httpx
 import pytest
@@ -113,6 +114,17 @@ def test_ids_that_are_guessed_show_nothing(server):
             answer = http.post("/v1/sessions", json={"id": bad})
             assert answer.status_code == 422, bad
         http.delete(f"/v1/sessions/{name}")
+
+
+def test_small_answers_do_not_wait_for_acknowledgements(server):
+    """The fastest of twenty on one connection: with Nagle's algorithm all wait 40 ms."""
+    took = []
+    with httpx.Client(base_url=server.url, headers=BEARER) as http:
+        for _ in range(20):
+            began = time.perf_counter()
+            assert http.get("/v1/health").status_code == 200
+            took.append(time.perf_counter() - began)
+    assert min(took) < 0.03, took
 
 
 def test_what_is_wrong_is_told_in_one_shape(server):
