@@ -20,7 +20,7 @@ def test_there_are_enough_gestures_each_performed_in_three_ways():
 
 
 def test_every_gesture_keeps_its_bounds_in_one_of_its_ways():
-    """Another way for each neighbour, so that every way is met; the plain one is in retrieval/test_posing.py."""
+    """Another way for each neighbour, so that all are met; for the plain one see retrieval/test_posing.py."""
     found = []
     for number, gesture in enumerate(LEXICON.values()):
         names = [name for name in gesture.variant_names if name != PLAIN]

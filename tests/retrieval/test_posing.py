@@ -1,4 +1,5 @@
 import time
+from functools import cache
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ LEXICON = load_lexicon()
 SOMEBODY = Performer.random(np.random.default_rng(7))
 
 
+@cache
 def wrist(made: Performance, side: str) -> np.ndarray:
     m = made.motion
     return to_frame(chest_frame(m), positions(m)[:, m.skeleton.index(f"{side}Hand")])
