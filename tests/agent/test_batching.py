@@ -9,7 +9,7 @@ import torch
 
 from visavis.agent import batching
 from visavis.agent.batching import AHEAD, KEPT, BatchingEngine
-from visavis.agent.decoder import ALONE, Cache
+from visavis.agent.decoder import ALONE, FEW, ROWS, Cache, _groups
 from visavis.agent.embedded import EmbeddedEngine
 from visavis.agent.engine import CancelToken, Sampling
 from visavis.agent.llama import Llama, LlamaConfig
@@ -122,6 +122,61 @@ def test_runs_read_together_as_one_by_one(alone: EmbeddedEngine) -> None:
                 if state is not None:
                     torch.testing.assert_close(state, decoder.feed(one, run)[-1], atol=1e-4, rtol=1e-4)
             assert many.used[:slots] == [one.used[0] for one in ones]
+
+
+def test_prompts_and_single_ids_share_a_pass(alone: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight streams, of which three begin: one pass of all rows, and each state as alone."""
+    decoder = alone._decoder
+    rng = np.random.default_rng(0)
+    many, ones = Cache(decoder, 8), [Cache(decoder) for _ in range(8)]
+    for slot in range(5):
+        prompt = rng.integers(1, 5000, 10 + 7 * slot).tolist()
+        decoder.feed(many, prompt, slot)
+        decoder.feed(ones[slot], prompt)
+    runs = [[5], [6, 7], [8], [], [9], *(rng.integers(1, 5000, n).tolist() for n in (3, 40, 25))]
+    expected = [decoder.feed(one, run)[-1] if run else None for one, run in zip(ones, runs, strict=True)]
+    passes: list[int] = []
+    read = decoder._read
+    monkeypatch.setattr(decoder, "_read", lambda ids, *rest: (passes.append(len(ids)), read(ids, *rest))[1])
+    for state, other in zip(decoder.feed_many(many, runs), expected, strict=True):
+        assert (state is None) == (other is None)
+        if state is not None:
+            torch.testing.assert_close(state, other, atol=1e-4, rtol=1e-4)
+    assert passes == [sum(map(len, runs))]
+
+
+def test_no_pass_of_several_runs_is_too_long() -> None:
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        runs = [[1] * int(n) for n in rng.choice([0, 1, 2, 5, 40, 120, 300], 20)]
+        groups = _groups(runs)
+        assert sorted(slot for group in groups for slot in group) == [slot for slot, run in enumerate(runs) if run]
+        assert all(len(group) == 1 or sum(len(runs[slot]) for slot in group) <= ROWS for group in groups)
+        assert all([len(runs[s]) for s in group] == sorted(len(runs[s]) for s in group) for group in groups)
+
+
+def test_only_the_last_state_is_the_last_of_all(alone: EmbeddedEngine) -> None:
+    decoder, ids = alone._decoder, list(range(40, 60))
+    for before in (0, 1, 9):
+        whole, short = Cache(decoder), Cache(decoder)
+        for cache in (whole, short):
+            if before:
+                decoder.feed(cache, list(range(7, 7 + before)))
+        last = decoder.feed(short, ids, last=True)
+        torch.testing.assert_close(last, decoder.feed(whole, ids)[-1:], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(decoder.feed(short, [3]), decoder.feed(whole, [3]), atol=1e-5, rtol=1e-5)
+
+
+def test_logits_of_several_as_of_each(alone: EmbeddedEngine) -> None:
+    decoder = alone._decoder
+    part, scattered, most = np.arange(4300, 4812), np.array([9, 4, 700]), np.arange(0, 2 * FEW + 2, 2)
+    ids = [part, None, scattered, part + 512, most, part.copy(), np.arange(4300, 4302), None, np.array([5])]
+    states = torch.randn(len(ids), decoder.config.width, generator=torch.Generator().manual_seed(0))
+    made = decoder.logits_many(list(states), ids)
+    for state, wanted, logits in zip(states, ids, made, strict=True):
+        np.testing.assert_allclose(logits, decoder.logits(state, wanted), atol=2e-5, rtol=1e-5)
+        assert len(logits) == (decoder.config.vocabulary if wanted is None else len(wanted))
+    assert decoder.logits_many([], []) == []
 
 
 def test_what_is_masked_is_a_number(alone: EmbeddedEngine) -> None:

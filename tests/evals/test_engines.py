@@ -13,7 +13,7 @@ from visavis.emotion import Emotion
 from visavis.evals.engines.agreement import EPSILON_EXACT, agreement
 from visavis.evals.engines.reference import Reference
 from visavis.evals.engines.requests import KINDS, Request, _Notes
-from visavis.evals.engines.speed import streams, together, versus
+from visavis.evals.engines.speed import _shared, busy, streams, together, versus
 from visavis.tokenizers.turn_language import MovePrompt, MoveStep
 from visavis.tokenizers.vocabulary import JointVocabulary
 
@@ -90,6 +90,23 @@ def test_speed_counts_every_id(engine, reference, requests, folder):
     assert written == [request.run(engine) for request in requests] and min(seconds) > 0
     rows = streams(many, requests, rounds=1, counts=(2,)).rows
     assert {row["name"].split(":")[0] for row in rows} == set(KINDS)
+
+
+def test_busy_streams_share_the_work(engine, requests, folder):
+    many = BatchingEngine.load(folder, exact=True)
+    written = _shared(many, requests * 3, 2)
+    assert sorted(written) == sorted(id_ for request in requests for id_ in request.run(engine) * 3)
+    table = busy(many, requests, rounds=1, counts=(3,), turns=2)
+    assert {row["name"].split(":")[0] for row in table.rows} == {*KINDS, "all"}
+    assert all(row["value"] > 0 for row in table.rows)
+
+    class Broken(Request):
+        def run(self, engine):
+            raise IndexError("no work")
+
+    broken = Broken(**vars(requests[0]))
+    with pytest.raises(IndexError, match="no work"):
+        _shared(many, [*requests, broken], 2)
 
 
 def test_requests_are_noted_as_they_are_asked(engine, vocabulary):

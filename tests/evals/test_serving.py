@@ -59,6 +59,16 @@ def test_turns_at_once(turns, exact):
     assert table.value(" 2 at once, one: turns a second") > 0 and table.value(" 2 at once: one over two") > 0
 
 
+def test_what_fails_is_counted_by_kind(turns, exact, monkeypatch):
+    recorded, library = turns
+    monkeypatch.setattr(sampled, "replay", lambda calls, *_: [None] * len(calls))
+    monkeypatch.setattr(sampled, "_judge", lambda calls, made: {"words in the reply": [1.0, 0.0], "repeat": [0.0]})
+    table = sampled.measure({"one": exact}, recorded, library, 3)
+    assert table.value("one: words in the reply") == 50
+    assert table.details["one"]["turns_that_failed"] == {"words in the reply": 3}
+    assert table.details["one"]["first"] == {"words in the reply": [0, 1, 2]}
+
+
 def test_every_chunk_of_a_turn_is_a_grammar(turns, models):
     recorded, library = turns
     found = grammars.grammars_of(recorded, library, models / "planner")
@@ -73,6 +83,9 @@ def test_hot_turns_stay_inside_and_loops_are_seen(turns, exact):
     table = sampled.measure({"one": exact}, [recorded[1]], library, 2, at_once=1)
     for what in ("the words of the clause kept", "only glosses that were shown", "steps and forced codes exact"):
         assert table.value(f"one: {what}") == 100
+    assert table.details["one"] == {"turns": 2, "turns_that_failed": {}, "first": {}}
+    late = sampled.measure({"one": exact}, [recorded[1]], library, 50, at_once=2, minutes=0)
+    assert late.details["one"]["turns"] == 0 and late.value("one: no loop beyond 3 s") is None
     free = np.ones(40, bool)
     codes = np.arange(120).reshape(40, 3)
     assert sampled.longest_repeat_s(codes, free) == 0

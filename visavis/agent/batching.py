@@ -182,10 +182,12 @@ class BatchingEngine(EmbeddedEngine):
                 self._write(stream, None)
             runs.append(stream.run.pending if stream.has_room and not stream.ended else [])
         states = self._decoder.feed_many(self._rows, runs)
-        for stream, state in zip(self._batch, states, strict=True):
-            if state is not None:
-                stream.run.was_read()
-                self._write(stream, self._decoder.logits(state, stream.run.ids))
+        read = [(stream, state) for stream, state in zip(self._batch, states, strict=True) if state is not None]
+        for stream, _ in read:
+            stream.run.was_read()
+        made = self._decoder.logits_many([state for _, state in read], [stream.run.ids for stream, _ in read])
+        for (stream, _), logits in zip(read, made, strict=True):
+            self._write(stream, logits)
 
     @staticmethod
     def _write(stream: _Stream, logits: Floats | None) -> None:

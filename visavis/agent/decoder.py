@@ -2,7 +2,8 @@
 
 What makes it quick at this size: matrices stay in bf16 as they are shipped, packed once for the processor's bf16
 units (half the memory traffic of float32, and eight rows cost little more than one); keys, values and rotations are
-one product each; buffers of fixed size; logits only for allowed ids. It knows nothing of constraints or requests.
+one product each; buffers of fixed size; the last layer only for the last id of a run, logits only for allowed ids. Of
+many streams all rows share every product, and attention alone is padded. It knows nothing of constraints or requests.
 
 Legend: N rows (ids fed), S slots (streams in the cache), R the longest run of ids of a stream, T places looked at,
 C context, D width, H heads.
@@ -13,8 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from visavis.agent.engine import Floats, Ids
@@ -24,8 +27,11 @@ __all__ = ["Cache", "Decoder", "Matrix", "has_bf16_units"]
 
 # Gathering more rows of the embedding than this costs more than the logits of all.
 FEW: Final = 1024
-# Runs of more ids than this are read alone: padding the other streams to their length would cost more.
+# Runs of more ids than this attend alone: padding the other streams to their length would cost more.
 ALONE: Final = 8
+# Rows of a pass at most, if it reads more than one run: more are not quicker, and leave the processor's cache.
+ROWS: Final = 160
+NOTHING: Final = np.zeros(0, np.float32)
 
 _PACKED: Final = cast(Any, torch.ops.mkldnn)
 
@@ -59,12 +65,12 @@ class Matrix:
 
 
 class Cache:
-    """Keys and values of several streams: (layers, S, C, 2 D) float32, keys first; `used[slot]` places are set."""
+    """Keys and values of several streams, (layers, S, 2, H, C, D/H) float32; `used[slot]` places of each are set."""
 
     def __init__(self, decoder: Decoder, slots: int = 1) -> None:
         config = decoder.config
         # Zeros, because a place that is masked still counts as weight 0 times what is there, which must be a number.
-        self.values = torch.zeros(config.layers, slots, config.context, 2 * config.width)
+        self.values = torch.zeros(config.layers, slots, 2, config.heads, config.context, config.head_width)
         self.used = [0] * slots
 
     @property
@@ -82,7 +88,7 @@ class Cache:
     def move(self, source: int, target: int) -> None:
         """Take what a slot holds to another one."""
         used = self.used[target] = self.used[source]
-        self.values[:, target, :used] = self.values[:, source, :used]
+        self.values[:, target, :, :, :used] = self.values[:, source, :, :, :used]
         self.used[source] = 0
 
 
@@ -136,98 +142,101 @@ class Decoder:
         return weight.view(heads, 2, width // 2, -1).transpose(1, 2).reshape(heads * width, -1)
 
     @torch.inference_mode()
-    def feed(self, cache: Cache, ids: Sequence[int], slot: int = 0) -> Tensor:
-        """Read N ids of one stream after those in its slot → (N, D) normalised states."""
+    def feed(self, cache: Cache, ids: Sequence[int], slot: int = 0, last: bool = False) -> Tensor:
+        """Read N ids of one stream after those in its slot → (N, D) normalised states; `last`: (1, D), the last's."""
         heads, each, width = self.config.heads, self.config.head_width, self.config.width
         count, before = len(ids), cache.used[slot]
         after = before + count
         future = None
         if count > 1 and before:
             future = torch.ones(count, after, dtype=torch.bool).tril(before)
-        new = cache.values[:, slot, before:after].unbind(0)
-        keys, values = _kept(cache.values[:, slot : slot + 1, :after], heads)
+        new = cache.values[:, slot, :, :, before:after].unbind(0)
+        keys, values = _kept(cache.values[:, slot : slot + 1, :, :, :after])
+        top = self.config.layers - 1 if last and count > 1 else None
 
         def attend(layer: int, turned: Tensor) -> Tensor:
-            new[layer].copy_(turned[:, width:])
-            q = turned[:, :width].view(1, count, heads, each).transpose(1, 2)
-            out = F.scaled_dot_product_attention(
-                q, keys[layer], values[layer], future, is_causal=count > 1 and not before
-            )
-            return out.transpose(1, 2).reshape(count, width)
+            split = turned.view(count, 3, heads, each).permute(1, 2, 0, 3)
+            q = split[:1]
+            new[layer].copy_(split[1:])
+            if layer == top:
+                out = F.scaled_dot_product_attention(q[:, :, -1:], keys[layer], values[layer])
+            else:
+                causal = count > 1 and not before
+                out = F.scaled_dot_product_attention(q, keys[layer], values[layer], future, is_causal=causal)
+            return out.transpose(1, 2).reshape(-1, width)
 
-        states = self._read(ids, self._turns[before:after], attend)
+        states = self._read(ids, self._turns[before:after], attend, None if top is None else slice(-1, None))
         cache.used[slot] = after
         return states
 
     @torch.inference_mode()
     def feed_many(self, cache: Cache, runs: Sequence[Sequence[int]]) -> list[Tensor | None]:
-        """Read a run of ids of each of the first S streams → the state (D,) after each; None for an empty run.
-
-        A long run is read alone, the others together.
-        """
+        """Read a run of ids of each of the first S streams → the state (D,) after each; None for an empty run."""
         last: list[Tensor | None] = [None] * len(runs)
-        together = [len(run) if len(run) <= ALONE else 0 for run in runs]
-        if sum(count > 0 for count in together) == 1:
-            together = [0] * len(runs)
-        for slot, run in enumerate(runs):
-            if run and not together[slot]:
-                last[slot] = self.feed(cache, run, slot)[-1]
-        if any(together):
-            states = self._feed_together(cache, runs, together)
-            end = 0
-            for slot, count in enumerate(together):
-                end += count
-                if count:
-                    last[slot] = states[end - 1]
+        for slots in _groups(runs):
+            if len(slots) == 1:
+                states = self.feed(cache, runs[slots[0]], slots[0], last=True)
+            else:
+                states = self._feed_together(cache, runs, slots)
+            for slot, state in zip(slots, states.unbind(0), strict=True):
+                last[slot] = state
         return last
 
-    def _feed_together(self, cache: Cache, runs: Sequence[Sequence[int]], counts: Sequence[int]) -> Tensor:
-        """Read short runs of several streams in one pass → (N, D) states, stream after stream.
+    def _feed_together(self, cache: Cache, runs: Sequence[Sequence[int]], slots: Sequence[int]) -> Tensor:
+        """Read the runs of several slots, the shortest first, in one pass → (len(slots), D) their last states.
 
-        `counts` says how many ids of each run: all or none.
+        Everything but attention takes all rows at once. Short runs attend together, padded to the longest of them.
         """
         config, width = self.config, self.config.width
-        slots, heads, each, longest = len(runs), config.heads, config.head_width, max(counts)
-        rows = [(s, i) for s, count in enumerate(counts) for i in range(count)]  # N × (slot, place in its run)
-        place = [cache.used[s] + i for s, i in rows]
-        reach = max(place) + 1
-        places = torch.tensor(place)
-        targets = torch.tensor([s * config.context + at for (s, _), at in zip(rows, place, strict=True)])
-        even = len(rows) == slots and longest == 1
-        if even:
-            queries = back = places  # not used
-            seen = places[:, None]
-        else:
-            begins = [sum(counts[:s]) for s in range(slots)]
-            # (S, R) which row is a stream's i-th query; repeated where its run is shorter.
-            queries = torch.tensor(
-                [
-                    [min(b + i, b + max(c, 1) - 1, len(rows) - 1) for i in range(longest)]
-                    for b, c in zip(begins, counts, strict=True)
-                ]
-            )
-            back = torch.tensor([s * longest + i for s, i in rows])
-            seen = places[queries]
-        hidden = torch.zeros(slots, 1, seen.shape[1], reach)
-        hidden.masked_fill_(torch.arange(reach) > seen[:, None, :, None], float("-inf"))
-        flat = cache.values.view(config.layers, -1, 2 * width).unbind(0)
-        keys, values = _kept(cache.values[:, :slots, :reach], heads)
+        heads, each, top = config.heads, config.head_width, config.layers - 1
+        counts = np.array([len(runs[slot]) for slot in slots])
+        ends = np.cumsum(counts)
+        row_slots = np.repeat(slots, counts)
+        befores = np.array([cache.used[slot] for slot in slots])
+        place = np.arange(ends[-1]) - np.repeat(ends - counts - befores, counts)
+        planes = row_slots[:, None] * 2 * heads + np.arange(2 * heads)
+        places, targets = torch.from_numpy(place), torch.from_numpy((planes * config.context + place[:, None]).ravel())
+        flat = cache.values.view(config.layers, -1, each).unbind(0)
+        short = int((counts <= ALONE).sum())
+        short = short if short > 1 else 0
+        padded = _Padded(cache, slots[:short], counts[:short], place) if short else None
+        alone = []
+        for slot, end, count, before in zip(slots[short:], ends[short:], counts[short:], befores[short:], strict=True):
+            after = int(before + count)
+            future = torch.ones(count, after, dtype=torch.bool).tril(int(before)) if before else None
+            alone.append((slice(end - count, end), future, *_kept(cache.values[:, slot : slot + 1, :, :, :after])))
 
         def attend(layer: int, turned: Tensor) -> Tensor:
-            flat[layer].index_copy_(0, targets, turned[:, width:])
-            q = turned[:, :width].view(-1, heads, each)
-            q = q[:, :, None] if even else q[queries].transpose(1, 2)  # (S, H, R, D/H)
-            out = F.scaled_dot_product_attention(q, keys[layer], values[layer], hidden)
-            out = out.transpose(1, 2).reshape(-1, width)
-            return out if even else out[back]
+            flat[layer].index_copy_(0, targets, turned[:, width:].reshape(-1, each))
+            rows = turned[:, :width].view(-1, heads, each)
+            parts = [padded(rows, layer, layer == top)] if padded is not None else []
+            for at, future, keys, values in alone:
+                q = rows[at].transpose(0, 1)[None]
+                if layer == top:
+                    out = F.scaled_dot_product_attention(q[:, :, -1:], keys[layer], values[layer])
+                else:
+                    causal = future is None
+                    out = F.scaled_dot_product_attention(q, keys[layer], values[layer], future, is_causal=causal)
+                parts.append(out.transpose(1, 2).reshape(-1, width))
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-        states = self._read([runs[s][i] for s, i in rows], self._turns[places], attend)
-        for slot, count in enumerate(counts):
-            cache.used[slot] += count
+        kept = None if len(place) == len(slots) else torch.from_numpy(ends - 1)
+        states = self._read([id_ for slot in slots for id_ in runs[slot]], self._turns[places], attend, kept)
+        for slot, after in zip(slots, befores + counts, strict=True):
+            cache.used[slot] = int(after)
         return states
 
-    def _read(self, ids: Sequence[int], turns: Tensor, attend: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """The layers over N rows; `attend` (layer, turned (N, 3 D)) → (N, D) keeps keys and values, and attends."""
+    def _read(
+        self,
+        ids: Sequence[int],
+        turns: Tensor,
+        attend: Callable[[int, Tensor], Tensor],
+        kept: Tensor | slice | None = None,
+    ) -> Tensor:
+        """The layers over N rows; `attend` (layer, turned (N, 3 D)) → (N, D) keeps keys and values, and attends.
+
+        `kept`: the rows whose states are wanted. The last layer makes no others, and `attend` returns no others there.
+        """
         width, heads, count = self.config.width, self.config.heads, len(ids)
         rows = self._rows[torch.tensor(ids)]
         x = rows[:, :width]
@@ -235,6 +244,9 @@ class Decoder:
             mixed = layer.qkv(_normalised(rows, x, layer.norm_attention)).float()
             pairs = torch.view_as_complex(mixed.view(count, 3, heads, -1, 2))
             turned = torch.view_as_real(pairs.mul_(turns)).view(count, 3 * width)
+            if kept is not None and number == len(self._layers) - 1:
+                rows = rows[kept]
+                x = rows[:, :width]
             x += layer.out(attend(number, turned))
             gate, up = layer.gate_up(_normalised(rows, x, layer.norm_mlp)).chunk(2, dim=-1)
             x += layer.down(F.silu(gate).mul_(up))
@@ -247,17 +259,95 @@ class Decoder:
             rows = self.embedding
         elif len(ids) > FEW:
             return cast(Floats, (self.embedding @ state).numpy()[ids])
-        elif ids[-1] - ids[0] == len(ids) - 1 and bool((ids[1:] > ids[:-1]).all()):
+        elif _is_range(ids):
             rows = self.embedding[int(ids[0]) : int(ids[-1]) + 1]
         else:
             rows = self.embedding[torch.from_numpy(ids)]
         return cast(Floats, (rows @ state).numpy())
 
+    @torch.inference_mode()
+    def logits_many(self, states: Sequence[Tensor], ids: Sequence[Ids | None]) -> list[Floats]:
+        """`logits` of several streams; those that ask for the same range of ids, or for most, share one product."""
+        out: list[Floats] = [NOTHING] * len(states)
+        shared: dict[tuple[int, int], list[int]] = {}
+        for place, (state, wanted) in enumerate(zip(states, ids, strict=True)):
+            if wanted is None or len(wanted) > FEW:
+                shared.setdefault((0, len(self.embedding)), []).append(place)
+            elif _is_range(wanted):
+                shared.setdefault((int(wanted[0]), int(wanted[-1]) + 1), []).append(place)
+            else:
+                out[place] = self.logits(state, wanted)
+        for (first, end), places in shared.items():
+            if len(places) == 1:
+                out[places[0]] = self.logits(states[places[0]], ids[places[0]])
+                continue
+            made = F.linear(torch.stack([states[place] for place in places]), self.embedding[first:end]).numpy()
+            for row, place in zip(made, places, strict=True):
+                some = ids[place]
+                out[place] = row if some is None or end - first == len(some) else row[some]
+        return out
 
-def _kept(values: Tensor, heads: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """(layers, S, T, 2 D) of a cache → keys and values of every layer, (S, H, T, D/H) each, as views."""
-    split = values.unflatten(3, (2, heads, -1)).permute(3, 0, 1, 4, 2, 5)
-    return split[0].unbind(0), split[1].unbind(0)
+
+class _Padded:
+    """Attention of short runs of several slots, padded to the longest of them.
+
+    Args:
+        cache: of all streams.
+        slots: with a run; counts: (len(slots),) of ids; their rows are the first of the pass, slot after slot.
+        place: (N,) of each row in its stream.
+    """
+
+    def __init__(self, cache: Cache, slots: Sequence[int], counts: NDArray[np.int64], place: NDArray[np.int64]) -> None:
+        low, high, longest = min(slots), max(slots) + 1, int(counts.max())
+        ends, mine = np.cumsum(counts), np.array(slots) - low
+        # (S, R) which row is a stream's i-th query; its last one again where its run is shorter, any without a run.
+        queries = np.zeros((high - low, longest), np.int64)
+        queries[mine] = np.minimum((ends - counts)[:, None] + np.arange(longest), (ends - 1)[:, None])
+        seen = torch.from_numpy(place[queries])
+        self._even = longest == 1 and len(slots) == high - low  # every row is the only one of its slot, in order
+        within = np.arange(ends[-1]) - np.repeat(ends - counts, counts)
+        self._queries = torch.from_numpy(queries)
+        self._back = torch.from_numpy(np.repeat(mine, counts) * longest + within)
+        self._last = torch.from_numpy(mine)
+        reach = int(place[: ends[-1]].max()) + 1
+        self._hidden = torch.zeros(high - low, 1, longest, reach)
+        self._hidden.masked_fill_(torch.arange(reach) > seen[:, None, :, None], float("-inf"))
+        self._keys, self._values = _kept(cache.values[:, low:high, :, :, :reach])
+
+    def __call__(self, rows: Tensor, layer: int, last: bool) -> Tensor:
+        """(N, H, D/H) queries → (rows of these slots, D) attended; `last`: only of the last row of each slot."""
+        if self._even:
+            q, hidden, back = rows[: len(self._back), :, None], self._hidden, None
+        elif last:
+            q, hidden, back = rows[self._queries[:, -1:]].transpose(1, 2), self._hidden[:, :, -1:], self._last
+        else:
+            q, hidden, back = rows[self._queries].transpose(1, 2), self._hidden, self._back
+        out = F.scaled_dot_product_attention(q, self._keys[layer], self._values[layer], hidden)  # (S, H, R, D/H)
+        out = out.transpose(1, 2).reshape(-1, rows.shape[1] * rows.shape[2])
+        return out if back is None else out[back]
+
+
+def _groups(runs: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The slots whose runs are read in one pass each: short runs first, no more rows than `ROWS` but for a long run."""
+    groups: list[list[int]] = []
+    room = 0
+    for slot in sorted((slot for slot, run in enumerate(runs) if run), key=lambda slot: len(runs[slot])):
+        if len(runs[slot]) > room:
+            groups.append([])
+            room = ROWS
+        groups[-1].append(slot)
+        room -= len(runs[slot])
+    return groups
+
+
+def _is_range(ids: Ids) -> bool:
+    """Whether ids follow one another without a gap."""
+    return bool(ids[-1] - ids[0] == len(ids) - 1 and (ids[1:] > ids[:-1]).all())
+
+
+def _kept(values: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """(layers, S, 2, H, T, D/H) of a cache → keys and values of every layer, (S, H, T, D/H) each, as views."""
+    return values[:, :, 0].unbind(0), values[:, :, 1].unbind(0)
 
 
 def _normalised(rows: Tensor, x: Tensor, scale: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class EmbeddedEngine:
                 yield from run.forced()
                 if run.done:
                     return
-                state = self._decoder.feed(cache, run.pending)[-1]
+                state = self._decoder.feed(cache, run.pending, last=True)[0]
                 run.was_read()
                 yield run.choose(self._decoder.logits(state, run.ids))
 

@@ -11,7 +11,7 @@ from visavis.evals.first_light.table import Table, report
 
 __all__ = ["main"]
 
-NAMES = ("speed", "streams", "agreement", "refiner")
+NAMES = ("speed", "streams", "busy", "agreement", "refiner")
 
 
 def _speed(args: argparse.Namespace) -> Table:
@@ -30,6 +30,15 @@ def _streams(args: argparse.Namespace) -> Table:
     from visavis.evals.engines.speed import streams
 
     return streams(BatchingEngine.load(args.model), real_requests(args.limit or 16, args.model))
+
+
+def _busy(args: argparse.Namespace) -> Table:
+    from visavis.agent.batching import BatchingEngine
+    from visavis.evals.engines.requests import real_requests
+    from visavis.evals.engines.speed import busy
+
+    counts = (args.streams,) if args.streams > 1 else (8,)
+    return busy(BatchingEngine.load(args.model), real_requests(args.limit or 16, args.model), counts=counts)
 
 
 def _agreement(args: argparse.Namespace) -> Table:
@@ -76,7 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="requests of each kind")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of torch, for all engines")
-    parser.add_argument("--streams", type=int, default=1, metavar="N", help="for `agreement`: so many at once")
+    parser.add_argument(
+        "--streams", type=int, default=1, metavar="N", help="for `agreement` and `busy`: so many at once"
+    )
     parser.add_argument("--exact", action="store_true", help="for `agreement`: products in float32")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)

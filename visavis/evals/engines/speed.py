@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -20,7 +21,7 @@ from visavis.evals.engines.reference import Reference
 from visavis.evals.engines.requests import KINDS, Request
 from visavis.evals.first_light.table import Table, median, progress
 
-__all__ = ["streams", "together", "versus"]
+__all__ = ["busy", "streams", "together", "versus"]
 
 COUNTS = (2, 4, 8, 16)
 
@@ -117,4 +118,64 @@ def streams(
             table.add(f"{kind}: {count} streams over 1, by the processor", median(rate[:, 1] / one[:, 1]), "times")
         table.add(f"{kind}: 8 equal streams over 1, by the processor", median(equal), "times")
         table.add(f"{kind}: slowest over fastest of 8 equal streams", median(slowest), "times")
+    return table
+
+
+def _shared(engine: Engine, requests: Sequence[Request], count: int) -> list[int]:
+    """Run requests in `count` threads, each taking the next one when it is through; all ids that were written."""
+    waiting = deque(requests)
+    written = [list[int]() for _ in range(count)]
+    failed: list[BaseException] = []
+
+    def work(mine: list[int]) -> None:
+        try:
+            while True:
+                try:
+                    request = waiting.popleft()
+                except IndexError:  # nothing is left to do
+                    return
+                mine += request.run(engine)
+        except BaseException as error:  # raised again by the caller's thread
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in written]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
+    return [id_ for mine in written for id_ in mine]
+
+
+def busy(
+    engine: BatchingEngine, requests: Sequence[Request], rounds: int = 5, counts: Sequence[int] = (8,), turns: int = 3
+) -> Table:
+    """Streams that go on to the next request when one is written, as conversations do, over one stream.
+
+    Args:
+        engine: of all.
+        requests: the work, kind by kind, and all of it as it comes.
+        rounds: of one stream and then of each count, so that a ratio is of neighbours.
+        counts: of streams.
+        turns: how often the requests are made in a round of many streams: few end alone.
+    """
+    table = Table("Streams kept busy: ids a second of all, over one stream (median of rounds)")
+    for kind in (*KINDS, "all"):
+        mine = [request for request in requests if kind in ("all", request.kind)]
+        mine[0].run(engine)  # warm
+        rates: dict[int, list[list[float]]] = {count: [] for count in (1, *counts)}
+        for _ in progress(range(rounds), kind):
+            for count, found in rates.items():
+                total, clock, processor = _timed(partial(_shared, engine, mine * (turns if count > 1 else 1), count))
+                found.append([total / clock, total / processor])
+        one = np.array(rates[1])
+        table.add(f"{kind}: 1 stream, by the clock", median(one[:, 0]), "ids/s")
+        table.add(f"{kind}: 1 stream, by the processor", median(one[:, 1]), "ids/s")
+        for count in counts:
+            rate = np.array(rates[count])
+            table.add(f"{kind}: {count} streams, by the clock", median(rate[:, 0]), "ids/s")
+            table.add(f"{kind}: {count} streams, by the processor", median(rate[:, 1]), "ids/s")
+            table.add(f"{kind}: {count} streams over 1, by the clock", median(rate[:, 0] / one[:, 0]), "times")
+            table.add(f"{kind}: {count} streams over 1, by the processor", median(rate[:, 1] / one[:, 1]), "times")
     return table

@@ -1,6 +1,7 @@
 """Measure engines: `python -m visavis.evals.serving agreement|throughput|cost|sampled|grammars`.
 
-`--base-url` names a server that runs; without it one is started on the model and stopped at the end.
+`--base-url` names a server that runs; without it one is started on the model and stopped at the end. `sampled --over
+embedded` needs none.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def _measure(args: argparse.Namespace) -> Table:
     turns, library = calls.record_turns(args.limit or (32 if args.name == "throughput" else 40), args.model)
     if args.name == "grammars":
         return grammars.measure(turns, library, folder)
+    if args.name == "sampled" and args.over == "embedded":
+        return sampled.measure({"embedded": loading._engine(folder)}, turns, library, args.turns, minutes=args.minutes)
     with _server(args, folder) as base_url:
         served = VllmEngine.connect(base_url, folder)
         try:
@@ -61,8 +64,8 @@ def _measure(args: argparse.Namespace) -> Table:
                 return cost.measure(served, turns, library)
             embedded = loading._engine(folder)  # as agents run it
             if args.name == "sampled":
-                both: dict[str, Engine] = {"vllm": served, "embedded": embedded}
-                return sampled.measure(both, turns, library, args.turns)
+                hot: dict[str, Engine] = {"vllm": served} | ({"embedded": embedded} if args.over == "both" else {})
+                return sampled.measure(hot, turns, library, args.turns, minutes=args.minutes)
             engines: dict[str, Callable[[], Engine]] = {"vllm": lambda: served, "embedded": lambda: embedded}
             table = throughput.measure(engines, turns, library, args.concurrent, args.rounds)
             table.details["asked"] = dict(served.asked)
@@ -80,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="turns that are recorded")
     parser.add_argument("--prompts", type=int, default=50, metavar="N", help="for `agreement`")
     parser.add_argument("--turns", type=int, default=10_000, metavar="N", help="for `sampled`")
+    parser.add_argument("--over", choices=("both", "embedded", "vllm"), default="both", help="engines of `sampled`")
+    parser.add_argument("--minutes", type=float, default=None, metavar="N", help="for `sampled`: begin no turn later")
     parser.add_argument("--concurrent", type=int, nargs="+", default=[1, 8, 32], metavar="N", help="for `throughput`")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="for `throughput`")
     parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -27,6 +28,11 @@ __all__ = ["Hot", "longest_repeat_s", "measure"]
 
 LONGEST_PERIOD: Final = 8  # steps; a loop of more than a second would be a gesture that is made twice
 LOOP_S: Final = 3.0
+KINDS: Final = (
+    "words in the reply", "the words of the clause kept", "only glosses that were shown",
+    "steps and forced codes exact", "no loop beyond 3 s",
+)  # fmt: skip
+SHOWN: Final = 20  # failures of a kind that the details list
 
 
 class Hot:
@@ -77,28 +83,55 @@ def measure(
     *,
     temperature: float = 1.2,
     at_once: int = 8,
+    minutes: float | None = None,
 ) -> Table:
-    """Sample `count` turns over each engine, some at once."""
+    """Sample `count` turns over each engine, some at once; the details list the first failures of every kind.
+
+    Args:
+        engines: by name.
+        turns: whose questions are asked, again and again with other dice.
+        library: of the calls.
+        count: turns of each engine.
+        temperature: of every choice.
+        at_once: turns in threads side by side.
+        minutes: no turn of an engine begins later; None for all `count` whatever they take.
+    """
     table = Table(f"Turns sampled at temperature {temperature}")
     for name, engine in engines.items():
+        until = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
 
-        def one(number: int, engine: Engine = engine) -> dict[str, list[float]]:
+        def one(number: int, engine: Engine = engine, until: float = until) -> dict[str, list[float]] | None:
+            if time.monotonic() > until:
+                return None
             calls = turns[number % len(turns)]
             return _judge(calls, replay(calls, Hot(engine, temperature, number), library))
 
         found: dict[str, list[float]] = {}
+        failed: dict[str, list[int]] = {}
+        sampled = 0
         with ThreadPoolExecutor(at_once) as threads:
-            for each in tqdm(threads.map(one, range(count)), name, count, disable=not sys.stderr.isatty()):
+            made = tqdm(threads.map(one, range(count)), name, count, disable=not sys.stderr.isatty())
+            for number, each in enumerate(made):
+                if each is None:
+                    continue
+                sampled += 1
                 for what, values in each.items():
                     found.setdefault(what, []).extend(values)
-        for what in ("words in the reply", "the words of the clause kept", "only glosses that were shown",
-                     "steps and forced codes exact", "no loop beyond 3 s"):  # fmt: skip
+                    if what in KINDS and not all(values):
+                        failed.setdefault(what, []).append(number)
+        for what in KINDS:
             table.add(f"{name}: {what}", share(found.get(what, [])), "%", 100)
         table.add(f"{name}: longest repeat", bootstrap(found.get("repeat", []), lambda x: float(x.max())), "s")
+        table.details[name] = {
+            "turns": sampled,
+            "turns_that_failed": {what: len(numbers) for what, numbers in failed.items()},
+            "first": {what: numbers[:SHOWN] for what, numbers in failed.items()},
+        }
     return table
 
 
 def _judge(calls: Sequence[Call], made: Sequence[object]) -> dict[str, list[float]]:
+    """What holds of each call of a turn, kind by kind."""
     out: dict[str, list[float]] = {}
 
     def note(what: str, value: float) -> None:
