@@ -301,6 +301,13 @@ def test_patience_never_grows_with_certainty(p, q):
     assert 0.2 - 1e-9 <= patience.needed_s(high) <= patience.needed_s(low) + 1e-9 <= 1.2 + 2e-9
 
 
+@given(st.floats(0, 0.3), st.floats(0, 0.3))
+def test_the_surer_it_is_that_there_is_more_the_longer_it_waits(p, q):
+    patience = Patience(0.2, 1.2, 0.3, 0.8, unfinished_s=0.1)
+    low, high = sorted((p, q))
+    assert 1.2 - 1e-9 <= patience.needed_s(high) <= patience.needed_s(low) + 1e-9 <= 1.3 + 2e-9
+
+
 @pytest.mark.parametrize("text", ["mm-hm", "Yeah.", "oh, I see", "okay okay", "Yeah, right!", "uh huh"])
 def test_listening_aloud(text):
     assert is_backchannel(text)

@@ -41,7 +41,7 @@ _SEEN_S = 0.16  # of the silence after an ending is seen; of this …
 _CUT = (3, 21)  # … so many frames are taken off again, as voice activity ends a little early or late
 _LATE_S = 0.084  # hearing has the end so much late, with its own delay (measured on the development split)
 _FAST_S = {"sound": (0.384,), "words": (0.16,)}  # the medians they make, with what hearing adds, are 470 and 250 ms
-_SLOW_S = (1.3,)  # longer than any pause, with the moment until new speech is noticed
+_SLOW_S, _UNFINISHED_S = 1.3, 0.1  # longer than any pause, with the moment until new speech is noticed
 _WIDTH, _LAYERS, _HIDDEN, _EPOCHS, _BATCH = 32, 5, 32, 30, 128
 _ROOT = Path(visavis.__file__).parent
 Array = NDArray[np.float64]
@@ -184,9 +184,9 @@ def choose(probability: Array, found: Endings, fast_s: Sequence[float], allowed:
     least, most = PAUSES_S
     best: tuple[float, float, Patience] | None = None
     levels = np.unique(np.round(np.quantile(probability, np.linspace(0.2, 0.97, 60)), 3))
-    for fast, slow, (unsure, sure) in itertools.product(fast_s, _SLOW_S, itertools.combinations(levels, 2)):
-        patience = Patience(fast, slow, float(unsure), float(sure))
-        needed = slow + (fast - slow) * np.clip((probability - unsure) / (sure - unsure), 0, 1)
+    for fast, (unsure, sure) in itertools.product(fast_s, itertools.combinations(levels, 2)):
+        patience = Patience(fast, _SLOW_S, float(unsure), float(sure), _UNFINISHED_S)
+        needed = _SLOW_S + (fast - _SLOW_S) * np.clip((probability - unsure) / (sure - unsure), 0, 1)
         # a uniform pause is longer than what is needed with this probability
         cut = float(np.clip((most - needed[~found.last]) / (most - least), 0, 1).sum()) / turns
         late_s = float(np.mean(needed[found.last])) + _LATE_S
