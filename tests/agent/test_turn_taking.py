@@ -161,6 +161,27 @@ class TestWhileWeSpeak:
         assert not [e for e in events if isinstance(e, Interruption)]
         assert [e for e in events if isinstance(e, UserBackchannel)]
 
+    @pytest.mark.parametrize("seed", [1, 2, 3])
+    def test_a_cough_does_not_either(self, ours, seed):
+        from visavis.evals.turn_taking.sounds import cough
+
+        events = self.listen(ours, 0.4 * cough(np.random.default_rng(seed)), 2.0)
+        assert not [e for e in events if isinstance(e, (Interruption, EndOfTurn))]
+
+    def test_a_long_listening_sound_does_not_where_its_words_are_known(self, ours, voice):
+        typed = TypedText()
+        hearing = Hearing(typed)
+        hearing.playing(ours, 0.0, HZ)
+        mic = 0.15 * np.pad(ours, (1_600, 2 * HZ))
+        user = say(voice, "mmmm, yeah, yeah.")[: round(0.75 * HZ)]
+        mic[2 * HZ : 2 * HZ + len(user)] += user
+        events = []
+        for k in range(0, len(mic), 800):
+            if hearing.speaking and not typed._words:
+                typed.type("mm-hm yeah yeah")
+            events += hearing.feed(mic[k : k + 800], HZ)
+        assert not [e for e in events if isinstance(e, Interruption)]
+
     def test_words_that_want_something_interrupt_sooner(self, ours, voice):
         user = say(voice, "Stop please, I have another question.")
         typed = TypedText()
@@ -193,6 +214,44 @@ def test_going_on_after_the_end_is_told(voice):
     ends = [e for e in events if isinstance(e, EndOfTurn)]
     assert len(ends) == 2, "a pause of 1.45 s is longer than any patience"
     assert [e.resumes for e in starts] == [False, True]
+
+
+def test_who_went_on_after_an_end_is_given_more_time(question):
+    def waited(hearing) -> list[float]:
+        return [
+            e.at_s - e.end_s
+            for e in heard(in_room(quiet(0.3), question, quiet(1.9)), hearing)
+            if e.kind == "end_of_turn"
+        ]
+
+    fresh, hearing = Hearing(), Hearing()
+    once = waited(fresh)[0]
+    hearing._habits.went_on(1.4)
+    assert waited(hearing)[0] > once + 0.1
+
+
+def test_going_on_is_learnt_from(voice):
+    first, second = say(voice, "I live in Dublin."), say(voice, "But I was born in Cork.")
+    hearing = Hearing()
+    events = heard(in_room(quiet(0.5), first, quiet(1.45), second, quiet(0.5)), hearing)
+    assert any(isinstance(e, SpeechStart) and e.resumes for e in events)
+    assert hearing._habits.doubt > 0
+
+
+def test_a_recogniser_of_phrases_gives_the_words_of_the_turn(voice):
+    pytest.importorskip("pocketsphinx")
+    from visavis.speech.grammar import GrammarRecogniser
+
+    hearing = Hearing(GrammarRecogniser(["show me the whale", "how old is it", "thank you"]))
+    sound = in_room(quiet(0.5), say(voice, "Show me the whale."), quiet(1.6))
+    events = heard(sound, hearing)
+    hearing.close()
+    over = [e for e in events if isinstance(e, EndOfTurn)]
+    assert [e.text for e in over] == ["show me the whale"]
+    final = [e for e in events if isinstance(e, TranscriptHeard) and e.final]
+    assert len(final) == 1 and final[0].hypothesis.confidence > 0.5
+    times = [hearing.utterance_s + w.end_s for w in final[0].hypothesis.words]
+    assert times == sorted(times) and times[-1] == pytest.approx(len(sound) / HZ - 1.6, abs=0.3)
 
 
 def test_a_whole_sentence_in_words_ends_the_turn_sooner_than_half_of_one(question):
@@ -240,6 +299,13 @@ def test_patience_never_grows_with_certainty(p, q):
     patience = Patience(0.2, 1.2, 0.3, 0.8)
     low, high = sorted((p, q))
     assert 0.2 - 1e-9 <= patience.needed_s(high) <= patience.needed_s(low) + 1e-9 <= 1.2 + 2e-9
+
+
+@given(st.floats(0, 0.3), st.floats(0, 0.3))
+def test_the_surer_it_is_that_there_is_more_the_longer_it_waits(p, q):
+    patience = Patience(0.2, 1.2, 0.3, 0.8, unfinished_s=0.1)
+    low, high = sorted((p, q))
+    assert 1.2 - 1e-9 <= patience.needed_s(high) <= patience.needed_s(low) + 1e-9 <= 1.3 + 2e-9
 
 
 @pytest.mark.parametrize("text", ["mm-hm", "Yeah.", "oh, I see", "okay okay", "Yeah, right!", "uh huh"])

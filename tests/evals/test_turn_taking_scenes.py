@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visavis.agent.turn_taking import EndOfTurn, Interruption
+from visavis.errors import UsageError
 from visavis.evals.first_light.table import Table
 from visavis.evals.turn_taking import sounds
 from visavis.evals.turn_taking.__main__ import main
@@ -116,3 +117,49 @@ def test_misuse_is_told(capsys):
     assert main(["--kinds", "turn,quarrel"]) == 2
     assert main(["--real", "/nonexistent"]) == 2
     assert "expected" in capsys.readouterr().err
+
+
+def test_echo_is_measured_at_the_levels_and_delays_that_are_told(monkeypatch):
+    pytest.importorskip("silero_vad")
+    pytest.importorskip("espeakng_loader")
+    from visavis.evals.turn_taking import echo
+
+    monkeypatch.setattr(echo, "LEVELS_DB", (-20.0,))
+    monkeypatch.setattr(echo, "DELAYS_S", (0.1,))
+    table = echo.measure_echo("dev", each=1)
+    by_level, by_delay = table.rows[:3], table.rows[3:]
+    assert [row["n"] for row in by_level[:2]] == [2, 1] and table.value("echo -20 dB: stops us") == 0
+    assert [row["value"] for row in by_level] == [row["value"] for row in by_delay]
+
+
+def test_pauses_of_a_monologue_are_told_apart_by_where_its_sentences_end(tmp_path):
+    from visavis.evals.turn_taking.real import _monologue
+    from visavis.speech.wav import write_wav
+
+    wav = tmp_path / "someone.wav"
+    write_wav(wav, np.zeros(4 * RATE, np.int16), RATE)
+    rows = ["start\tend\tword", "0.1\t0.5\twe", "0.8\t1.2\tswim", "1.6\t2.0\tthey", "2.1\t2.5\tfish"]
+    wav.with_suffix(".words.tsv").write_text("\n".join(rows) + "\n")
+    found = _monologue(wav, [1.2])
+    assert found.pauses == ((0.5, 0.8, False), (1.2, 1.6, True))
+    assert [w.text for w in found.part(0.0, 1.2).words] == ["we", "swim"]
+    with pytest.raises(UsageError, match="someone"):
+        _monologue(wav, [3.0])
+
+
+def test_a_network_that_is_learnt_is_one_that_can_be_asked(monkeypatch):
+    from visavis.evals.turn_taking import fit
+    from visavis.speech import ending
+
+    rng = np.random.default_rng(0)
+    last = rng.random(256) < 0.5
+    tracks = rng.normal(size=(256, ending.FRAMES + 24, len(ending.TRACKS))).astype(np.float16)
+    tracks[last, :, 3] += 1  # louder ones are ends
+    summary = rng.normal(size=(256, len(ending.SUMMARY))).astype(np.float32)
+    found = fit.Endings(tracks, summary, last, rng.random(256), np.arange(256) // 2)
+    model = fit.learn_ending(found, epochs=4)
+    monkeypatch.setattr(ending, "_model", lambda: model)
+    melody = found.melody()
+    assert np.mean(melody[last][:, None] > melody[~last]) > 0.95, "few steps, but in the right direction"
+    patience = fit.choose(melody, found, (0.3,), allowed=0.5)
+    assert patience.fast_s == 0.3 and patience.unsure < patience.sure

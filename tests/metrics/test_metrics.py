@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from visavis.metrics.beat_consistency import beat_consistency, lift, motion_beats
-from visavis.metrics.bootstrap import bootstrap, paired_difference
+from visavis.metrics.bootstrap import bootstrap, paired_difference, proportion
 from visavis.metrics.frechet import clip_features, frechet_distance
 from visavis.metrics.smoothness import mean_derivative, seam_statistics
 from visavis.metrics.strokes import detect_strokes, stroke_stress_offsets
@@ -95,6 +95,13 @@ def test_frechet_is_zero_for_itself_and_sees_shuffled_sound_when_paired():
     assert frechet_distance(paired, paired) == pytest.approx(0.0, abs=1e-3)
     assert frechet_distance(paired, shuffled) > 1.0
     assert np.isnan(frechet_distance(paired[:1], paired))
+
+
+def test_a_share_has_an_interval_where_none_hit():
+    none, some = proportion([False] * 20), proportion([True] * 10 + [False] * 193)
+    assert none.value == 0 and none.low == 0 and none.high == pytest.approx(0.161, abs=0.001)
+    assert (some.low, some.high) == pytest.approx((0.027, 0.088), abs=0.001)
+    assert proportion([True] * 5).high == 1 and proportion([]).n == 0 and np.isnan(proportion([]).value)
 
 
 def test_bootstrap_covers_the_mean_and_says_when_there_is_nothing():

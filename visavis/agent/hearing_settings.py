@@ -17,16 +17,20 @@ __all__ = ["HearingSettings", "Patience", "default_settings", "is_backchannel"]
 class Patience:
     """How long a silence must last, by the probability p that the turn is over.
 
-    fast_s at p >= sure, slow_s at p <= unsure, on the line between them otherwise.
+    fast_s at p >= sure, slow_s at p = unsure, on the line between them; below, up to unfinished_s more at p = 0, where
+    it is rather certain that there is more to come.
     """
 
     fast_s: float
     slow_s: float
     unsure: float
     sure: float
+    unfinished_s: float = 0.0
 
     def needed_s(self, p: float) -> float:
         """Seconds of silence that end a turn."""
+        if p < self.unsure:
+            return self.slow_s + self.unfinished_s * (1 - p / self.unsure)
         share = (p - self.unsure) / max(self.sure - self.unsure, 1e-9)
         return self.slow_s + (self.fast_s - self.slow_s) * min(max(share, 0.0), 1.0)
 

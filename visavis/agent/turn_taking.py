@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from visavis.agent.habits import Habits
 from visavis.agent.hearing_events import (
     EndOfTurn,
     HearingEvent,
@@ -37,7 +38,7 @@ from visavis.agent.hearing_settings import HearingSettings, Patience, default_se
 from visavis.errors import ServiceError, UsageError
 from visavis.speech.completeness import completeness
 from visavis.speech.echo import HOP, EchoRemover, Played
-from visavis.speech.ending import LONGEST_S, ending_features, probability_of_end
+from visavis.speech.ending import LONGEST_S, Ending, ending_of, probability_of_end
 from visavis.speech.recogniser import Hypothesis, Recogniser
 from visavis.speech.streamed import HEARING_HZ, MAX_PIECE_S, Resampler, checked_pcm
 from visavis.speech.voice_activity import CHUNK, CHUNK_S, VoiceActivity
@@ -54,6 +55,7 @@ _STOP_S = 0.16  # of silence before speech has stopped: closures of stops are sh
 _SEEN_AFTER_S = 0.096  # of silence before its melody is looked at
 _AFTERGLOW_S = 0.35  # after we stop playing, the room may still carry our voice
 _RESUME_S = 1.5  # after an end of turn, speech that comes while we are silent continues the turn
+_WENT_ON_S = 0.4  # of such speech tells that the end was none; a cough is shorter
 _BEFORE_S = 0.3  # of sound before the beginning of speech that a recogniser hears too
 _CURRENT_S = 0.25  # a transcript whose last word ends so near the end of the speech is current
 _GONE_S = 0.3  # of silence after which a short sound under our speech was a backchannel
@@ -76,6 +78,7 @@ class _Speaking:
     chunks: int = 0
     stopped: bool = False
     melody: float | None = None  # probability of the end, once looked at in this silence
+    after_s: float | None = None  # since the end of the turn before, if this may be its continuation
 
 
 class Hearing:
@@ -85,9 +88,9 @@ class Hearing:
         self,
         recogniser: Recogniser | None = None,
         settings: HearingSettings | None = None,
-        observe: Callable[[float, NDArray[np.float64]], None] | None = None,
+        observe: Callable[[float, Ending], None] | None = None,
     ) -> None:
-        """`observe` is told the end of each stretch of speech and its features, for fitting and for logs.
+        """`observe` is told the end of each stretch of speech and how it sounded, for fitting and for logs.
 
         Raises:
             MissingExtraError: the extra `speech` is not installed.
@@ -102,7 +105,8 @@ class Hearing:
         self._hops = 0
         self._recent: deque[tuple[bool, bool]] = deque(maxlen=4)  # (speech, voiced) of the last chunks
         self._turn: _Speaking | None = None
-        self._ended_s = -1e9  # when the last end of turn was told
+        self._ended_s = self._silent_s = -1e9  # when the last end of turn was told, and the user fell silent for it
+        self._habits = Habits()
         self._power = np.zeros(2)  # of what is left, and of what our echo is or may be, in this chunk
         self._levels: deque[float] = deque(maxlen=round(_BACKGROUND_S / CHUNK_S))
         self._text: Hypothesis | None = None
@@ -212,7 +216,10 @@ class Hearing:
         first = next(k for k, (speech, _) in enumerate(self._recent) if speech)
         start_s = max(0.0, self._chunk_start_s() - (len(self._recent) - 1 - first) * CHUNK_S)
         self._turn = _Speaking(start_s, self._chunk_end_s(), ours, on * CHUNK_S, voiced, on)
-        resumes = not ours and start_s - self._ended_s < _RESUME_S
+        goes_on = start_s - self._ended_s < _RESUME_S
+        resumes = goes_on and not ours
+        if goes_on:
+            self._turn.after_s = start_s - self._silent_s
         self._ended_s = -1e9
         self._events.append(SpeechStart(self.now_s, start_s, ours, resumes))
         if self._recogniser is not None:
@@ -234,20 +241,25 @@ class Hearing:
             turn.spoken_s += CHUNK_S
             turn.chunks += 1
             turn.voiced += voiced
+        if turn.after_s is not None and not turn.overlap and turn.spoken_s >= _WENT_ON_S:
+            self._habits.went_on(turn.after_s)
+            turn.after_s = None
         if turn.overlap:
             self._under_our_speech(turn, ours)
             return
         silence_s = self._chunk_end_s() - turn.end_s
         too_long = self.now_s - turn.start_s > _LONGEST_TURN_S
         if (silence_s >= _SEEN_AFTER_S or too_long) and turn.melody is None:
-            features = ending_features(self._spoken(turn))
-            turn.melody = probability_of_end(features)
+            ending = ending_of(self._spoken(turn))
+            turn.melody = probability_of_end(ending)
             if self._observe is not None:
-                self._observe(turn.end_s, features)
+                self._observe(turn.end_s, ending)
         if silence_s >= _STOP_S:
             self._stop(turn)
         if turn.melody is not None:
             p, patience = self._finished(turn)
+            if self._habits.doubt:
+                p, patience = _probability(_odds(p) - self._habits.doubt), self._habits.patience(patience)
             if silence_s >= patience.needed_s(p) - 1e-6 or too_long:
                 self._end(turn, p)
 
@@ -276,7 +288,8 @@ class Hearing:
         if turn.voiced < self.settings.voiced * turn.chunks:
             return  # a cough, a chair: nobody spoke
         text = self._finish()
-        self._ended_s = self.now_s
+        self._ended_s, self._silent_s = self.now_s, turn.end_s
+        self._habits.ended()
         self._events.append(EndOfTurn(self.now_s, turn.start_s, turn.end_s, p, text))
 
     def _under_our_speech(self, turn: _Speaking, ours: bool) -> None:

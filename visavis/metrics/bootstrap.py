@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Estimate", "bootstrap", "paired_difference"]
+__all__ = ["Estimate", "bootstrap", "paired_difference", "proportion"]
 
 Statistic = Callable[[NDArray[np.float64]], float]
 
@@ -58,3 +58,17 @@ def paired_difference(
     values = [difference(x[rng.integers(0, len(x), len(x))]) for _ in range(rounds)]
     low, high = np.percentile(values, [2.5, 97.5])
     return Estimate(difference(x), float(low), float(high), len(x))
+
+
+def proportion(hits: Sequence[bool] | NDArray[np.bool_]) -> Estimate:
+    """The share of hits in [0, 1] with Wilson's 95 % interval (1927), which is not empty where none or all hit.
+
+    NaN with n = 0 for no samples.
+    """
+    n = len(hits)
+    if n == 0:
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    p, z2 = float(np.mean(hits)), 1.96**2
+    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = 1.96 * float(np.sqrt(p * (1 - p) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return Estimate(p, max(0.0, centre - half), min(1.0, centre + half), n)

@@ -1,4 +1,4 @@
-"""`python -m visavis.evals.turn_taking [--split dev|test] [--real DIR | --listener | --fit] [--out FILE.json]`."""
+"""`python -m visavis.evals.turn_taking [--split dev|test] [--real DIR | --echo | --listener | --fit] [--out FILE]`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kinds", metavar="A,B", help="these kinds of scenes only")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--real", metavar="DIR", help="real recordings instead of scenes, e.g. .cache/real")
+    parser.add_argument("--echo", action="store_true", help="our own echo at given levels and delays instead of turns")
     parser.add_argument("--listener", action="store_true", help="the listener's nods instead of turns")
     parser.add_argument("--fit", action="store_true", help="learn the melody, the words and the patience anew")
     parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")
@@ -40,6 +41,10 @@ def _measured(args: argparse.Namespace) -> Table:
         from visavis.evals.turn_taking.real import measure_real
 
         return measure_real(Path(args.real))
+    if args.echo:
+        from visavis.evals.turn_taking.echo import measure_echo
+
+        return measure_echo(args.split, max(1, round(3 * args.share)), args.seed)
     if args.listener:
         from visavis.evals.turn_taking.listener import measure_listener
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from visavis.agent.turn_taking import HearingSettings
@@ -45,11 +46,16 @@ def measure(
     counts = counts or COUNTS
     with SceneMaker(split) as maker:
         scenes = list(progress(list(maker.make(counts, seed)), "scenes"))
-    table = Table(f"turn taking, {split} split, {len(scenes)} scenes")
+    kinds = Counter(scene.kind for scene in scenes)
+    pauses = Counter(sort for scene in scenes if scene.kind == "pause" for _, _, sort in scene.pauses)
+    made = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    table = Table(f"turn taking, {split} split, {made}; {sum(pauses.values())} pauses inside turns")
     by_sound = [Played(scene, play(scene, settings=settings)) for scene in progress(scenes, "by sound")]
     turns = [scene for scene in scenes if scene.kind in _TURNS]
     if len(turns) < len(scenes):
-        add_overlaps(table, by_sound)
+        over = [scene for scene in scenes if scene.kind in ("backchannel", "interruption")]
+        known = [Played(scene, play(scene, WORD_LAG_S, settings)) for scene in progress(over, "over us, with words")]
+        add_overlaps(table, by_sound, known)
     if not turns:
         return table
     add_turns(table, "sound alone", by_sound)
@@ -63,6 +69,9 @@ def measure(
         "by noise": {str(snr): _at(by_sound, snr) for snr in SNRS_DB},
         "with words, by noise": {str(snr): _at(with_words, snr) for snr in SNRS_DB},
         "chunk_s": CHUNK_S,
+        "scenes": dict(kinds),
+        "pauses": dict(pauses),
+        "noise dB": dict(Counter(str(scene.snr_db) for scene in scenes)),
     }
     return table
 

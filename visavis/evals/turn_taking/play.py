@@ -12,12 +12,13 @@ from visavis.agent.turn_taking import EndOfTurn, Hearing, HearingEvent, HearingS
 from visavis.evals.turn_taking.scenes import Said, Scene
 from visavis.evals.turn_taking.sounds import RATE_HZ
 from visavis.speech.completeness import bare_words
+from visavis.speech.ending import Ending
 from visavis.speech.recogniser import HeardWord, Hypothesis
 
 __all__ = ["GivenWords", "Heard", "play"]
 
 PIECE = RATE_HZ // 50  # the microphone's sound comes in pieces of 20 ms
-Observe = Callable[[float, NDArray[np.float64]], None]
+Observe = Callable[[float, Ending], None]
 
 
 class GivenWords:

@@ -92,8 +92,8 @@ class SceneMaker:
             for number in range(count):
                 yield self.scene(kind, np.random.default_rng([seed, KINDS.index(kind), number, len(self.split)]))
 
-    def scene(self, kind: str, rng: np.random.Generator) -> Scene:
-        """One scene of a kind; every choice is made by `rng`."""
+    def scene(self, kind: str, rng: np.random.Generator, echo: tuple[float, float] | None = None) -> Scene:
+        """One scene of a kind; every choice is made by `rng`, but for the echo's delay (s) and level (dB) if given."""
         if kind in ("turn", "pause", "two"):
             return self._turn(kind, rng)
         if kind == "noise" and rng.random() < 0.4:
@@ -103,16 +103,16 @@ class SceneMaker:
         at_s = float(rng.uniform(1.2, 2.5))
         if kind == "backchannel":
             text = str(rng.choice(BACKCHANNELS[self.split]))
-            sound, _ = self._say(text, rng)
-            return self._mixed(kind, text, sound, at_s, 0.0, rng, (), (), played)
+            sound, words = self._say(text, rng)
+            return self._mixed(kind, text, sound, at_s, 0.0, rng, (), words, played, echo)
         if kind == "interruption":
             text = str(rng.choice(sentences(self.split)))
             sound, words = self._say(text, rng)
-            return self._mixed(kind, text, sound, at_s, 0.0, rng, (), words, played)
+            return self._mixed(kind, text, sound, at_s, 0.0, rng, (), words, played, echo)
         if kind == "noise":
             what, sound = _event(rng)
-            return self._mixed(kind, f"{what}, the agent speaks", sound, at_s, 0.0, rng, (), (), played)
-        return self._mixed(kind, "", np.zeros(RATE_HZ // 10, np.float32), 0.5, 0.0, rng, (), (), played)
+            return self._mixed(kind, f"{what}, the agent speaks", sound, at_s, 0.0, rng, (), (), played, echo)
+        return self._mixed(kind, "", np.zeros(RATE_HZ // 10, np.float32), 0.5, 0.0, rng, (), (), played, echo)
 
     def _speak(self, text: str, name: str, emotion: Emotion) -> tuple[Samples, list[Said]]:
         if name not in self._voices:
@@ -202,7 +202,7 @@ class SceneMaker:
     def _mixed(
         self, kind: str, what: str, user: Samples, at_s: float, after_s: float, rng: np.random.Generator,
         pauses: tuple[tuple[float, float, str], ...], words: list[Said] | tuple[Said, ...],
-        played: Samples | None = None,
+        played: Samples | None = None, back_as: tuple[float, float] | None = None,
     ) -> Scene:  # fmt: skip
         """The user's sound at `at_s`, in a room, with noise and echo."""
         level = 10 ** (rng.uniform(-30, -16) / 20)
@@ -222,12 +222,13 @@ class SceneMaker:
         whole = np.zeros(0, np.float32)
         if played is not None:
             whole = np.pad(played, (0, total - len(played)))
-            delay_s = float(rng.uniform(*_ECHO_DELAY_S))
+            delay_s = float(rng.uniform(*_ECHO_DELAY_S)) if back_as is None else back_as[0]
             bent = (np.tanh(2 * whole) / 2).astype(np.float32)
             back = bent if rng.random() < 0.5 else whole  # a small loudspeaker bends what is loud
             back = room(back, rng, rng.uniform(0.15, 0.4), rng.uniform(0, 10))
             late = round(delay_s * RATE_HZ)
-            echo[late:] = back[: total - late] * np.float32(10 ** (rng.uniform(*_ECHO_DB) / 20))
+            level_db = float(rng.uniform(*_ECHO_DB)) if back_as is None else back_as[1]
+            echo[late:] = back[: total - late] * np.float32(10 ** (level_db / 20))
         moved = tuple((a + at_s, b + at_s, c) for a, b, c in pauses)
         said = tuple(Said(w.text, w.start_s + at_s, w.end_s + at_s) for w in words)
         start_s, end_s = (float("nan"),) * 2 if silent else (at_s, at_s + len(user) / RATE_HZ)
