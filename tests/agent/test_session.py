@@ -147,7 +147,7 @@ def test_a_turn_that_waits_can_be_interrupted_too(agent):
 
     asyncio.run(both())
     assert all(types(events)[-2] == "response.interrupted" for events in out.values())
-    assert not session._open
+    assert not session._stage.open
 
 
 def test_leaving_the_stream_ends_the_turn(agent):
@@ -161,7 +161,7 @@ def test_leaving_the_stream_ends_the_turn(agent):
     for thread in threading.enumerate():
         if thread.name == f"visavis-{session.id}":
             thread.join(20)
-    assert not session._open
+    assert not session._stage.open
     assert session.answer("Again, please.").text
 
 
@@ -225,11 +225,11 @@ def test_a_cancelled_say_leaves_nothing_open(agent):
 
         thread = threading.Thread(target=speak)
         thread.start()
-        while not session._open:
+        while not session._stage.open:
             time.sleep(0.001)
         session.interrupt()
     thread.join(20)
-    assert failed == [True] and not session._open
+    assert failed == [True] and not session._stage.open
 
 
 @pytest.mark.parametrize("said", ["", "...!", ",", "\N{GRINNING FACE}", "Können Sie mir helfen?"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from visavis.agent import session as session_module
+from visavis.agent.ears import Ears
 from visavis.agent.events import (
     InputEvent,
     InputPlayback,
@@ -208,9 +209,9 @@ def test_when_nobody_looks_any_more_the_turn_ends_and_nothing_is_left(say):
     until(events, "response.speech.delta")
     events.close()
     end = time.monotonic() + 20
-    while (session._threads or session._open or session._live) and time.monotonic() < end:
+    while (session._threads or session._stage.open or session._stage.live) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not session._threads and not session._open and session._live is None
+    assert not session._threads and not session._stage.open and session._stage.live is None
     assert session.answer("Are you there?").text
 
 
@@ -371,7 +372,7 @@ def noticed(kind, **more):
 def test_hearing_interrupts_answers_and_nods(talker, say):
     ears = Script()
     session = say("This is my answer.")
-    session._ears = session_module.Ears(ears)
+    session._stage.ears = Ears(ears)
 
     def hear(*events):
         ears.next = list(events)
@@ -407,7 +408,7 @@ def test_hearing_interrupts_answers_and_nods(talker, say):
 def test_answering_a_recording(say):
     ears = Script()
     session = say("I heard you.")
-    session._ears = session_module.Ears(ears)
+    session._stage.ears = Ears(ears)
     ears.next = [noticed("end_of_turn", text="Can you hear me?")]
 
     async def main():
@@ -512,13 +513,13 @@ def test_answers_that_nobody_plays_are_not_kept_forever(say):
         for _ in range(3):
             async for _event in session.respond("Hi"):
                 pass
-        first, second = (run.playout for run in session._playing[-2:])
+        first, second = (run.playout for run in session._stage.playing[-2:])
         assert second.began_at >= first.began_at + first.sent_s - 1e-6  # one after the other
-        for run in session._playing:
+        for run in session._stage.playing:
             run.playout.began_at -= 60
         async for _event in session.respond("Hi"):
             pass
-        assert len(session._playing) <= 1
+        assert len(session._stage.playing) <= 1
 
     asyncio.run(main())
     assert [text for speaker, text in session.history if speaker == "agent"] == ["Yes."] * 4

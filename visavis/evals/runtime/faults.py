@@ -211,10 +211,10 @@ def _client_gone() -> bool:
         time.sleep(1.0)
         events.close()
         until = time.monotonic() + 20
-        while (session._threads or session._open or session._playing) and time.monotonic() < until:
+        while (session._threads or session._stage.open or session._stage.playing) and time.monotonic() < until:
             time.sleep(0.05)
         heard = dict((speaker, text) for speaker, text in session.history).get("agent", "")
-        return not session._threads and not session._open and SAID.startswith(heard) and heard != SAID
+        return not session._threads and not session._stage.open and SAID.startswith(heard) and heard != SAID
 
 
 _KILLED = """
