@@ -12,7 +12,9 @@ import pytest
 from visavis.agent import session as session_module
 from visavis.agent.ears import Ears
 from visavis.agent.events import (
+    FaceDelta,
     InputEvent,
+    InputMotion,
     InputPlayback,
     InputScene,
     InputText,
@@ -24,6 +26,8 @@ from visavis.agent.events import (
 from visavis.agent.session import Session
 from visavis.agent.store import open_store
 from visavis.errors import ServiceError, TextError, UsageError, VoiceError
+from visavis.motion.face import face_index
+from visavis.motion.skeleton import default_skeleton
 from visavis.testing import ScriptedPlanner, scripted
 
 LONG = "There is always something more to tell. " * 8
@@ -403,6 +407,79 @@ def test_hearing_interrupts_answers_and_nods(talker, say):
             session.listen(audio=wrong)
     session.close()
     assert ears.closed
+
+
+def shown_until(events, done, timeout_s=20.0):
+    """Everything up to when `done` says so of an event."""
+    seen, end = [], time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if (event := events.get(0.2)) is not None:
+            seen.append(event)
+            if done(event):
+                return seen
+    raise AssertionError(f"never; got {[e.type for e in seen]}")
+
+
+def smiles(event):
+    return isinstance(event, FaceDelta) and event.weights[:, face_index("mouthSmileLeft")].max() > 0.2
+
+
+def nodded(events, told):
+    """The motion that shows a backchannel was sent with it: a head that goes down from its `clock_s` on."""
+    event = next(e for e in events[events.index(told) :] if isinstance(e, MotionDelta))
+    assert event.clock_s == pytest.approx(told.clock_s, abs=1e-6)
+    head = 2 * event.rotations[:, default_skeleton().index("head"), 0]
+    return (head - head[0]).max() > np.radians(1)
+
+
+def test_while_the_partner_speaks_the_body_attends_and_nods(say):
+    ears = Script()
+    session = say()
+    session._stage.ears = Ears(ears)
+    with session.events() as events:
+        until(events, "response.motion.delta")
+        ears.next = [noticed("speech_started")]
+        seen = []
+        for _ in range(40):  # a pause may be nodded to, one after the other will be
+            session.listen(audio=np.zeros(8000, np.int16))
+            ears.next = [noticed("speech_stopped", probability=0.0)]
+            time.sleep(0.05)
+            while (event := events.get(0.01)) is not None:
+                seen.append(event)
+        told = [e for e in seen if e.type == "backchannel"]
+        assert told and {(e.kind, e.by) for e in told} == {("nod", "agent")}
+        assert nodded(seen, told[0]) and any(smiles(e) for e in seen)
+        gapless(seen)
+        assert session.state == "listening" and session.underruns == 0
+
+
+def test_typing_and_motion_are_attended_to(say):
+    session = say("I see.")
+    with session.events() as events:
+        until(events, "response.motion.delta")
+        session.receive(InputEvent(name="typing_started"))
+        seen = shown_until(events, smiles)
+        text = ""
+        for k in range(30):
+            text += f"and another thing, number {k},"
+            session.listen(text=text, final=False)
+            session._partner._attending._nodded = -1e9  # as if time had passed
+        seen += until(events, "backchannel")
+        told = seen[-1]
+        seen += until(events, "response.motion.delta")
+        assert (told.kind, told.by) == ("nod", "agent") and nodded(seen, told)
+        assert session.state == "listening"
+        session.receive(InputEvent(name="typing_stopped"))
+        assert session.state == "idle"
+        session.listen(text="And that is all.")
+        done = until(events, "response.done")
+        gapless(seen + done)
+    session = say()
+    with session.events() as events:
+        until(events, "response.motion.delta")
+        for _ in range(3):
+            session.receive(InputMotion(rotations=np.tile([0, 0, 0, 1], (5, 55, 1)).astype(np.float32)))
+        shown_until(events, smiles)
 
 
 def test_answering_a_recording(say):

@@ -272,10 +272,15 @@ class ResponseDone(Event):
 
 @dataclass(kw_only=True)
 class Backchannel(Event):
-    """A listener's signal: nod, shake, smile, "mm-hm"."""
+    """A listener's signal: ours (nod, tilt, brows), which the motion shows from `clock_s` on, or the partner's.
+
+    by: "agent" or "partner", whose kind is what was heard ("mm-hm").
+    """
 
     type = "backchannel"
     kind: str
+    by: str = "agent"
+    clock_s: float = 0.0
 
 
 @dataclass(kw_only=True)

@@ -1,11 +1,13 @@
 """What comes from the partner in a session, and what is done about it: sound, words as they come, motion.
 
-Speech interrupts us, the end of a turn is answered, and what was understood is told. What hearing notices
-(`visavis.agent.hearing.KINDS`) is decided there; here it is acted on.
+Speech interrupts us, the end of a turn is answered, what was understood is told, and the live body listens. What
+hearing notices (`visavis.agent.hearing.KINDS`) is decided there; here it is acted on.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -13,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from visavis.agent.attending import Attending, Attention
 from visavis.agent.ears import Ears
 from visavis.agent.events import Backchannel, ErrorEvent, InputTranscript, SpeechStarted, SpeechStopped
 from visavis.agent.stage import Stage
@@ -31,21 +34,52 @@ class Partner:
     Args:
         stage: of the session; has the ears.
         answer: takes the partner's whole line: it is our turn.
+        seed: of what the listening body leaves to chance.
+
+    Attributes:
+        listens: whether the body listens; without, it idles all the same.
     """
 
-    def __init__(self, stage: Stage, answer: Callable[[str], object]) -> None:
+    def __init__(self, stage: Stage, answer: Callable[[str], object], seed: int) -> None:
         self._stage, self._answer = stage, answer
+        self.listens = True
+        self._attending = Attending(seed)
+        self._hears = threading.Lock()  # sound is heard in its order
         self._motion: deque[NDArray[np.float32]] = deque(maxlen=round(PARTNER_S * FPS))
 
     def moved(self, motion: NDArray[np.float32]) -> None:
         """Take (n, J, 4) of the partner's motion."""
         with self._stage.gate:
             self._motion.extend(np.asarray(motion, np.float32))
+            self._attend(self._attending.moved())
 
     def wrote(self, text: str, final: bool) -> None:
         """Take what the partner has said or typed so far of this turn; `final` is the whole of it, and is answered."""
         line = checked_text(text, what="input")
-        self._take_turn(line) if final else self._understand(line, False)
+        if final:
+            self._take_turn(line)
+            return
+        self._understand(line, False)
+        with self._stage.gate:
+            self._attend(self._attending.typed(line, time.monotonic()))
+
+    def types(self, on: bool) -> None:
+        """The partner types, or has stopped typing."""
+        now = time.monotonic()
+        with self._stage.gate:
+            self._attend(self._attending.typing(now) if on else self._attending.paused(now))
+            if not on and self._stage.state == "listening" and not self._stage.open:
+                self._stage.set_state("idle")
+
+    def comes(self) -> None:
+        """Somebody comes."""
+        with self._stage.gate:
+            self._attend(self._attending.came())
+
+    def leaves(self) -> None:
+        """Nobody is there any more."""
+        with self._stage.gate:
+            self._attend(self._attending.left())
 
     def sounded(self, pcm: NDArray[np.int16], sample_rate_hz: int) -> None:
         """Take (N,) more of the partner's sound.
@@ -53,14 +87,25 @@ class Partner:
         Raises:
             UsageError: the session has no hearing, or it is no sound.
         """
-        for noticed in self._ears().hear(pcm, sample_rate_hz):
+        ears = self._ears()
+        with self._hears:
+            found = ears.hear(pcm, sample_rate_hz)
+            attention = self._attending.sound(pcm, sample_rate_hz, found)
+        for noticed in found:
             self._notice(noticed)
+        with self._stage.gate:
+            self._attend(attention)
 
     def understood(self, pcm: NDArray[np.int16], sample_rate_hz: int) -> str:
         """The words of a whole recording."""
         silence = np.zeros(2 * sample_rate_hz, np.int16)  # so that the end of the turn is heard
         found = [*self._ears().hear(pcm, sample_rate_hz), *self._ears().hear(silence, sample_rate_hz)]
         return " ".join(noticed.text for noticed in found if noticed.kind == "end_of_turn").strip()
+
+    def _attend(self, attention: Attention) -> None:
+        """Show it, where somebody looks."""
+        if self.listens and self._stage.live is not None:
+            self._stage.live.listen(attention, time.monotonic())
 
     def _ears(self) -> Ears:
         if self._stage.ears is None:
@@ -82,7 +127,7 @@ class Partner:
         elif kind == "speech_stopped":
             stage.tell(SpeechStopped(), None)
         elif kind == "backchannel":
-            stage.tell(Backchannel(kind=noticed.text or "mm-hm"), None)
+            stage.tell(Backchannel(kind=noticed.text or "mm-hm", by="partner"), None)
         elif kind == "transcript":
             self._understand(noticed.hypothesis.text, noticed.hypothesis.final)
         elif kind == "end_of_turn" and noticed.text.strip():

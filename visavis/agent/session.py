@@ -115,7 +115,7 @@ class Session:
         ears = None if hearing is None else Ears(hearing)
         self._stage = Stage(session_id, seed, beat or Beat(), self._remembering, ears)
         self._gate = self._stage.gate  # guards the stage and what is remembered
-        self._partner = Partner(self._stage, self._take_turn)
+        self._partner = Partner(self._stage, self._take_turn, seed)
         self._lock = threading.Lock()  # one turn is made at a time
         self._threads: set[threading.Thread] = set()
         if keeping is not None:
@@ -264,6 +264,8 @@ class Session:
         elif isinstance(event, InputScene):
             around = (self._tools.scene or Scene()).seen(event.objects, event.partner_head_m)
             self._tools = replace(self._tools, scene=around)  # the next turn can point there
+        elif isinstance(event, InputEvent) and event.name in ("typing_started", "typing_stopped"):
+            self._partner.types(event.name == "typing_started")
         elif isinstance(event, InputEvent | SessionUpdate):
             pass  # nothing here acts on them yet
         else:

@@ -127,10 +127,10 @@ def idle(frames: int, seed: int, start_s: float = 0.0, skeleton: Skeleton | None
     time_s = start_s + np.arange(frames) / FPS
     weight, breath = _weight(seed, time_s), _breath(rng, time_s)
     pose = np.tile(relaxed_pose(skeleton), (frames, 1, 1))
+    turns: dict[str, tuple[ArrayLike, ArrayLike, ArrayLike]] = {}
 
     def turn(bone: str, x: ArrayLike = 0.0, y: ArrayLike = 0.0, z: ArrayLike = 0.0) -> None:
-        i = skeleton.index(bone)
-        pose[:, i] = rot.multiply(pose[:, i], _euler(x, y, z))
+        turns[bone] = (x, y, z)
 
     habit = rng.uniform(-1, 1, 4)
     turn("spine", 0.6 * _wander(rng, time_s, 9.0), 1.2 * _wander(rng, time_s, 12.0), 0.5 * _wander(rng, time_s, 10.0))
@@ -157,6 +157,12 @@ def idle(frames: int, seed: int, start_s: float = 0.0, skeleton: Skeleton | None
         for finger in FINGERS[1:]:
             turn(f"{side}{finger}Proximal", 0.0, 0.0, -sign * curl)
             turn(f"{side}{finger}Intermediate", 0.0, 0.0, -sign * 0.8 * curl)
+    bones = skeleton.indices(list(turns))
+    track = np.zeros((frames, len(turns), 3))
+    for k, angles in enumerate(turns.values()):
+        for axis, angle in enumerate(angles):
+            track[:, k, axis] = angle
+    pose[:, bones] = rot.multiply(pose[:, bones], rot.from_rotation_vector(np.radians(track)))
     root = np.tile(skeleton.offsets_m[0], (frames, 1))
     root[:, 2] += 0.006 * _wander(rng, time_s, 7.0)
     return plant(Motion(pose, root, None, skeleton), weight)
