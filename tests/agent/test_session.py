@@ -139,7 +139,7 @@ def test_a_turn_that_waits_can_be_interrupted_too(agent):
         out[name] = [event async for event in session.respond("Hello, who is there?")]
 
     async def both() -> None:
-        with session._lock:  # somebody else's turn
+        with session._maker.lock:  # somebody else's turn
             jobs = [asyncio.create_task(collect(name)) for name in ("a", "b")]
             await asyncio.sleep(0.05)
             session.interrupt()
@@ -214,7 +214,7 @@ def test_a_seed_is_a_whole_number(seed):
 
 def test_a_cancelled_say_leaves_nothing_open(agent):
     session = agent.session()
-    with session._lock:
+    with session._maker.lock:
         failed = []
 
         def speak() -> None:

@@ -190,7 +190,6 @@ def test_saying_by_itself_and_bad_requests(say):
         session.submit("Wie gross ist der blaue Wal und was frisst er?")
     with pytest.raises(UsageError, match="expected an event of a client"):
         session.receive(SessionState(state="idle"))
-    session.receive(InputEvent(name="approach"))
     with pytest.raises(UsageError, match="with hearing"):
         session.listen(audio=np.zeros(100, np.int16))
 
@@ -198,7 +197,7 @@ def test_saying_by_itself_and_bad_requests(say):
 def test_too_many_waiting_turns_are_refused(say, monkeypatch):
     monkeypatch.setattr(session_module, "MAX_WAITING", 2)
     session = say()
-    with session._lock:
+    with session._maker.lock:
         session.submit("a")
         session.submit("b")
         with pytest.raises(UsageError, match="at most 2 turns"):
@@ -213,9 +212,9 @@ def test_when_nobody_looks_any_more_the_turn_ends_and_nothing_is_left(say):
     until(events, "response.speech.delta")
     events.close()
     end = time.monotonic() + 20
-    while (session._threads or session._stage.open or session._stage.live) and time.monotonic() < end:
+    while (session._maker.threads or session._stage.open or session._stage.live) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not session._threads and not session._stage.open and session._stage.live is None
+    assert not session._maker.threads and not session._stage.open and session._stage.live is None
     assert session.answer("Are you there?").text
 
 
@@ -292,7 +291,7 @@ def test_a_planner_that_fails_or_hangs_ends_with_one_error_and_the_session_lives
             session.submit("Hi")
             error = until(events, "error")[-1]
             assert message in error.message and until(events, "session.state")[-1].state == "idle"
-        session._tools = replace(session._tools, planner=ScriptedPlanner(("Back again.",)))
+        session._maker.tools = replace(session._maker.tools, planner=ScriptedPlanner(("Back again.",)))
         assert session.answer("And now?").text == "Back again."
     let_go.set()
 
@@ -307,7 +306,7 @@ def test_an_interruption_does_not_wait_for_who_hangs(say):
         session.interrupt()
         until(events, "response.interrupted")
         assert time.monotonic() - asked < 0.5
-        session._tools = replace(session._tools, planner=ScriptedPlanner(("Back again.",)))
+        session._maker.tools = replace(session._maker.tools, planner=ScriptedPlanner(("Back again.",)))
         session.submit("And now?")
         assert until(events, "response.done")[-1].turn["text"] == "Back again."
     let_go.set()

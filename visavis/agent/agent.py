@@ -34,6 +34,7 @@ from visavis.agent.planner import Planner
 from visavis.agent.session import Session
 from visavis.agent.store import Store, checked_id, open_store
 from visavis.agent.turn import Turn
+from visavis.agent.voices import Voices
 from visavis.agent.work import GestureRequest, Tools
 from visavis.errors import UsageError
 from visavis.retrieval.scene import Scene, read_scene
@@ -105,7 +106,8 @@ class Agent:
         shelf = None if library is None else Path(library)
         loaded = load_tools(self.persona, voice, brain.folder, gestures, shelf, brain)
         self.persona = loaded.persona
-        self.tools: Tools = replace(loaded, scene=around)
+        self._voices = Voices()
+        self.tools: Tools = replace(loaded, scene=around, voices=self._voices)
         self._codec, self._refiner = load_body(refine)
         self._sessions = 0
         self._beat = Beat()
@@ -184,6 +186,7 @@ class Agent:
         if self._journal is not None:
             self._journal.close()
         self.tools.voice.close()
+        self._voices.close()
         self.tools.close()
 
     def __enter__(self) -> Agent:

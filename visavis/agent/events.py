@@ -117,7 +117,7 @@ class InputScene(Event):
 
 @dataclass(kw_only=True)
 class InputEvent(Event):
-    """Something that is not speech: approach, leave, silence, typing_started, typing_stopped."""
+    """Something that is not speech: approach, leave, silence, typing_started, typing_stopped (`Session.happened`)."""
 
     type = "input.event"
     name: str
@@ -144,7 +144,7 @@ class ResponseCancel(Event):
 
 @dataclass(kw_only=True)
 class SessionUpdate(Event):
-    """Change settings of the session (persona, voice, gestures, refine)."""
+    """Change settings of the session: voice, rate, emotion, gestures, refine, scene, listening (`Session.update`)."""
 
     type = "session.update"
     settings: dict[str, Any] = field(default_factory=dict)

@@ -333,10 +333,10 @@ class ListenerBody:
 
 
 def _nodding(since: NDArray[np.float64], count: int) -> Array:
-    """(T,) `count` nods down and up from 0, dying away, without a step at either end."""
+    """(T,) `count` nods down and up from 0, dying away, without a step of place or speed at either end."""
     length = count / _NOD_HZ
     inside = (since > 0) & (since < length)
-    fade = np.sin(np.pi * np.clip(since / length, 0, 1)) ** 0.6 * (1 - 0.4 * np.clip(since / length, 0, 1))
+    fade = np.sin(np.pi * np.clip(since / length, 0, 1)) ** 1.2 * (1 - 0.4 * np.clip(since / length, 0, 1))
     return np.where(inside, np.sin(2 * np.pi * _NOD_HZ * since) * fade, 0.0).astype(np.float32)
 
 

@@ -35,14 +35,11 @@ class Partner:
         stage: of the session; has the ears.
         answer: takes the partner's whole line: it is our turn.
         seed: of what the listening body leaves to chance.
-
-    Attributes:
-        listens: whether the body listens; without, it idles all the same.
     """
 
     def __init__(self, stage: Stage, answer: Callable[[str], object], seed: int) -> None:
         self._stage, self._answer = stage, answer
-        self.listens = True
+        self._listens = True
         self._attending = Attending(seed)
         self._hears = threading.Lock()  # sound is heard in its order
         self._motion: deque[NDArray[np.float32]] = deque(maxlen=round(PARTNER_S * FPS))
@@ -80,6 +77,15 @@ class Partner:
         """Nobody is there any more."""
         with self._stage.gate:
             self._attend(self._attending.left())
+            if self._stage.state == "listening":
+                self._stage.set_state("idle")
+
+    def listen(self, on: bool) -> None:
+        """Whether the body listens from now on; without, it idles all the same."""
+        with self._stage.gate:
+            if not on:
+                self._attend(self._attending.left())
+            self._listens = on
 
     def sounded(self, pcm: NDArray[np.int16], sample_rate_hz: int) -> None:
         """Take (N,) more of the partner's sound.
@@ -104,7 +110,7 @@ class Partner:
 
     def _attend(self, attention: Attention) -> None:
         """Show it, where somebody looks."""
-        if self.listens and self._stage.live is not None:
+        if self._listens and self._stage.live is not None:
             self._stage.live.listen(attention, time.monotonic())
 
     def _ears(self) -> Ears:

@@ -16,11 +16,9 @@ once; `listen` with audio takes as long as the hearing.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -30,45 +28,32 @@ from numpy.typing import NDArray
 from visavis.agent.beat import Beat
 from visavis.agent.behaviours import Retriever
 from visavis.agent.body import Body
+from visavis.agent.client_events import take
 from visavis.agent.ears import Ears
-from visavis.agent.events import (
-    ErrorEvent,
-    Event,
-    InputAudio,
-    InputEvent,
-    InputMotion,
-    InputPlayback,
-    InputScene,
-    InputText,
-    ResponseCancel,
-    ResponseCreated,
-    ResponseDone,
-    SessionState,
-    SessionUpdate,
-)
+from visavis.agent.events import ErrorEvent, Event
 from visavis.agent.graph import build_graph
 from visavis.agent.hearing import Hearing
 from visavis.agent.keeping import Keeping
+from visavis.agent.making import Maker
 from visavis.agent.memory import PartnerMemory
 from visavis.agent.partner import Partner
-from visavis.agent.persona import Card
 from visavis.agent.planner import Cancelled
 from visavis.agent.remembering import Remembering
-from visavis.agent.running import Run, finish, motion_until
+from visavis.agent.running import Run
+from visavis.agent.settings import changed_tools, checked_settings
 from visavis.agent.stage import Stage
 from visavis.agent.stream import Reader
 from visavis.agent.text_input import LONGEST_TRANSCRIPT, checked_text
 from visavis.agent.turn import Turn
-from visavis.agent.work import GestureRequest, Tools, Work
-from visavis.errors import LexiconError, UsageError, VisavisError
-from visavis.motion.motion import FPS, Motion
+from visavis.agent.visit import Visit
+from visavis.agent.work import GestureRequest, Tools
+from visavis.errors import LexiconError, UsageError
+from visavis.motion.motion import Motion
 from visavis.retrieval.scene import Scene
 from visavis.speech.face import idle_face
 from visavis.speech.recorded import clauses_of, read_recording, recorded_speech
 
 __all__ = ["Session"]
-
-log = logging.getLogger(__name__)
 
 MAX_WAITING: Final = 8  # turns that were asked for and are not made yet
 ROOM: Final = 64  # events that wait for whoever reads `respond` before the turn's maker waits
@@ -106,18 +91,20 @@ class Session:
         retrievers: Sequence[Retriever] = (),
     ) -> None:
         self.id = session_id
-        self._tools, self._body, self._seed = tools, body, seed
-        self._graph = build_graph() if graph is None else graph
+        self._seed = seed
+        self._began_with = tools
+        self._changing = threading.Lock()  # one change of the settings at a time
+        self._visit = Visit(tools.persona)
         self.memory = PartnerMemory(session_id, session_id) if memory is None else memory
-        self._keeping, self._retrievers = keeping, tuple(retrievers)
+        self._keeping = keeping
         self._remembering = Remembering(session_id, self.memory, keeping)
         self._turns = self._remembering.turns
         ears = None if hearing is None else Ears(hearing)
         self._stage = Stage(session_id, seed, beat or Beat(), self._remembering, ears)
         self._gate = self._stage.gate  # guards the stage and what is remembered
         self._partner = Partner(self._stage, self._take_turn, seed)
-        self._lock = threading.Lock()  # one turn is made at a time
-        self._threads: set[threading.Thread] = set()
+        graph = build_graph() if graph is None else graph
+        self._maker = Maker(tools, body, graph, self._stage, self._remembering, retrievers, seed)
         if keeping is not None:
             keeping.journal.listen(self._stage.store_changed)
 
@@ -138,17 +125,17 @@ class Session:
         """Say a text as given, or what is recorded in `audio`; see `Agent.say`."""
         if audio is None:
             said = checked_text(text)
-            return self._make(self._run(given=said, gestures=self._checked(gestures, said)))
+            return self._maker.make(self._run(given=said, gestures=self._checked(gestures, said)))
         transcript = None if text is None else checked_text(text, what="transcript", longest=LONGEST_TRANSCRIPT)
         samples, rate_hz = read_recording(audio)
         speech, degraded = recorded_speech(samples, rate_hz, transcript)
         wanted = self._checked(gestures, speech.text)
         recording = tuple(clauses_of(speech))
-        return self._make(self._run(given=speech.text, recording=recording, degraded=degraded, gestures=wanted))
+        return self._maker.make(self._run(given=speech.text, recording=recording, degraded=degraded, gestures=wanted))
 
     def answer(self, text: str) -> Turn:
         """Answer the partner's line and wait for the whole turn, which counts as heard."""
-        return self._make(self._run(user=checked_text(text, what="input")))
+        return self._maker.make(self._run(user=checked_text(text, what="input")))
 
     def submit(self, text: str | None = None, *, say: str | None = None) -> str:
         """Answer the partner's line, or say a text as given; the turn comes by `events`, after those before it.
@@ -163,13 +150,18 @@ class Session:
             raise UsageError("expected a line to answer or a text to say, one of the two")
         line = None if text is None else checked_text(text, what="input")
         run = self._run(user=line, given=None if say is None else checked_text(say), offline=False)
-        self._start(run)
+        self._maker.start(run)
         return run.turn_id
 
     async def respond(
-        self, text: str | None = None, *, audio: NDArray[np.int16] | None = None, sample_rate_hz: int = 16000
+        self,
+        text: str | None = None,
+        *,
+        audio: NDArray[np.int16] | None = None,
+        sample_rate_hz: int = 16000,
+        say: str | None = None,
     ) -> AsyncIterator[Event]:
-        """Answer the partner's line, typed or spoken, as a stream of the turn's events.
+        """Answer the partner's line, typed or spoken, or say a text, as a stream of the turn's events.
 
         The last is `response.done` or `response.interrupted`, with the `session.state` that follows at once. Leaving
         the stream interrupts the turn; a reader that is slow slows the making of the turn down.
@@ -178,6 +170,7 @@ class Session:
             text: what was typed.
             audio: (N,) int16 mono; a whole turn, recognised first.
             sample_rate_hz: of `audio`.
+            say: a text to be said as it is.
         Raises:
             TextError: see `Agent.say`.
             UsageError: there is nothing to answer, or nobody to hear it.
@@ -185,7 +178,8 @@ class Session:
         """
         if audio is not None:
             text = await asyncio.to_thread(self._partner.understood, audio, sample_rate_hz)
-        run = self._run(user=checked_text(text, what="input"), offline=False)
+        line = None if say is not None else checked_text(text, what="input")
+        run = self._run(user=line, given=None if say is None else checked_text(say), offline=False)
         failed: list[BaseException] = []
 
         def mine(event: Event) -> bool:
@@ -204,7 +198,7 @@ class Session:
             reader.end()
 
         run.wait = wait
-        self._start(run, ended)
+        self._maker.start(run, ended)
         try:
             async for event in reader:
                 yield event
@@ -249,29 +243,73 @@ class Session:
         Raises:
             UsageError: it cannot be used; one clear sentence.
         """
-        if isinstance(event, InputText):
-            text = checked_text(event.text, what="input")
-            self.interrupt()
-            self.submit(text)
-        elif isinstance(event, InputAudio):
-            self.listen(audio=event.pcm, sample_rate_hz=event.sample_rate_hz)
-        elif isinstance(event, InputMotion):
-            self.listen(motion=event.rotations)
-        elif isinstance(event, InputPlayback):
-            self.playback(event.turn_id, event.played_s)
-        elif isinstance(event, ResponseCancel):
-            self.interrupt(event.played_s)
-        elif isinstance(event, InputScene):
-            around = (self._tools.scene or Scene()).seen(event.objects, event.partner_head_m)
-            self._tools = replace(self._tools, scene=around)  # the next turn can point there
-        elif isinstance(event, InputEvent) and event.name in ("typing_started", "typing_stopped"):
-            self._partner.types(event.name == "typing_started")
-        elif isinstance(event, InputEvent | SessionUpdate):
-            pass  # nothing here acts on them yet
-        else:
-            raise UsageError(
-                f"expected an event of a client (input.*, response.cancel, session.update); got {event.type}"
-            )
+        take(self, event)
+
+    def see(self, objects: Mapping[str, Sequence[float]], partner_head_m: Sequence[float] | None = None) -> None:
+        """What the client sees, in metres, beside what it saw before; from the next turn on it can be pointed at.
+
+        Raises:
+            UsageError: a name or a place that cannot be used.
+        """
+        with self._gate:
+            around = (self._maker.tools.scene or Scene()).seen(objects, partner_head_m)
+            self._maker.tools = replace(self._maker.tools, scene=around)
+
+    def happened(self, name: str) -> str | None:
+        """Something happened that is not speech.
+
+        - approach: the body looks up, and greets if nobody has spoken yet in this visit.
+        - leave: what is being said ends, and a farewell follows if the partner has spoken; the next visit is another.
+        - silence: the persona's offer is made, once in a visit.
+        - typing_started, typing_stopped: the body attends.
+
+        The words are the persona's (`greeting`, `farewell`, `offer`); without them nothing is said.
+
+        Returns:
+            the id of the turn that says them, if any does.
+        Raises:
+            UsageError: nothing that happens.
+        """
+        if name in ("typing_started", "typing_stopped"):
+            self._partner.types(name == "typing_started")
+            return None
+        line = self.words_for(name)
+        return None if line is None else self.submit(say=line)
+
+    def words_for(self, name: str) -> str | None:
+        """As `happened` for approach, leave and silence, but what is to be said is returned instead."""
+        with self._gate:
+            self._stage.check_open()
+            line = self._visit.line(name, self._stage.busy())
+            if name == "approach":
+                self._partner.comes()
+            elif name == "leave":
+                self.interrupt()
+                self._partner.leaves()
+            return line
+
+    def update(self, /, **settings: Any) -> None:
+        """Change settings from the next turn on: all that are given, or none if one cannot be.
+
+        Args:
+            settings: of `visavis.agent.settings.Settings`: voice, rate, emotion, gestures, refine, scene, listening.
+        Raises:
+            UsageError: a setting that there is not, or a value that cannot be.
+            MissingExtraError, VoiceError: a voice that cannot be opened.
+        """
+        wanted = checked_settings(settings)
+        if "refine" in settings and wanted.refine and self._maker.body.refiner is None:
+            raise UsageError("expected an agent with its refiner to turn it on; this one was opened with refine=False")
+        with self._changing:  # opening a voice may take a second: not under the gate
+            tools = changed_tools(self._maker.tools, self._began_with, wanted)
+            with self._gate:
+                self._stage.check_open()
+                seen = tools.scene if "scene" in settings else self._maker.tools.scene
+                self._maker.tools = replace(tools, scene=seen)
+                if "refine" in settings:
+                    self._maker.body.refines = wanted.refine
+                if "listening" in settings:
+                    self._partner.listen(wanted.listening)
 
     def listen(
         self,
@@ -325,8 +363,8 @@ class Session:
             start_s: the client's clock, from which blinks and gaze are taken.
             frames: how many, at 30 fps.
         """
-        with self._lock:
-            motion = self._body.idle(frames)
+        with self._maker.lock:
+            motion = self._maker.body.idle(frames)
             return motion.with_face(idle_face(frames, self._seed, start_s))
 
     @property
@@ -362,12 +400,7 @@ class Session:
         """End what is under way; the session is not used afterwards and nothing of it is left running."""
         if not self._stage.close():
             return
-        with self._gate:
-            threads = list(self._threads)
-        deadline = time.monotonic() + CLOSE_S
-        for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join(max(deadline - time.monotonic(), 0.0))
+        self._maker.wait(CLOSE_S)
         if self._stage.ears is not None:
             self._stage.ears.close()
         if self._keeping is not None:
@@ -390,11 +423,11 @@ class Session:
 
     def _checked(self, gestures: Sequence[GestureRequest] | None, text: str) -> Sequence[GestureRequest] | None:
         """The caller's gestures, each tried once: one that cannot be made is refused before anything is spoken."""
-        count = len(text.split())
+        count, tools = len(text.split()), self._maker.tools
         for wish in gestures or ():
             if not 0 <= wish.word < count:
                 raise LexiconError(f"expected a word from 0 to {count - 1} for {wish.gloss!r}; got {wish.word}")
-            self._tools.library.perform(wish.gloss, self._tools.performer, wish.params, variant=wish.variant)
+            tools.library.perform(wish.gloss, tools.performer, wish.params, variant=wish.variant)
         return gestures
 
     def _run(self, **wish: Any) -> Run:
@@ -406,91 +439,8 @@ class Session:
             self._turns += 1
             run = Run(f"{self.id}-turn-{self._turns}", self._turns, **wish)
             self._stage.open.append(run)
+            self._visit.spoke(run.user, run.given)
             return run
-
-    def _start(self, run: Run, ended: Callable[[BaseException | None], None] = lambda error: None) -> None:
-        """Make a turn in a thread of its own."""
-
-        def work() -> None:
-            failed: BaseException | None = None
-            try:
-                self._make(run)
-            except BaseException as error:
-                failed = error
-                if not isinstance(error, Cancelled | VisavisError):
-                    log.exception("the turn failed")
-            finally:
-                with self._gate:
-                    self._threads.discard(threading.current_thread())
-                ended(failed)
-
-        thread = threading.Thread(target=work, name=f"visavis-{self.id}", daemon=True)
-        with self._gate:
-            self._threads.add(thread)
-        thread.start()
-
-    def _make(self, run: Run) -> Turn:
-        """Make a turn from beginning to end; waits for those before it."""
-        try:
-            with self._lock:
-                return self._turn(run)
-        finally:
-            with self._gate:
-                if run in self._stage.open:
-                    self._stage.open.remove(run)
-
-    def _turn(self, run: Run) -> Turn:
-        run.work = Work(
-            self._tools, self._body, lambda event: self._stage.emit(run, event), self.id, run.turn_id,
-            self._seed + run.number - 1, run.cancel, run.recording, run.gestures, run.degraded,
-            recalled=lambda line: self._recalled(run, line), streamed=not run.offline,
-        )  # fmt: skip
-        with self._gate:
-            run.cancel.check()
-            self._remembering.forget_if_asked(run)
-            live = None if run.offline else self._stage.live
-            history = self._remembering.pairs(before_turn=run.number)
-            self._remembering.line(run)
-            shown = at_s = None
-            if live is not None:
-                shown, at_s = live.shown(time.monotonic()), live.timeline.end / FPS
-                live.begin(run.playout)
-                run.live = True
-        try:
-            self._body.begin(shown, at_s)
-            run.work.send(SessionState(state="thinking"))
-            run.work.send(ResponseCreated())
-            turn = finish(self._graph, run, history)
-            done = ResponseDone(turn=turn.record.model_dump())
-            run.work.stamp(done)
-            self._stage.ended(run, done, self._tools.persona)
-        except Cancelled:
-            self._stand(run.work, 0.0 if run.live else run.playout.played_s(time.monotonic()))
-            raise
-        except BaseException as error:
-            self._body.end(run.work.moved_steps * 4)
-            self._stage.fail(run, error)
-            raise
-        self._body.end(len(turn.motion))
-        return replace(turn, events=tuple(run.events))
-
-    def _recalled(self, run: Run, line: str) -> list[Card]:
-        """The cards beside the persona's: memories, and what the retrievers know."""
-        found = self.memory.cards(line)
-        for retriever in self._retrievers:
-            try:
-                found += retriever(line)
-            except Exception as error:  # somebody else's code: whatever it raises, the turn goes on without it
-                assert run.work is not None, "a turn that recalls is being made"
-                run.work.degrade(f"retriever: {type(error).__name__}: {error}"[:300], "the persona's cards alone")
-        return found
-
-    def _stand(self, work: Work, played_s: float) -> None:
-        """The body stands where the client's stands: so much of a turn was displayed."""
-        shown = motion_until(work, round(played_s * FPS))
-        if shown is not None:
-            self._body.resume(shown)
-            self._body.end(len(shown))
 
     def _take_turn(self, line: str) -> None:
         """Answer the partner's line now, whatever is under way."""

@@ -242,6 +242,12 @@ class Stage:
         with self.gate:
             return self.cut([*self.playing, *self.open], played_s, now)
 
+    def busy(self) -> bool:
+        """Whether anything is being made or plays."""
+        with self.gate:
+            self._look(time.monotonic())
+            return bool(self.open or self.playing)
+
     def playback(self, turn_id: str, played_s: float) -> None:
         """The client has played so much of a turn; see `Session.playback`."""
         with self.gate:

@@ -6,7 +6,8 @@ import string
 import httpx
 import pytest
 
-from visavis.agent.events import InputText, SpeechDelta
+from visavis.agent.events import InputEvent, InputText, SessionUpdate, SpeechDelta
+from visavis.agent.persona import load_persona
 from visavis.client import Client
 from visavis.errors import ServiceError, UsageError
 from visavis.ui.api.limits import Limits
@@ -43,6 +44,42 @@ def test_a_conversation_by_the_client(server):
             await session.close()
             with pytest.raises(UsageError, match="expected the id of an open session"):
                 await session.history()
+
+    asyncio.run(talk())
+
+
+def test_who_comes_is_greeted_and_settings_change(server):
+    async def talk():
+        async with Client(server.url, TOKEN) as client:
+            session = await client.open("guide")
+            async with session.events() as events, asyncio.timeout(60):
+                await session.update(rate=1.5, emotion="joy", listening=False)
+                turn_id = await session.happened("approach")
+                assert turn_id is not None and await session.happened("approach") is None
+                async for event in events:
+                    if event.type == "response.emotion" and event.turn_id == turn_id:
+                        assert (event.emotion, event.intensity) == ("joy", 0.6)
+                    if event.type == "response.done":
+                        assert event.turn["text"].startswith("Welcome to the museum!")
+                    if event.type == "session.state" and event.state == "idle" and event.turn_id == turn_id:
+                        break  # it was played: a silence is one only now
+                with pytest.raises(UsageError, match="expected settings of voice, rate, .*; got 'loudness'"):
+                    await session.update(loudness=3)
+                with pytest.raises(UsageError, match="expected one of approach, leave, silence"):
+                    await session.happened("dance")
+                # The same by the socket, where mistakes are told to the one who made them.
+                await events.send(SessionUpdate(settings={"rate": 1.0, "loudness": 3}))
+                await events.send(InputEvent(name="dance"))
+                await events.send(InputEvent(name="silence"))
+                told = []
+                async for event in events:
+                    if event.type == "error":
+                        told.append(event.message)
+                    if event.type == "response.done":
+                        assert event.turn["text"] == load_persona("guide").offer
+                        break
+                assert ["'loudness'" in told[0], "'dance'" in told[1]] == [True, True] and len(told) == 2
+            await session.close()
 
     asyncio.run(talk())
 

@@ -163,7 +163,8 @@ def measure(count: int = 150, seed: int = 0, **options: Any) -> Table:
             noticed += scene.partner((sound + noise).astype(np.int16), said.sample_rate_hz)
             spoken_s += said.duration_s
             scene.run(float(rng.uniform(0.2, 0.8)))
-            session._body.begin(scene.live.shown(scene.now), scene.live.timeline.end / FPS)  # as a live turn is begun
+            # As a live turn is begun.
+            session._maker.body.begin(scene.live.shown(scene.now), scene.live.timeline.end / FPS)
             turn = session.say(" ".join(rng.choice(lines, 2, replace=False)))
             scene.play(turn, number, float(rng.uniform(0.3, 5.0)) if number % 2 else None)
     for voice in voices.values():
@@ -208,8 +209,13 @@ def _seams(
         # found[i] is what happens at frame i: the step into it, or the larger change of speed of the two that span it.
         found = np.linalg.norm(np.diff(places, n=order, axis=0), axis=-1).max(axis=-1)
         found = np.concatenate([[0.0], found] if order == 1 else [[0.0], np.maximum(found, np.roll(found, 1)), [0.0]])
-        at, usual = found[[b for b in borders if 2 <= b < len(found) - 2]], found[far]
+        inner = [b for b in borders if 2 <= b < len(found) - 2]
+        at, usual = found[inner], found[far]
         table.add(f"{name}: {what} above the 99th percentile", share(at > np.quantile(usual, 0.99)), "%", 100)
         ratio = bootstrap(at / np.median(usual), lambda x: float(np.median(x)))
         table.add(f"{name}: {what}, median over the usual", ratio)
         table.add(f"{name}: {what}, largest over the largest", bootstrap([float(at.max() / usual.max())]))
+        if order == 1:  # what the body does at that moment is chance; that it goes on with it is not
+            before = found[np.array(inner) - 1]
+            ratio = bootstrap(at / np.maximum(before, 1e-6), lambda x: float(np.median(x)))
+            table.add(f"{name}: step, median over the one before", ratio)
