@@ -147,6 +147,47 @@ def test_an_interruption_stops_at_once_and_only_what_was_heard_is_remembered(say
     assert not [e for e in after if isinstance(e, SpeechDelta)]
 
 
+@pytest.mark.parametrize("lie", [1e9, 60.0, -5.0])
+def test_a_client_that_lies_is_believed_as_far_as_it_is_possible(say, lie):
+    session = say(LONG)
+    with session.events() as events:
+        turn = session.submit("Tell me everything.")
+        seen = until(events, "response.speech.delta")
+        arrived = time.monotonic()
+        time.sleep(1.0)
+        session.playback(turn, lie)
+        session.playback("another-turn", 3.0)
+        session.interrupt(lie)
+        most = time.monotonic() - arrived + 0.5  # what time allows, and 0.3 s
+        told = until(events, "response.interrupted")[-1]
+        seen += until(events, "session.state")
+        session.playback(turn, 1e6)  # and afterwards
+    assert 0 <= told.heard_s <= max(most, 0)
+    said = dict(session.history).get("agent", "")
+    assert LONG.startswith(said) and len(said) < len(LONG) / 2
+    with pytest.raises(UsageError, match="expected played_s as seconds"):
+        session.playback(turn, float("nan"))
+
+
+def test_a_slow_reader_of_a_response_slows_its_making_down(say, monkeypatch):
+    monkeypatch.setattr(session_module, "ROOM", 6)
+    session = say(LONG)
+
+    async def main():
+        seen, waiting = [], []
+        async for event in session.respond("Tell me everything."):
+            seen.append(event)
+            if len(seen) == 3:
+                await asyncio.sleep(4.0)  # far longer than all of it takes
+                run = session._stage.open[0]
+                waiting = [len(run.events), len(run.work.clauses)]
+        return seen, waiting
+
+    seen, (sent, clauses) = asyncio.run(main())
+    assert sent <= 3 + 6 + 1 and clauses < 8  # of eight sentences
+    assert seen[-2].type == "response.done" and len([e for e in seen if e.type == "response.text.delta"]) >= 8
+
+
 def test_a_late_report_corrects_what_is_remembered(say):
     session = say(LONG)
     with session.events() as events:
@@ -524,6 +565,27 @@ def test_a_session_is_taken_up_again_with_what_was_heard(store_address):
         reader = open_store(store_address)
         assert "Anna" not in str(reader.turns("anna"))
         reader.close()
+
+
+def test_open_conversations_of_one_partner_know_and_forget_together(store_address):
+    with scripted("Hello.", store=store_address) as agent:
+        home, work = agent.session("home", user="anna"), agent.session("work", user="anna")
+        other = agent.session("other", user="bob")
+        other.answer("I have a horse.")
+        home.answer("My name is Annabel. I have a parrot called Zorro.")
+        assert [m.text for m in work.memory.all()][-1] == "You have a parrot called Zorro."
+        work.answer("I have a canoe.")
+        assert work.answer("Please forget my parrot.").text == "I have forgotten it."
+        assert [m.text for m in home.memory.all()] == ["Your name is Annabel.", "You have a canoe."]
+        assert home.history == []  # both were told in one line
+        home.answer("How are you?")
+        assert work.forget() > 0
+        assert home.history == [] and home.memory.all() == [] and len(other.memory.all()) == 1
+        home.answer("What do you know?")
+    reader = open_store(store_address)
+    kept = str([reader.turns(name) for name in ("home", "work")]) + str(reader.memories("user:anna"))
+    assert not any(word in kept for word in ("Annabel", "Zorro", "canoe", "How are you")) and "What do you" in kept
+    reader.close()
 
 
 def test_by_default_nothing_is_written(tmp_path, monkeypatch):

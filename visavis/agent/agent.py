@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,7 +29,7 @@ from visavis.agent.hearing import Hearing
 from visavis.agent.journal import Journal
 from visavis.agent.keeping import Keeping
 from visavis.agent.knowledge import Sources
-from visavis.agent.memory import PartnerMemory
+from visavis.agent.memory import PartnerMemory, Shelf
 from visavis.agent.persona import Persona, load_persona
 from visavis.agent.planner import Planner
 from visavis.agent.session import Session
@@ -116,6 +117,8 @@ class Agent:
         kept = store if not (store is None or isinstance(store, bool | str | Path)) else open_store(store)
         self._journal = None if kept is None else Journal(kept)
         self._opened: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._shelves: weakref.WeakValueDictionary[str, Shelf] = weakref.WeakValueDictionary()
+        self._shelving = threading.Lock()
 
     @classmethod
     def from_preset(cls, name: str, **options: Any) -> Agent:
@@ -148,11 +151,19 @@ class Agent:
         session = Session(
             self.tools, body, id_, self.seed, beat=self._beat, hearing=hearing, graph=self._graph,
             retrievers=self._retrievers,
-            memory=PartnerMemory(owner, id_, self._journal),
+            memory=PartnerMemory(owner, id_, self._shelf(owner)),
             keeping=None if self._journal is None else Keeping(id_, owner, self._journal),
         )  # fmt: skip
         self._opened.add(session)
         return session
+
+    def _shelf(self, owner: str) -> Shelf:
+        """The memories of an owner: the same for all their sessions that are open."""
+        with self._shelving:
+            shelf = self._shelves.get(owner)
+            if shelf is None:
+                shelf = self._shelves[owner] = Shelf(owner, self._journal)
+            return shelf
 
     def say(
         self,

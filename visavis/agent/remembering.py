@@ -36,6 +36,7 @@ class Remembering:
         self._id, self.memory, self.keeping = session_id, memory, keeping
         lines, self.turns = keeping.resume() if keeping is not None else ([], 0)
         self._transcript = Transcript(lines)
+        memory.shelf.sessions.add(self)
 
     def pairs(self, before_turn: int | None = None) -> list[tuple[str, str]]:
         """(speaker, text) of all lines, or of those before a turn."""
@@ -73,9 +74,11 @@ class Remembering:
 
     def forget(self, what: str | None = None) -> int:
         """Forget everything about the partner, or what is about something; how many memories and lines are gone."""
+        everywhere: list[Remembering] = list(self.memory.shelf.sessions)  # the partner's other conversations, too
         if what is None:
-            gone = len(self._transcript.pairs()) + len(self.memory.forget())
-            self._transcript.clear()
+            gone = len(self.memory.forget())
+            for other in everywhere:
+                gone += other._transcript.clear()
             if self.keeping is not None:
                 self.keeping.drop_all()
             return gone
@@ -83,8 +86,10 @@ class Remembering:
         for memory in memories:
             if self.keeping is not None:
                 self.keeping.drop([memory.turn], memory.session)
-        turns = {memory.turn for memory in memories if memory.session == self._id}
-        return len(memories) + self._transcript.drop(turns)
+        gone = len(memories)
+        for other in everywhere:
+            gone += other._transcript.drop({memory.turn for memory in memories if memory.session == other._id})
+        return gone
 
     def forget_if_asked(self, run: Run) -> None:
         """A line that asks to forget is answered by doing so."""

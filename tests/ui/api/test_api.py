@@ -10,8 +10,10 @@ from visavis.agent.events import InputEvent, InputText, SessionUpdate, SpeechDel
 from visavis.agent.persona import load_persona
 from visavis.client import Client
 from visavis.errors import ServiceError, UsageError
+from visavis.ui.api import socket
 from visavis.ui.api.limits import Limits
 from visavis.ui.api.rest import SessionInfo
+from visavis.ui.api.sessions import Hosted
 
 TOKEN = "a-token-that-only-tests-know"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -274,3 +276,38 @@ def test_the_token_is_nowhere_in_the_log(server, caplog):
         http.get("/v1/sessions/nobody")
     own = [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
     assert not any(TOKEN in record.getMessage() for record in own)
+
+
+def test_a_client_that_takes_nothing_is_cut_off_and_the_session_goes_on(agent, monkeypatch):
+    monkeypatch.setattr(socket, "SEND_S", 0.3)
+
+    class Deaf:
+        """A socket whose other side reads nothing."""
+
+        closed = None
+
+        async def receive(self):
+            await asyncio.sleep(60)
+
+        async def send_text(self, frame):
+            await asyncio.sleep(60)
+
+        send_bytes = send_text
+
+        async def close(self, code):
+            self.closed = code
+
+    async def main():
+        with agent.session() as session:
+            hosted = Hosted(session, "guide", 0.0, 0.0)
+            deaf = Deaf()
+            async with asyncio.timeout(20):
+                with session.events() as events:
+                    await socket.serve_socket(deaf, hosted, Limits())
+                    session.submit(say="I go on.")
+                    async for event in events:
+                        if event.type == "response.done":
+                            break
+            return deaf.closed, hosted.readers
+
+    assert asyncio.run(main()) == (socket.TOO_SLOW, 0)
