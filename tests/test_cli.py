@@ -187,6 +187,21 @@ def test_chat_reads_lines_until_an_empty_one(models, capsys, monkeypatch, tmp_pa
     assert (tmp_path / "once" / "turn.json").exists()
 
 
+def test_without_a_store_a_chat_leaves_nothing_and_with_it_one_file(models, capsys, monkeypatch, tmp_path):
+    from visavis.agent import native
+
+    monkeypatch.setattr(native, "LONGEST_REPLY", 10)
+    monkeypatch.setenv("VISAVIS_HOME", str(tmp_path / "home"))
+    line = ["chat", "--voice", "silent", "--quiet", "--once"]
+    assert main([*line, "My name is Annabel.", "--no-store"]) == 0
+    assert not (tmp_path / "home").exists()
+    assert main([*line, "My name is Annabel."]) == 0
+    file = tmp_path / "home" / "conversations.sqlite"
+    assert b"Annabel" in file.read_bytes()
+    assert main([*line, "Please forget everything."]) == 0
+    assert not any(b"Annabel" in path.read_bytes() for path in file.parent.iterdir())
+
+
 def test_the_library_is_shown(capsys, tmp_path):
     assert main(["library", "list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

@@ -131,6 +131,23 @@ class RemoteSession:
         """End what is being said; whether anything was."""
         return bool((await self.client.request("POST", f"{self._path}/interrupt"))["interrupted"])
 
+    async def happened(self, name: str) -> str | None:
+        """Somebody approaches or leaves ("approach", "leave"), keeps silent ("silence") or types ("typing_started").
+
+        Returns:
+            the id of the turn that says something about it, if one does.
+        """
+        told = await self.client.request("POST", f"{self._path}/happenings", {"name": name})
+        return None if told["turn_id"] is None else str(told["turn_id"])
+
+    async def update(self, /, **settings: Any) -> None:
+        """Change settings from the next turn on: voice, rate, emotion, gestures, refine, scene, listening.
+
+        Raises:
+            UsageError: a setting that there is not, or a value that cannot be; nothing was changed.
+        """
+        await self.client.request("PATCH", self._path, settings)
+
     async def history(self) -> list[tuple[str, str]]:
         """("user" or "agent", text) of what was said and heard."""
         return [(one["speaker"], one["text"]) for one in await self.client.request("GET", f"{self._path}/history")]

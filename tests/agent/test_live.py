@@ -5,10 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visavis.agent.events import FaceDelta, MotionDelta, ResponseDone, SpeechDelta, TextDelta
+from visavis.agent.attending import Attention
+from visavis.agent.events import Backchannel, FaceDelta, MotionDelta, ResponseDone, SpeechDelta, TextDelta
+from visavis.agent.listening import ListenerSignal
 from visavis.agent.live import AHEAD_S, COMPUTED_S, LiveBody
 from visavis.agent.playout import Playout
 from visavis.motion.blend import fade_curve
+from visavis.motion.face import face_index
 from visavis.motion.idle import idle
 from visavis.motion.kinematics import positions
 from visavis.motion.motion import Motion
@@ -245,3 +248,96 @@ def test_every_sample_and_frame_comes_once_whatever_the_lengths(length_s, start_
     sound = [e for e in client.events if isinstance(e, SpeechDelta)]
     np.testing.assert_array_equal(np.concatenate([e.pcm for e in sound]), pcm)
     assert sum(len(e.rotations) for e in client.events if isinstance(e, MotionDelta) and e.turn_id) == frames
+
+
+# --- listening -----------------------------------------------------------------------------------------------------
+
+SMILE = face_index("mouthSmileLeft")
+NOD = Attention(3.0, (ListenerSignal("nod", 0.0, 1.0, 2),))
+
+
+def nods(motion):
+    """(T,) radians that the head is turned down."""
+    return 2 * motion.rotations[:, motion.skeleton.index("head"), 0]
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.3, 0.45])
+def test_a_nod_is_shown_where_its_event_says_and_without_a_step(late_s):
+    """The same seconds with and without it: equal until then, another head after, and no gap or jump at all."""
+    shown = {}
+    for what in (None, NOD):
+        client, live, _ = started()
+        now = run(live, [], 100.0, 103.0 + late_s)
+        if what is not None:
+            live.listen(what, now)
+            told = [e for e in client.events if isinstance(e, Backchannel)]
+            assert [(e.kind, e.by) for e in told] == [("nod", "agent")]
+            assert told[0].clock_s == pytest.approx(live.clock_s(now) + 0.1, abs=0.04)
+        run(live, [], now, now + 6.0)
+        shown[what] = client.motion()
+    first = round(told[0].clock_s * 30)
+    plain, nodding = shown[None], shown[NOD]
+    np.testing.assert_allclose(nodding.rotations[:first], plain.rotations[:first], atol=1e-6)
+    lowered = nods(nodding)[: len(plain)] - nods(plain)
+    assert lowered[first : first + 30].max() > np.radians(2)
+    idles_again = slice(first + 150, first + 170)  # attention and nod are over
+    np.testing.assert_allclose(nodding.rotations[idles_again], plain.rotations[idles_again], atol=1e-4)
+    assert np.abs(np.diff(nods(nodding), n=2)).max() < np.radians(2.5)
+
+
+def test_attention_that_goes_on_is_not_sent_again():
+    client, live, _ = started()
+    now = run(live, [], 100.0, 101.0)
+    live.listen(Attention(3.0), now)
+    before = len(client.events)
+    for _ in range(30):
+        live.tick(now, True)
+        live.listen(Attention(3.0), now)
+        now += 0.1
+    again = [e for e in client.events[before:] if isinstance(e, MotionDelta)]
+    assert len(again) <= 4  # a second each, as when nothing happens
+    smile = [e.weights[-1, SMILE] for e in client.events if isinstance(e, FaceDelta)]
+    assert smile[-1] > smile[0] + 0.05
+    live.listen(Attention(0.0), now)
+    run(live, [], now, now + 2.0)
+    assert client.events[-2].weights[-1, SMILE] < smile[-1] - 0.05
+
+
+def test_while_a_turn_plays_nothing_is_nodded_and_at_its_end_all_is_smooth():
+    client, live, playout = started()
+    now = run(live, [playout], 100.0, 101.0)
+    clause(live, now, 0.0, raised=1.0)
+    clause(live, now, 2.0, raised=1.0)
+    playout.complete = True
+    now = run(live, [playout], now, 103.0)
+    live.listen(NOD, now)
+    assert not [e for e in client.events if isinstance(e, Backchannel)]
+    now = run(live, [playout], now, 104.8)  # what follows its end was sent, and it still plays
+    assert playout.over_at is None and live.timeline.end > live._begins + 4 * 30
+    live.listen(NOD, now)
+    told = [e for e in client.events if isinstance(e, Backchannel)]
+    assert told and told[0].clock_s >= (live._begins + 4 * 30) / 30 - 1e-6
+    run(live, [playout], now, 108.0)
+    assert steps_m(client.motion()).max() < 0.1
+
+
+def test_two_nods_are_not_laid_over_each_other():
+    client, live, _ = started()
+    now = run(live, [], 100.0, 101.0)
+    for _ in range(5):
+        live.listen(NOD, now)
+    assert len([e for e in client.events if isinstance(e, Backchannel)]) == 1
+    live.listen(NOD, now + 1.1)
+    assert len([e for e in client.events if isinstance(e, Backchannel)]) == 2
+
+
+def test_an_interruption_in_the_middle_of_a_nod_goes_on_from_it():
+    client, live, playout = started()
+    now = run(live, [playout], 100.0, 101.0)
+    live.listen(NOD, now)
+    now = run(live, [playout], now, now + 0.4)
+    playout.cut(now)
+    live.cut(now)
+    live.listen(NOD, now)
+    run(live, [], now, now + 3.0)
+    assert np.abs(np.diff(nods(client.motion()), n=2)).max() < np.radians(2.5)

@@ -1,7 +1,7 @@
 import pytest
 
 from visavis.agent.journal import Journal
-from visavis.agent.memory import MOST, PartnerMemory
+from visavis.agent.memory import MOST, PartnerMemory, Shelf
 from visavis.agent.persona import load_persona
 from visavis.agent.store import open_store
 from visavis.agent.told import forgetting, statements
@@ -63,20 +63,20 @@ def test_memories_are_found_by_meaning_and_forgotten():
 
 def test_memories_cross_sessions_but_not_owners(store_address):
     journal = Journal(open_store(store_address))
-    first = PartnerMemory("user:a", "one", journal)
+    first = PartnerMemory("user:a", "one", Shelf("user:a", journal))
     first.hear("My name is Anna. I like whales.", 1)
     persona = load_persona("guide")
     first.summarise([persona.cards[0].facts[0]], persona, 2)
     assert not any(card.topic.startswith("what we") for card in first.cards("What did we talk about last time?"))
     journal.flush()
-    second = PartnerMemory("user:a", "two", journal)
+    second = PartnerMemory("user:a", "two", Shelf("user:a", journal))
     assert [m.text for m in second.all()[:2]] == ["Your name is Anna.", "You like whales."]
     cards = second.cards("What did we talk about last time?")
     assert any(persona.cards[0].topic in card.facts[0] for card in cards)
-    assert PartnerMemory("user:b", "three", journal).all() == []
+    assert PartnerMemory("user:b", "three", Shelf("user:b", journal)).all() == []
     second.forget("my name")
     journal.flush()
-    assert [m.text for m in PartnerMemory("user:a", "four", journal).all()][0] == "You like whales."
+    assert [m.text for m in PartnerMemory("user:a", "four", Shelf("user:a", journal)).all()][0] == "You like whales."
     journal.close()
 
 

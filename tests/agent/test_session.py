@@ -140,7 +140,7 @@ def test_a_turn_that_waits_can_be_interrupted_too(agent):
         out[name] = [event async for event in session.respond("Hello, who is there?")]
 
     async def both() -> None:
-        with session._lock:  # somebody else's turn
+        with session._maker.lock:  # somebody else's turn
             jobs = [asyncio.create_task(collect(name)) for name in ("a", "b")]
             await asyncio.sleep(0.05)
             session.interrupt()
@@ -148,7 +148,7 @@ def test_a_turn_that_waits_can_be_interrupted_too(agent):
 
     asyncio.run(both())
     assert all(types(events)[-2] == "response.interrupted" for events in out.values())
-    assert not session._open
+    assert not session._stage.open
 
 
 def test_leaving_the_stream_ends_the_turn(agent):
@@ -162,7 +162,7 @@ def test_leaving_the_stream_ends_the_turn(agent):
     for thread in threading.enumerate():
         if thread.name == f"visavis-{session.id}":
             thread.join(20)
-    assert not session._open
+    assert not session._stage.open
     assert session.answer("Again, please.").text
 
 
@@ -215,7 +215,7 @@ def test_a_seed_is_a_whole_number(seed):
 
 def test_a_cancelled_say_leaves_nothing_open(agent):
     session = agent.session()
-    with session._lock:
+    with session._maker.lock:
         failed = []
 
         def speak() -> None:
@@ -226,11 +226,11 @@ def test_a_cancelled_say_leaves_nothing_open(agent):
 
         thread = threading.Thread(target=speak)
         thread.start()
-        while not session._open:
+        while not session._stage.open:
             time.sleep(0.001)
         session.interrupt()
     thread.join(20)
-    assert failed == [True] and not session._open
+    assert failed == [True] and not session._stage.open
 
 
 @pytest.mark.parametrize("said", ["", "...!", ",", "\N{GRINNING FACE}", "Können Sie mir helfen?"])

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from visavis.agent import session as session_module
+from visavis.agent.ears import Ears
 from visavis.agent.events import (
+    FaceDelta,
     InputEvent,
+    InputMotion,
     InputPlayback,
     InputScene,
     InputText,
@@ -23,6 +26,8 @@ from visavis.agent.events import (
 from visavis.agent.session import Session
 from visavis.agent.store import open_store
 from visavis.errors import ServiceError, TextError, UsageError, VoiceError
+from visavis.motion.face import face_index
+from visavis.motion.skeleton import default_skeleton
 from visavis.testing import ScriptedPlanner, scripted
 
 LONG = "There is always something more to tell. " * 8
@@ -142,6 +147,47 @@ def test_an_interruption_stops_at_once_and_only_what_was_heard_is_remembered(say
     assert not [e for e in after if isinstance(e, SpeechDelta)]
 
 
+@pytest.mark.parametrize("lie", [1e9, 60.0, -5.0])
+def test_a_client_that_lies_is_believed_as_far_as_it_is_possible(say, lie):
+    session = say(LONG)
+    with session.events() as events:
+        turn = session.submit("Tell me everything.")
+        seen = until(events, "response.speech.delta")
+        arrived = time.monotonic()
+        time.sleep(1.0)
+        session.playback(turn, lie)
+        session.playback("another-turn", 3.0)
+        session.interrupt(lie)
+        most = time.monotonic() - arrived + 0.5  # what time allows, and 0.3 s
+        told = until(events, "response.interrupted")[-1]
+        seen += until(events, "session.state")
+        session.playback(turn, 1e6)  # and afterwards
+    assert 0 <= told.heard_s <= max(most, 0)
+    said = dict(session.history).get("agent", "")
+    assert LONG.startswith(said) and len(said) < len(LONG) / 2
+    with pytest.raises(UsageError, match="expected played_s as seconds"):
+        session.playback(turn, float("nan"))
+
+
+def test_a_slow_reader_of_a_response_slows_its_making_down(say, monkeypatch):
+    monkeypatch.setattr(session_module, "ROOM", 6)
+    session = say(LONG)
+
+    async def main():
+        seen, waiting = [], []
+        async for event in session.respond("Tell me everything."):
+            seen.append(event)
+            if len(seen) == 3:
+                await asyncio.sleep(4.0)  # far longer than all of it takes
+                run = session._stage.open[0]
+                waiting = [len(run.events), len(run.work.clauses)]
+        return seen, waiting
+
+    seen, (sent, clauses) = asyncio.run(main())
+    assert sent <= 3 + 6 + 1 and clauses < 8  # of eight sentences
+    assert seen[-2].type == "response.done" and len([e for e in seen if e.type == "response.text.delta"]) >= 8
+
+
 def test_a_late_report_corrects_what_is_remembered(say):
     session = say(LONG)
     with session.events() as events:
@@ -185,7 +231,6 @@ def test_saying_by_itself_and_bad_requests(say):
         session.submit("Wie gross ist der blaue Wal und was frisst er?")
     with pytest.raises(UsageError, match="expected an event of a client"):
         session.receive(SessionState(state="idle"))
-    session.receive(InputEvent(name="approach"))
     with pytest.raises(UsageError, match="with hearing"):
         session.listen(audio=np.zeros(100, np.int16))
 
@@ -193,7 +238,7 @@ def test_saying_by_itself_and_bad_requests(say):
 def test_too_many_waiting_turns_are_refused(say, monkeypatch):
     monkeypatch.setattr(session_module, "MAX_WAITING", 2)
     session = say()
-    with session._lock:
+    with session._maker.lock:
         session.submit("a")
         session.submit("b")
         with pytest.raises(UsageError, match="at most 2 turns"):
@@ -208,9 +253,9 @@ def test_when_nobody_looks_any_more_the_turn_ends_and_nothing_is_left(say):
     until(events, "response.speech.delta")
     events.close()
     end = time.monotonic() + 20
-    while (session._threads or session._open or session._live) and time.monotonic() < end:
+    while (session._maker.threads or session._stage.open or session._stage.live) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not session._threads and not session._open and session._live is None
+    assert not session._maker.threads and not session._stage.open and session._stage.live is None
     assert session.answer("Are you there?").text
 
 
@@ -287,7 +332,7 @@ def test_a_planner_that_fails_or_hangs_ends_with_one_error_and_the_session_lives
             session.submit("Hi")
             error = until(events, "error")[-1]
             assert message in error.message and until(events, "session.state")[-1].state == "idle"
-        session._tools = replace(session._tools, planner=ScriptedPlanner(("Back again.",)))
+        session._maker.tools = replace(session._maker.tools, planner=ScriptedPlanner(("Back again.",)))
         assert session.answer("And now?").text == "Back again."
     let_go.set()
 
@@ -302,7 +347,7 @@ def test_an_interruption_does_not_wait_for_who_hangs(say):
         session.interrupt()
         until(events, "response.interrupted")
         assert time.monotonic() - asked < 0.5
-        session._tools = replace(session._tools, planner=ScriptedPlanner(("Back again.",)))
+        session._maker.tools = replace(session._maker.tools, planner=ScriptedPlanner(("Back again.",)))
         session.submit("And now?")
         assert until(events, "response.done")[-1].turn["text"] == "Back again."
     let_go.set()
@@ -371,7 +416,7 @@ def noticed(kind, **more):
 def test_hearing_interrupts_answers_and_nods(talker, say):
     ears = Script()
     session = say("This is my answer.")
-    session._ears = session_module.Ears(ears)
+    session._stage.ears = Ears(ears)
 
     def hear(*events):
         ears.next = list(events)
@@ -404,10 +449,83 @@ def test_hearing_interrupts_answers_and_nods(talker, say):
     assert ears.closed
 
 
+def shown_until(events, done, timeout_s=20.0):
+    """Everything up to when `done` says so of an event."""
+    seen, end = [], time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if (event := events.get(0.2)) is not None:
+            seen.append(event)
+            if done(event):
+                return seen
+    raise AssertionError(f"never; got {[e.type for e in seen]}")
+
+
+def smiles(event):
+    return isinstance(event, FaceDelta) and event.weights[:, face_index("mouthSmileLeft")].max() > 0.2
+
+
+def nodded(events, told):
+    """The motion that shows a backchannel was sent with it: a head that goes down from its `clock_s` on."""
+    event = next(e for e in events[events.index(told) :] if isinstance(e, MotionDelta))
+    assert event.clock_s == pytest.approx(told.clock_s, abs=1e-6)
+    head = 2 * event.rotations[:, default_skeleton().index("head"), 0]
+    return (head - head[0]).max() > np.radians(1)
+
+
+def test_while_the_partner_speaks_the_body_attends_and_nods(say):
+    ears = Script()
+    session = say()
+    session._stage.ears = Ears(ears)
+    with session.events() as events:
+        until(events, "response.motion.delta")
+        ears.next = [noticed("speech_started")]
+        seen = []
+        for _ in range(40):  # a pause may be nodded to, one after the other will be
+            session.listen(audio=np.zeros(8000, np.int16))
+            ears.next = [noticed("speech_stopped", probability=0.0)]
+            time.sleep(0.05)
+            while (event := events.get(0.01)) is not None:
+                seen.append(event)
+        told = [e for e in seen if e.type == "backchannel"]
+        assert told and {(e.kind, e.by) for e in told} == {("nod", "agent")}
+        assert nodded(seen, told[0]) and any(smiles(e) for e in seen)
+        gapless(seen)
+        assert session.state == "listening" and session.underruns == 0
+
+
+def test_typing_and_motion_are_attended_to(say):
+    session = say("I see.")
+    with session.events() as events:
+        until(events, "response.motion.delta")
+        session.receive(InputEvent(name="typing_started"))
+        seen = shown_until(events, smiles)
+        text = ""
+        for k in range(30):
+            text += f"and another thing, number {k},"
+            session.listen(text=text, final=False)
+            session._partner._attending._nodded = -1e9  # as if time had passed
+        seen += until(events, "backchannel")
+        told = seen[-1]
+        seen += until(events, "response.motion.delta")
+        assert (told.kind, told.by) == ("nod", "agent") and nodded(seen, told)
+        assert session.state == "listening"
+        session.receive(InputEvent(name="typing_stopped"))
+        assert session.state == "idle"
+        session.listen(text="And that is all.")
+        done = until(events, "response.done")
+        gapless(seen + done)
+    session = say()
+    with session.events() as events:
+        until(events, "response.motion.delta")
+        for _ in range(3):
+            session.receive(InputMotion(rotations=np.tile([0, 0, 0, 1], (5, 55, 1)).astype(np.float32)))
+        shown_until(events, smiles)
+
+
 def test_answering_a_recording(say):
     ears = Script()
     session = say("I heard you.")
-    session._ears = session_module.Ears(ears)
+    session._stage.ears = Ears(ears)
     ears.next = [noticed("end_of_turn", text="Can you hear me?")]
 
     async def main():
@@ -447,6 +565,27 @@ def test_a_session_is_taken_up_again_with_what_was_heard(store_address):
         reader = open_store(store_address)
         assert "Anna" not in str(reader.turns("anna"))
         reader.close()
+
+
+def test_open_conversations_of_one_partner_know_and_forget_together(store_address):
+    with scripted("Hello.", store=store_address) as agent:
+        home, work = agent.session("home", user="anna"), agent.session("work", user="anna")
+        other = agent.session("other", user="bob")
+        other.answer("I have a horse.")
+        home.answer("My name is Annabel. I have a parrot called Zorro.")
+        assert [m.text for m in work.memory.all()][-1] == "You have a parrot called Zorro."
+        work.answer("I have a canoe.")
+        assert work.answer("Please forget my parrot.").text == "I have forgotten it."
+        assert [m.text for m in home.memory.all()] == ["Your name is Annabel.", "You have a canoe."]
+        assert home.history == []  # both were told in one line
+        home.answer("How are you?")
+        assert work.forget() > 0
+        assert home.history == [] and home.memory.all() == [] and len(other.memory.all()) == 1
+        home.answer("What do you know?")
+    reader = open_store(store_address)
+    kept = str([reader.turns(name) for name in ("home", "work")]) + str(reader.memories("user:anna"))
+    assert not any(word in kept for word in ("Annabel", "Zorro", "canoe", "How are you")) and "What do you" in kept
+    reader.close()
 
 
 def test_by_default_nothing_is_written(tmp_path, monkeypatch):
@@ -512,13 +651,13 @@ def test_answers_that_nobody_plays_are_not_kept_forever(say):
         for _ in range(3):
             async for _event in session.respond("Hi"):
                 pass
-        first, second = (run.playout for run in session._playing[-2:])
+        first, second = (run.playout for run in session._stage.playing[-2:])
         assert second.began_at >= first.began_at + first.sent_s - 1e-6  # one after the other
-        for run in session._playing:
+        for run in session._stage.playing:
             run.playout.began_at -= 60
         async for _event in session.respond("Hi"):
             pass
-        assert len(session._playing) <= 1
+        assert len(session._stage.playing) <= 1
 
     asyncio.run(main())
     assert [text for speaker, text in session.history if speaker == "agent"] == ["Yes."] * 4

@@ -3,7 +3,7 @@
 import pytest
 
 from visavis.evals.runtime import __main__ as command
-from visavis.evals.runtime import faults, interrupt, latency, soak
+from visavis.evals.runtime import faults, interrupt, latency, listen, soak
 
 
 def test_interruptions_of_every_kind_of_client():
@@ -12,6 +12,17 @@ def test_interruptions_of_every_kind_of_client():
     rows = table.details["rows"]
     assert {row["kind"] for row in rows} == {"reports", "stalls", "silent"}
     assert max(row["stop_ms"] for row in rows) < 500  # the bound of 80 ms is for a machine that does nothing else
+
+
+def test_the_body_listens_without_a_gap_or_a_seam():
+    pytest.importorskip("espeakng_loader", reason="the partners speak with the extra `speech`")
+    table = listen.measure(4, seed=3, voice="silent", refine=False)
+    assert all(count > 0 for count in table.details["borders"].values())
+    for kind in listen.KINDS:
+        assert table.value(f"{kind}: step above the 99th percentile") == 0
+        assert table.value(f"{kind}: step, largest over the largest") <= 1.5
+    assert table.value("nod a minute of the partner's speech") > 0
+    assert 0 < table.value("the listening body, of the processor") < 60  # less than 10 on a machine of one's own
 
 
 def test_latency_is_measured():

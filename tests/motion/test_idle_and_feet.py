@@ -38,6 +38,22 @@ def test_idle_continues_itself_and_seeds_differ():
     assert len(idle(0, 1)) == 0
 
 
+@pytest.mark.parametrize("start_s", [0.0, 3600.0])
+def test_idle_in_pieces_is_the_same_life_across_every_shift_of_weight(start_s):
+    whole = idle(40 * 30, 3, start_s)
+    pieces = [idle(30, 3, start_s + k) for k in range(40)]
+    np.testing.assert_allclose(whole.rotations, np.concatenate([piece.rotations for piece in pieces]), atol=1e-6)
+    assert np.ptp(whole.root_m[:, 0]) > 0.02  # the weight did go over
+
+
+def test_the_weight_mostly_goes_to_the_other_side():
+    changed = []
+    for seed in range(20):
+        side = np.sign(idle(3000, seed).root_m[15::282, 0])  # about once in a slot of 9.4 s
+        changed += list(side[1:] != side[:-1])
+    assert 0.6 < np.mean(changed) < 0.9
+
+
 def test_feet_stay_whatever_the_hips_do():
     motion = idle(60, 3)
     time = np.linspace(0, 2 * np.pi, 60)

@@ -192,3 +192,19 @@ def test_conversations_are_forgotten_when_nobody_watches(replay, monkeypatch):
         conversations.close("unknown")
 
     run(main())
+
+
+def test_who_comes_to_the_page_is_greeted(agent):
+    async def main():
+        conversation = Conversation(agent.session())
+        with conversation.watch() as queue:
+            await conversation.receive(InputEvent(name="approach"))
+            done = (await until(queue, ResponseDone))[-1]
+            await until(queue, SessionState)
+            await conversation.receive(InputEvent(name="approach"))  # nobody is greeted twice
+        assert done.turn["text"] == agent.persona.greeting
+        assert conversation.messages == [{"role": "assistant", "content": agent.persona.greeting}]
+        conversation.close()
+        conversation.session.close()
+
+    run(main())

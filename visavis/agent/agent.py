@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,12 +29,13 @@ from visavis.agent.hearing import Hearing
 from visavis.agent.journal import Journal
 from visavis.agent.keeping import Keeping
 from visavis.agent.knowledge import Sources
-from visavis.agent.memory import PartnerMemory
+from visavis.agent.memory import PartnerMemory, Shelf
 from visavis.agent.persona import Persona, load_persona
 from visavis.agent.planner import Planner
 from visavis.agent.session import Session
 from visavis.agent.store import Store, checked_id, open_store
 from visavis.agent.turn import Turn
+from visavis.agent.voices import Voices
 from visavis.agent.work import GestureRequest, Tools
 from visavis.errors import UsageError
 from visavis.retrieval.scene import Scene, read_scene
@@ -105,7 +107,8 @@ class Agent:
         shelf = None if library is None else Path(library)
         loaded = load_tools(self.persona, voice, brain.folder, gestures, shelf, brain)
         self.persona = loaded.persona
-        self.tools: Tools = replace(loaded, scene=around)
+        self._voices = Voices()
+        self.tools: Tools = replace(loaded, scene=around, voices=self._voices)
         self._codec, self._refiner = load_body(refine)
         self._sessions = 0
         self._beat = Beat()
@@ -114,6 +117,8 @@ class Agent:
         kept = store if not (store is None or isinstance(store, bool | str | Path)) else open_store(store)
         self._journal = None if kept is None else Journal(kept)
         self._opened: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._shelves: weakref.WeakValueDictionary[str, Shelf] = weakref.WeakValueDictionary()
+        self._shelving = threading.Lock()
 
     @classmethod
     def from_preset(cls, name: str, **options: Any) -> Agent:
@@ -146,11 +151,19 @@ class Agent:
         session = Session(
             self.tools, body, id_, self.seed, beat=self._beat, hearing=hearing, graph=self._graph,
             retrievers=self._retrievers,
-            memory=PartnerMemory(owner, id_, self._journal),
+            memory=PartnerMemory(owner, id_, self._shelf(owner)),
             keeping=None if self._journal is None else Keeping(id_, owner, self._journal),
         )  # fmt: skip
         self._opened.add(session)
         return session
+
+    def _shelf(self, owner: str) -> Shelf:
+        """The memories of an owner: the same for all their sessions that are open."""
+        with self._shelving:
+            shelf = self._shelves.get(owner)
+            if shelf is None:
+                shelf = self._shelves[owner] = Shelf(owner, self._journal)
+            return shelf
 
     def say(
         self,
@@ -184,6 +197,7 @@ class Agent:
         if self._journal is not None:
             self._journal.close()
         self.tools.voice.close()
+        self._voices.close()
         self.tools.close()
 
     def __enter__(self) -> Agent:

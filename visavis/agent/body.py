@@ -54,6 +54,7 @@ class Body:
 
     def __init__(self, codec: MotionCodec, refiner: Refiner | None, seed: int = 0) -> None:
         self.codec, self.refiner, self.seed = codec, refiner, seed
+        self.refines = refiner is not None  # can be turned off between turns
         self._turn_began_s = 0.0  # on the idle clock, which never stops
         self._codes: Codes = np.zeros((0, len(codec.config.parts)), np.int64)
         self._last: Motion | None = None
@@ -158,7 +159,7 @@ class Body:
         decoded = overlay(bare, clips, placed, first)
         lap("decode")
         motion = decoded
-        if self.refiner is not None:
+        if self.refiner is not None and self.refines:
             refined = refine(
                 self.refiner, decoded, sound, emotion, known=self._last, seed=self.seed * 100_003 + first_step
             )

@@ -117,7 +117,7 @@ class InputScene(Event):
 
 @dataclass(kw_only=True)
 class InputEvent(Event):
-    """Something that is not speech: approach, leave, silence, typing_started, typing_stopped."""
+    """Something that is not speech: approach, leave, silence, typing_started, typing_stopped (`Session.happened`)."""
 
     type = "input.event"
     name: str
@@ -144,7 +144,7 @@ class ResponseCancel(Event):
 
 @dataclass(kw_only=True)
 class SessionUpdate(Event):
-    """Change settings of the session (persona, voice, gestures, refine)."""
+    """Change settings of the session: voice, rate, emotion, gestures, refine, scene, listening (`Session.update`)."""
 
     type = "session.update"
     settings: dict[str, Any] = field(default_factory=dict)
@@ -272,10 +272,15 @@ class ResponseDone(Event):
 
 @dataclass(kw_only=True)
 class Backchannel(Event):
-    """A listener's signal: nod, shake, smile, "mm-hm"."""
+    """A listener's signal: ours (nod, tilt, brows), which the motion shows from `clock_s` on, or the partner's.
+
+    by: "agent" or "partner", whose kind is what was heard ("mm-hm").
+    """
 
     type = "backchannel"
     kind: str
+    by: str = "agent"
+    clock_s: float = 0.0
 
 
 @dataclass(kw_only=True)

@@ -90,6 +90,8 @@ def _reply(state: TurnState, runtime: Runtime[Work]) -> TurnState:
         ask = work.tools.planner.reply
         emotion, text = work.call("planner", REPLY_S, lambda: _said(ask(prompt, seed=work.seed, cancel=work.cancel)))
     work.first("reply_first_clause")
+    if (felt := work.tools.emotion) is not None:
+        emotion = [felt.name, felt.intensity]
     return {"emotion": emotion, "text": text, "clauses": split_clauses(text)}
 
 
@@ -110,6 +112,8 @@ def _given(state: TurnState, runtime: Runtime[Work]) -> TurnState:
         return {"emotion": ["neutral", 0.0], "text": "", "clauses": clauses}
     if state.get("emotion") is not None:  # a behaviour has said how it feels
         return {"text": text, "clauses": clauses}
+    if (wanted := work.tools.emotion) is not None:
+        return {"emotion": [wanted.name, wanted.intensity], "text": text, "clauses": clauses}
     with work.stage("feel"):
         head = " ".join(text.split()[:LONGEST_FELT])
         prompt = ActPrompt(head, None, work.tools.library.candidates(head))
@@ -200,7 +204,9 @@ def _speak(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     emotion = Emotion(felt[0], felt[1])
     with work.stage("speak"):
         recorded = work.recording[number] if work.recording else None
-        speech = recorded.speech if recorded else work.call("voice", SPEAK_S, lambda: tools.voice.speak(text, emotion))
+        how: dict[str, Any] = {} if tools.pace == 1.0 else {"pace": tools.pace}
+        ask = lambda: tools.voice.speak(text, emotion, **how)  # noqa: E731
+        speech = recorded.speech if recorded else work.call("voice", SPEAK_S, ask)
         if recorded:  # the body keeps to the recording, whose first sample is the turn's beginning
             start = recorded.start_s
         elif work.clauses:

@@ -13,14 +13,17 @@ no model. What is decided depends on seed and sound, not on how the sound was cu
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visavis.agent.turn_taking import EndOfTurn, HearingEvent, SpeechStart, SpeechStop
+from visavis.agent.hearing_events import EndOfTurn, HearingEvent, SpeechStart, SpeechStop
 from visavis.motion import rotations
 from visavis.motion.face import face_index
 from visavis.motion.motion import FPS, Motion
@@ -57,12 +60,20 @@ class ListenerStyle:
 
 @dataclass(frozen=True)
 class ListenerSignal:
-    """Something the listener's body does from `at_s` on: "nod", "brows" or "tilt", `size` 1 moderate, `count` nods."""
+    """Something the listener's body does from `at_s` on, `size` 1 moderate.
+
+    kind: "nod" (`count` of them), "brows", "tilt", or "look up", at somebody who comes.
+    """
 
     kind: str
     at_s: float
     size: float = 1.0
     count: int = 1
+
+    @property
+    def length_s(self) -> float:
+        """How long it takes."""
+        return self.count / _NOD_HZ if self.kind == "nod" else _LASTS_S[self.kind]
 
 
 class Listener:
@@ -75,7 +86,7 @@ class Listener:
         self._waiting: Array = np.zeros(0, np.float32)
         self._window: Array = np.zeros(_WINDOW, np.float32)
         self._hops = 0
-        self._pitches: deque[float] = deque(maxlen=round(_PITCH_PAST_S / _HOP_S))
+        self._pitches = _Past(round(_PITCH_PAST_S / _HOP_S))
         self._low_hops = self._high_hops = 0
         self._speaks_since: float | None = None
         self._stopped_s = -1e9
@@ -109,6 +120,11 @@ class Listener:
     def now_s(self) -> float:
         """The clock: seconds of sound heard."""
         return self._hops * _HOP_S
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the partner is in the middle of a turn."""
+        return self._speaks_since is not None
 
     def _step(self) -> list[ListenerSignal]:
         now = self.now_s
@@ -152,8 +168,8 @@ class Listener:
 
     def _went_up(self) -> bool:
         """The last pitch heard is high for this speaker."""
-        past = np.array(self._pitches)
-        return len(past) > 20 and float(np.median(past[-3:])) > float(np.quantile(past, 0.85))
+        past = self._pitches
+        return len(past) > 20 and median(past.last(3)) > past.quantile(0.85)
 
     def _follow_pitch(self, now: float) -> None:
         """Regions of low pitch, after which to nod, and of high pitch, at which brows go up."""
@@ -162,12 +178,12 @@ class Listener:
             self._low_hops = self._high_hops = 0
             return
         octaves = float(np.log2(f0))
-        self._pitches.append(octaves)
-        past = np.array(self._pitches)
+        past = self._pitches
+        past.add(octaves)
         if len(past) < 15:
             return
-        self._low_hops = self._low_hops + 1 if octaves < np.quantile(past, _LOW_QUANTILE) else 0
-        self._high_hops = self._high_hops + 1 if octaves > np.median(past) + _HIGH_OCTAVES else 0
+        self._low_hops = self._low_hops + 1 if octaves < past.quantile(_LOW_QUANTILE) else 0
+        self._high_hops = self._high_hops + 1 if octaves > past.quantile(0.5) + _HIGH_OCTAVES else 0
         assert self._speaks_since is not None, "only while somebody speaks"
         if self._low_hops == int(np.ceil(_LOW_S / _HOP_S)) and now - self._speaks_since >= 0.7:
             size, draw = self.style.size * self._rng.uniform(0.6, 1.0), self._rng.random()
@@ -183,9 +199,8 @@ def pitch_hz(sound: Array) -> float | None:
     low = low - low.mean()
     if float(np.abs(low).max()) < 1e-3:
         return None
-    window = np.hanning(len(low))
+    window, shape = _pitch_window(len(low))
     size = 2 * len(low)
-    shape = np.fft.irfft(np.abs(np.fft.rfft(window, size)) ** 2, size)
     correlation = np.fft.irfft(np.abs(np.fft.rfft(low * window, size)) ** 2, size)
     lags = np.arange(16, 107)
     heights = correlation[lags] / correlation[0] / (shape[lags] / shape[0]) - 0.03 * np.log2(lags / 16)
@@ -193,11 +208,48 @@ def pitch_hz(sound: Array) -> float | None:
     return None if heights[best] < 0.45 else HEARING_HZ / 2 / float(lags[best])
 
 
+@cache
+def _pitch_window(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The window of a look at the pitch, and its own autocorrelation."""
+    window = np.hanning(count)
+    return window, np.fft.irfft(np.abs(np.fft.rfft(window, 2 * count)) ** 2, 2 * count)
+
+
+class _Past:
+    """The last `most` values, and their quantiles at any moment."""
+
+    def __init__(self, most: int) -> None:
+        self._order: deque[float] = deque()
+        self._sorted: list[float] = []
+        self._most = most
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def add(self, value: float) -> None:
+        """One more."""
+        self._order.append(value)
+        insort(self._sorted, value)
+        if len(self._order) > self._most:
+            del self._sorted[bisect_left(self._sorted, self._order.popleft())]
+
+    def last(self, count: int) -> list[float]:
+        """The newest."""
+        return list(self._order)[-count:]
+
+    def quantile(self, share: float) -> float:
+        """As numpy's, by linear interpolation."""
+        place = share * (len(self._sorted) - 1)
+        low = int(place)
+        high = min(low + 1, len(self._sorted) - 1)
+        return self._sorted[low] + (place - low) * (self._sorted[high] - self._sorted[low])
+
+
 # --- the body ------------------------------------------------------------------------------------------------------
 
 _NOD_HZ, _NOD_DEGREES = 2.0, 8.0
-_TILT_DEGREES, _TILT_S = 6.0, 1.4
-_BROWS_S = 0.7
+_TILT_DEGREES, _LOOK_UP_DEGREES = 6.0, 5.0
+_LASTS_S = {"tilt": 1.4, "brows": 0.7, "look up": 1.2}
 _LEAN_DEGREES = 2.0
 _SMILE = 0.12
 _ATTEND_S = 0.6  # to turn the eyes to the partner, and away again
@@ -216,8 +268,30 @@ class ListenerBody:
         self._signals.append(signal)
 
     def attend(self, at_s: float, on: bool) -> None:
-        """The partner begins or stops to speak: look there, lean in a little; or be at ease again."""
-        self._attention.append((at_s, on))
+        """The partner begins or stops to speak: look there, lean in a little; or be at ease again.
+
+        What was planned for `at_s` or later is dropped.
+        """
+        self._attention = [(when, what) for when, what in self._attention if when < at_s]
+        if on != (self._attention[-1][1] if self._attention else False):
+            self._attention.append((at_s, on))
+
+    def attend_for(self, at_s: float, for_s: float, made_s: float) -> bool:
+        """Attend from `at_s` for so long, or for as long as was planned if that is longer; 0 ends it at once.
+
+        Returns:
+            whether that changes anything before `made_s`, up to which frames were made already.
+        """
+        before = [item for item in self._attention if item[0] < made_s]
+        planned_s = self._attention[-1][0] if self._attention and not self._attention[-1][1] else at_s
+        until_s = max(at_s + for_s, planned_s) if for_s > 0 else at_s
+        self.attend(at_s, for_s > 0)
+        self.attend(until_s, False)
+        return before != [item for item in self._attention if item[0] < made_s]
+
+    def busy(self, kind: str, at_s: float) -> bool:
+        """Whether a signal of that kind is still being made then."""
+        return any(s.kind == kind and s.at_s <= at_s < s.at_s + s.length_s for s in self._signals)
 
     def over(self, motion: Motion, start_s: float) -> Motion:
         """The idle motion, which begins at `start_s` of the clock, with what the listener does.
@@ -236,9 +310,11 @@ class ListenerBody:
             if signal.kind == "nod":
                 head[:, 0] += np.radians(_NOD_DEGREES) * signal.size * _nodding(since, signal.count)
             elif signal.kind == "tilt":
-                head[:, 2] += np.radians(_TILT_DEGREES) * signal.size * _bump(since, _TILT_S)
-            elif signal.kind == "brows":
-                brows += np.float32(0.5 * signal.size) * _bump(since, _BROWS_S)
+                head[:, 2] += np.radians(_TILT_DEGREES) * signal.size * _bump(since, signal.length_s)
+            elif signal.kind == "look up":
+                head[:, 0] -= np.radians(_LOOK_UP_DEGREES) * signal.size * _bump(since, signal.length_s)
+            if signal.kind in ("brows", "look up"):
+                brows += np.float32(0.5 * signal.size) * _bump(since, signal.length_s)
         spine = np.zeros((len(motion), 3), np.float32)
         spine[:, 0] = np.radians(_LEAN_DEGREES) * attention
         return _faced(_turned(motion, head, spine), attention, brows)
@@ -257,10 +333,10 @@ class ListenerBody:
 
 
 def _nodding(since: NDArray[np.float64], count: int) -> Array:
-    """(T,) `count` nods down and up from 0, dying away, without a step at either end."""
+    """(T,) `count` nods down and up from 0, dying away, without a step of place or speed at either end."""
     length = count / _NOD_HZ
     inside = (since > 0) & (since < length)
-    fade = np.sin(np.pi * np.clip(since / length, 0, 1)) ** 0.6 * (1 - 0.4 * np.clip(since / length, 0, 1))
+    fade = np.sin(np.pi * np.clip(since / length, 0, 1)) ** 1.2 * (1 - 0.4 * np.clip(since / length, 0, 1))
     return np.where(inside, np.sin(2 * np.pi * _NOD_HZ * since) * fade, 0.0).astype(np.float32)
 
 

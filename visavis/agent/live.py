@@ -2,9 +2,12 @@
 
 A turn is computed clause by clause, faster than it is spoken. What is computed waits here (at most `COMPUTED_S`; then
 the turn's maker waits) and is let out in pieces of `PIECE_S`, `AHEAD_S` before it is due: so a client needs a small
-buffer, and an interruption finds little that was sent too early. Where no turn plays the body idles. Every change of
-source begins at what is displayed then and is blended over by inertialisation: from idling into a turn, over the end of
-a turn, and, at an interruption, from the pose in which the client's player stands.
+buffer, and an interruption finds little that was sent too early. Every change of source begins at what is displayed
+then and is blended over by inertialisation: from idling into a turn, over the end of a turn, and, at an interruption,
+from the pose in which the client's player stands.
+
+Where no turn plays the body idles, or listens: what the listener does is laid over the idle body. It is decided at once
+and some idling is always sent ahead; so that is sent again, from the moment on at which it changes.
 
 One clock, in frames at 30 fps, carries idling and turns. While a turn plays its place is what the client has played.
 Not thread-safe: the session calls it under its lock. Knows nothing of text, history or why a turn is cut.
@@ -14,11 +17,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from visavis.agent.events import Event, FaceDelta, MotionDelta, SpeechDelta
+from visavis.agent.attending import Attention
+from visavis.agent.events import Backchannel, Event, FaceDelta, MotionDelta, SpeechDelta
+from visavis.agent.listening import ListenerBody
 from visavis.agent.playout import Playout
 from visavis.agent.timeline import Timeline
 from visavis.motion.blend import inertialize
@@ -119,7 +125,9 @@ class LiveBody:
         self._queued: deque[Playout] = deque()
         self._begins = 0  # the turn's first frame on the clock
         self._flowing = False  # the turn's last frames are the timeline's last
-        self._session_id = ""
+        self._listener = ListenerBody()
+        self._idled: tuple[int, Motion] | None = None  # idling at the timeline's end, and where it begins
+        self._half_life_s = SEAM_HALF_LIFE_S  # of what they are blended in with
 
     # --- what is asked -----------------------------------------------------------------------------------------
 
@@ -167,6 +175,24 @@ class LiveBody:
         else:
             self._waiting.append(event)
         self.tick(now, True)
+
+    def listen(self, attention: Attention, now: float) -> None:
+        """Show that the partner is listened to; what cannot be shown now, because a turn plays, is not shown later."""
+        first = int(np.ceil(self.frame(now))) + START_FRAMES
+        if self._idled is not None:
+            first = max(first, self._idled[0])
+        at_s, changed = first / FPS, False
+        if attention.for_s is not None:
+            changed = self._listener.attend_for(at_s, attention.for_s, self.timeline.end / FPS)
+        for signal in attention.signals if self._idled is not None else ():
+            if not self._listener.busy(signal.kind, at_s):
+                self._listener.add(replace(signal, at_s=at_s))
+                changed = True
+                if signal.kind != "look up":
+                    self._publish(Backchannel(kind=signal.kind, clock_s=at_s))
+        if changed and self._idled is not None and first < self.timeline.end:
+            start, motion = self._idled
+            self._show(first, motion.slice(first - start, len(motion)))
 
     # --- what goes out -----------------------------------------------------------------------------------------
 
@@ -246,7 +272,7 @@ class LiveBody:
             self._playout.start(now + (first - self.frame(now)) / FPS)
             if (shown := self.timeline.before(first, JOIN_FRAMES)) is not None:
                 clause.join(shown)
-            self._flowing = True
+            self._flowing, self._idled = True, None
         return True
 
     def _piece(self, clause: _Clause, until_s: float, now: float) -> bool:
@@ -284,8 +310,20 @@ class LiveBody:
         frames += behind
         start_s = first / FPS
         motion = idle(frames, self._seed, start_s).with_face(idle_face(frames, self._seed, start_s))
+        before = self._idled
+        self._idled, self._half_life_s = (first, motion), half_life_s
+        self._show(first, motion)
+        if before is not None and before[0] + len(before[1]) >= first:  # some of it is still to be displayed
+            shown = max(int(self.frame(now)), before[0])
+            if shown < first:
+                self._idled = (shown, before[1].slice(shown - before[0], first - before[0]).concatenate(motion))
+
+    def _show(self, first: int, idling: Motion) -> None:
+        """Send frames of the idling body, with what the listener does, continuing what is shown before them."""
+        start_s = first / FPS
+        motion = self._listener.over(idling, start_s)
         if (shown := self.timeline.before(first, JOIN_FRAMES)) is not None:
-            motion = inertialize(shown, motion, half_life_s)
+            motion = inertialize(shown, motion, self._half_life_s)
         self.timeline.put(first, motion)
         assert motion.face is not None, "an idling body has a face"
         self._publish(FaceDelta(weights=motion.face, start_s=start_s, clock_s=start_s))

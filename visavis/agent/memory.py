@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+import weakref
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from visavis.agent.recall import shared_meanings
 from visavis.agent.store.types import Memory
 from visavis.agent.told import statements
 
-__all__ = ["PartnerMemory", "now_iso"]
+__all__ = ["PartnerMemory", "Shelf", "now_iso"]
 
 MOST: Final = 500  # memories of one owner; the oldest go
 CARDS: Final = 8  # memories that are recalled beside the persona's cards
@@ -34,20 +35,48 @@ def now_iso() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+class Shelf:
+    """The memories of one owner, which all their open conversations share.
+
+    Args:
+        owner: whose.
+        journal: keeps them, if they are to outlive the process.
+
+    Attributes:
+        sessions: whoever wants to know of what is forgotten in another conversation (`visavis.agent.remembering`).
+    """
+
+    def __init__(self, owner: str, journal: Journal | None = None) -> None:
+        self.owner, self.journal = owner, journal
+        self.lock = threading.RLock()
+        self.all: list[Memory] = []
+        self.sessions: weakref.WeakSet[Any] = weakref.WeakSet()
+        if journal is not None:
+            journal.flush()  # what another conversation has just told
+            self.all = journal.store.memories(owner)
+
+
 class PartnerMemory:
-    """The memories of one owner; usable from any thread.
+    """The memories of one owner in one conversation; usable from any thread.
 
     Args:
         owner: whose.
         session: the conversation that goes on now.
-        journal: keeps them, if they are to outlive the process.
+        shelf: where they are; a new one that ends with the process if None.
     """
 
-    def __init__(self, owner: str, session: str, journal: Journal | None = None) -> None:
+    def __init__(self, owner: str, session: str, shelf: Shelf | None = None) -> None:
         self.owner, self.session = owner, session
-        self._journal = journal
-        self._lock = threading.RLock()
-        self._all: list[Memory] = [] if journal is None else journal.store.memories(owner)
+        self.shelf = Shelf(owner) if shelf is None else shelf
+        self._journal, self._lock = self.shelf.journal, self.shelf.lock
+
+    @property
+    def _all(self) -> list[Memory]:
+        return self.shelf.all
+
+    @_all.setter
+    def _all(self, memories: list[Memory]) -> None:
+        self.shelf.all = memories
 
     def __len__(self) -> int:
         return len(self._all)

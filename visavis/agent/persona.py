@@ -3,7 +3,9 @@
     name: Maya
     role: a museum guide
     manner: warm
-    greeting: Welcome to the museum!           # optional
+    greeting: Welcome to the museum!           # said to who comes; this and the next two are optional
+    farewell: Goodbye!                         # to who leaves after a conversation
+    offer: Would you like to hear about whales?  # into a silence, once
     voice: en-us+f3
     gestures: {amount: 1.0, prefer: [huge size], avoid: [facepalm]}
     cards:
@@ -76,6 +78,8 @@ class Persona(_Strict):
     role: Annotated[str, Field(min_length=1, max_length=80)]
     manner: Manner = "warm"
     greeting: Line | None = None
+    farewell: Line | None = None
+    offer: Line | None = None
     cards: Annotated[tuple[Card, ...], Field(max_length=500)] = ()
     gestures: GesturePreferences = GesturePreferences()
     voice: Line = "en-us+f3"

@@ -19,6 +19,7 @@ from visavis.agent.persona import Card, Persona
 from visavis.agent.planner import Cancel, Mover, Planner
 from visavis.agent.spans import span
 from visavis.agent.standby import Notes, noting
+from visavis.agent.voices import Voices
 from visavis.agent.waiting import call_within
 from visavis.emotion import Emotion
 from visavis.retrieval.library import Library
@@ -50,6 +51,9 @@ class Tools:
     degraded: tuple[str, ...] = ()
     scene: Scene | None = None
     beats: bool = False  # the mover knows the cues of beats
+    pace: float = 1.0  # of the voice; others than 1 only for voices that have one
+    emotion: Emotion | None = None  # how it feels, whatever the planner says
+    voices: Voices | None = None  # others that sessions may change to
     close: Callable[[], None] = lambda: None  # gives back what was opened for all this
 
 

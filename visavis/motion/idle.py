@@ -29,8 +29,11 @@ _WRIST: Final = (0.082, -0.482, 0.055)
 _PRONATION, _FLEXION = 16.0, 7.0
 # Degrees of curl of the proximal, intermediate and distal joints from index to little finger.
 _CURL: Final = ((16.0, 22.0, 12.0), (22.0, 28.0, 15.0), (26.0, 32.0, 17.0), (28.0, 34.0, 18.0))
-_SHIFT_EVERY_S: Final = (4.5, 11.0)
-_SHIFT_LASTS_S: Final = (1.1, 2.2)
+# The weight changes once in each slot of time, and is done before the slot ends: when in it (share of the slot), over
+# how many seconds, to how much of a side, and whether to the odd side. The even one is the other side in every slot.
+_SHIFT_EVERY_S, _SHIFT_ODD = 9.4, 0.15
+_SHIFT_LEAST, _SHIFT_MOST = (0.0, 1.1, 0.15, 0.0), (0.75, 2.2, 0.9, 1.0)
+_WEIGHT: Final = 21  # its own chance: the slots before must not decide how the rest of the body lives
 _SIDES: Final = (("left", 1.0), ("right", -1.0))
 
 
@@ -77,19 +80,24 @@ def _wander(rng: np.random.Generator, time_s: Times, period_s: float, waves: int
     return (np.sin(time_s[:, None] * rate + phase) @ size / np.linalg.norm(size)).astype(np.float32)
 
 
-def _weight(rng: np.random.Generator, time_s: Times) -> Array:
+def _shift(seed: int, slot: int) -> tuple[float, float, float]:
+    """The change of weight in one slot of time: when it begins, how long it takes, and to where."""
+    rng = np.random.default_rng((seed, _WEIGHT, slot & 0xFFFFFFFF))
+    moment, lasts, share, same = rng.uniform(_SHIFT_LEAST, _SHIFT_MOST)
+    side = (1.0 if (slot + seed) % 2 else -1.0) * (-1.0 if same < _SHIFT_ODD else 1.0)
+    return (slot + moment) * _SHIFT_EVERY_S, lasts, side * share
+
+
+def _weight(seed: int, time_s: Times) -> Array:
     """(T,) where the weight is, -1 on the right foot to 1 on the left: rests with smooth changes between."""
-    side = float(rng.choice([-1.0, 1.0]))
-    weight = np.full(len(time_s), side * rng.uniform(0.3, 0.8))
-    moment, value = 0.0, weight[0]
-    while moment < time_s[-1]:
-        moment += rng.uniform(*_SHIFT_EVERY_S)
-        lasts = rng.uniform(*_SHIFT_LASTS_S)
-        side = -side if rng.random() < 0.75 else side
-        goal = side * rng.uniform(0.15, 0.9)
+    first, last = (int(np.floor(t / _SHIFT_EVERY_S)) for t in (time_s[0], time_s[-1]))
+    value = _shift(seed, first - 1)[2]
+    weight = np.full(len(time_s), value)
+    for slot in range(first, last + 1):
+        moment, lasts, goal = _shift(seed, slot)
         t = np.clip((time_s - moment) / lasts, 0.0, 1.0)
         weight += (goal - value) * t**3 * (10 - 15 * t + 6 * t * t)  # least jerk (Flash & Hogan 1985)
-        value, moment = goal, moment + lasts
+        value = goal
     return weight.astype(np.float32)
 
 
@@ -117,12 +125,12 @@ def idle(frames: int, seed: int, start_s: float = 0.0, skeleton: Skeleton | None
         return Motion.rest(0, skeleton)
     rng = np.random.default_rng(seed)
     time_s = start_s + np.arange(frames) / FPS
-    weight, breath = _weight(rng, time_s), _breath(rng, time_s)
+    weight, breath = _weight(seed, time_s), _breath(rng, time_s)
     pose = np.tile(relaxed_pose(skeleton), (frames, 1, 1))
+    turns: dict[str, tuple[ArrayLike, ArrayLike, ArrayLike]] = {}
 
     def turn(bone: str, x: ArrayLike = 0.0, y: ArrayLike = 0.0, z: ArrayLike = 0.0) -> None:
-        i = skeleton.index(bone)
-        pose[:, i] = rot.multiply(pose[:, i], _euler(x, y, z))
+        turns[bone] = (x, y, z)
 
     habit = rng.uniform(-1, 1, 4)
     turn("spine", 0.6 * _wander(rng, time_s, 9.0), 1.2 * _wander(rng, time_s, 12.0), 0.5 * _wander(rng, time_s, 10.0))
@@ -149,6 +157,12 @@ def idle(frames: int, seed: int, start_s: float = 0.0, skeleton: Skeleton | None
         for finger in FINGERS[1:]:
             turn(f"{side}{finger}Proximal", 0.0, 0.0, -sign * curl)
             turn(f"{side}{finger}Intermediate", 0.0, 0.0, -sign * 0.8 * curl)
+    bones = skeleton.indices(list(turns))
+    track = np.zeros((frames, len(turns), 3))
+    for k, angles in enumerate(turns.values()):
+        for axis, angle in enumerate(angles):
+            track[:, k, axis] = angle
+    pose[:, bones] = rot.multiply(pose[:, bones], rot.from_rotation_vector(np.radians(track)))
     root = np.tile(skeleton.offsets_m[0], (frames, 1))
     root[:, 2] += 0.006 * _wander(rng, time_s, 7.0)
     return plant(Motion(pose, root, None, skeleton), weight)

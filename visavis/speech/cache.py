@@ -152,13 +152,17 @@ class CachedVoice:
         self.cache = cache
         self.name = voice.name
 
-    def speak(self, text: str, emotion: Emotion = Emotion()) -> Speech:  # noqa: B008 - frozen
-        """Speak a text, or return what was spoken before; see `visavis.speech.types.Voice`."""
-        said = json.dumps([_VERSION, self.voice.key(emotion), text])
+    def speak(self, text: str, emotion: Emotion = Emotion(), pace: float = 1.0) -> Speech:  # noqa: B008 - frozen
+        """Speak a text, or return what was spoken before; see `visavis.speech.types.Voice`.
+
+        `pace` other than 1 is for voices that have one (`visavis.speech.voices.has_pace`).
+        """
+        how: dict[str, Any] = {} if pace == 1.0 else {"pace": pace}
+        said = json.dumps([_VERSION, self.voice.key(emotion, **how), text])
         key = hashlib.sha256(said.encode()).hexdigest()
         speech = self.cache.get(key, text)
         if speech is None:
-            speech = self.voice.speak(text, emotion)
+            speech = self.voice.speak(text, emotion, **how)
             self.cache.put(key, speech)
         return speech
 

@@ -133,23 +133,23 @@ class EspeakVoice:
             self.close()
             raise
 
-    def settings(self, emotion: Emotion) -> dict[str, int]:
+    def settings(self, emotion: Emotion, pace: float = 1.0) -> dict[str, int]:
         """espeak-ng's rate (words a minute), pitch, range and volume for an emotion."""
         change = manner(emotion)
         return {
-            "rate": round(_WORDS_A_MINUTE * change.rate),
+            "rate": round(_WORDS_A_MINUTE * change.rate * pace),
             "pitch": int(np.clip(round(_PITCH + _PITCH_PER_SEMITONE * change.pitch), 0, 99)),
             "range": int(np.clip(round(_RANGE * change.range), 0, 99)),
             "volume": int(np.clip(round(_VOLUME * change.volume), 0, 120)),
         }
 
-    def speak(self, text: str, emotion: Emotion = Emotion()) -> Speech:  # noqa: B008 - frozen
-        """Speak a text; see `visavis.speech.types.Voice`."""
+    def speak(self, text: str, emotion: Emotion = Emotion(), pace: float = 1.0) -> Speech:  # noqa: B008 - frozen
+        """Speak a text, `pace` times as fast as usual; see `visavis.speech.types.Voice`."""
         if not text.strip():
             raise TextError("expected text with at least one word to speak, got none")
         if len(text) > MAX_CHARACTERS:
             raise TextError(f"expected at most {MAX_CHARACTERS} characters, got {len(text)}: speak it clause by clause")
-        settings = self.settings(emotion)
+        settings = self.settings(emotion, pace)
         samples: list[NDArray[np.int16]] = []
         sounds: list[Sound] = []
         rate_hz, at_s = 22_050, 0.0
@@ -171,9 +171,9 @@ class EspeakVoice:
             samples = [np.zeros(round(_QUIET_S * rate_hz), np.int16)]
         return assemble(text, sounds, np.concatenate(samples), rate_hz, self.name)
 
-    def key(self, emotion: Emotion) -> str:
+    def key(self, emotion: Emotion, pace: float = 1.0) -> str:
         """What besides the text decides the sound, for the cache."""
-        return f"espeak-ng {self._version} {self.name} {self.settings(emotion)}"
+        return f"espeak-ng {self._version} {self.name} {self.settings(emotion, pace)}"
 
     def _ask(self, text: str, settings: dict[str, int]) -> tuple[dict[str, Any], bytes]:
         with self._lock:

@@ -61,7 +61,10 @@ class Speech:
 
 
 class Voice(Protocol):
-    """Extend by writing `speak`; everything else is built on it."""
+    """Extend by writing `speak`; everything else is built on it.
+
+    Sessions can ask a voice to speak faster or slower if its `speak` takes `pace: float = 1.0`, too.
+    """
 
     name: str
 

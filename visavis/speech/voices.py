@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+
 from visavis.errors import UsageError
 from visavis.extensions import extension
 from visavis.speech.cache import CachedVoice, KeyedVoice, SpeechCache, cache_folder
 from visavis.speech.types import Voice
 
-__all__ = ["open_voice"]
+__all__ = ["has_pace", "open_voice"]
 
 
 def open_voice(name: str, cache: bool = True) -> Voice:
@@ -43,3 +45,11 @@ def open_voice(name: str, cache: bool = True) -> Voice:
 
         voice = EspeakVoice(name)
     return CachedVoice(voice, SpeechCache(cache_folder() / "speech" if cache else None))
+
+
+def has_pace(voice: Voice) -> bool:
+    """Whether a voice can be told to speak faster or slower: its `speak` takes a `pace`, and so does its `key`."""
+    if not isinstance(voice, CachedVoice):
+        return "pace" in inspect.signature(voice.speak).parameters
+    asked = (voice.voice.speak, voice.voice.key)
+    return all("pace" in inspect.signature(one).parameters for one in asked)

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 from visavis.agent.events import (
     ErrorEvent,
     Event,
+    InputEvent,
     InputPlayback,
     InputText,
     ResponseCancel,
@@ -28,6 +29,7 @@ from visavis.agent.events import (
     SpeechDelta,
     TextDelta,
 )
+from visavis.agent.visit import HAPPENINGS
 from visavis.agent.wire import IdleDelta, IdleRequest
 from visavis.errors import UsageError, VisavisError
 from visavis.motion.motion import Motion
@@ -47,7 +49,8 @@ class ChatSession(Protocol):
     """What the page needs of an agent's session (`visavis.agent.Session`).
 
     A session may also have `receive(event)`, for events of the client that concern it (typing, scene, microphone, how
-    much was played), and `heard(turn_id, text, played_s)`, which is told how far a turn was played that was stopped.
+    much was played), `heard(turn_id, text, played_s)`, which is told how far a turn was played that was stopped, and
+    `words_for(name)`, what it says when somebody comes, leaves or keeps silent; its `respond` then takes `say`.
     """
 
     def respond(self, text: str) -> AsyncIterator[Event]:
@@ -141,9 +144,12 @@ class Conversation:
             raise UsageError(f"a line must have 1 to {MAX_LINE_CHARACTERS:,} characters; got {len(text):,}")
         await self.cancel()
         self.messages.append({"role": "user", "content": text})
+        self._begin_turn(self.session.respond(text))
+
+    def _begin_turn(self, events: AsyncIterator[Event]) -> None:
         message = {"role": "assistant", "content": ""}
         self.messages.append(message)
-        self._turn = asyncio.create_task(self._respond(text, message))
+        self._turn = asyncio.create_task(self._respond(events, message))
 
     async def cancel(self) -> None:
         """Stop the turn that is made or played; returns when it has ended."""
@@ -172,6 +178,12 @@ class Conversation:
                 self._playing.played_s = max(event.played_s, self._playing.played_s or 0.0)
             if (take := getattr(self.session, "receive", None)) is not None:
                 take(event)  # the session keeps account of what was heard, and holds it to bounds
+        elif isinstance(event, InputEvent) and event.name in HAPPENINGS and hasattr(self.session, "words_for"):
+            if event.name == "leave":
+                await self.cancel()
+            line = self.session.words_for(event.name)
+            if line is not None:
+                self._begin_turn(self.session.respond(say=line))  # type: ignore[call-arg]  # it goes with `words_for`
         elif (take := getattr(self.session, "receive", None)) is not None:
             take(event)
 
@@ -202,11 +214,11 @@ class Conversation:
         for queue in list(self._watchers):
             self._end(queue)
 
-    async def _respond(self, text: str, message: dict[str, str]) -> None:
+    async def _respond(self, events: AsyncIterator[Event], message: dict[str, str]) -> None:
         turn_id = ""
         ended = False
         try:
-            async for event in self.session.respond(text):
+            async for event in events:
                 if isinstance(event, ResponseCreated):
                     turn_id = event.turn_id
                     self._playing = _Playing(turn_id, message)

@@ -7,11 +7,14 @@ import time
 import httpx
 import pytest
 
-from visavis.agent.events import InputText, SpeechDelta
+from visavis.agent.events import InputEvent, InputText, SessionUpdate, SpeechDelta
+from visavis.agent.persona import load_persona
 from visavis.client import Client
 from visavis.errors import ServiceError, UsageError
+from visavis.ui.api import socket
 from visavis.ui.api.limits import Limits
 from visavis.ui.api.rest import SessionInfo
+from visavis.ui.api.sessions import Hosted
 
 TOKEN = "a-token-that-only-tests-know"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -44,6 +47,42 @@ def test_a_conversation_by_the_client(server):
             await session.close()
             with pytest.raises(UsageError, match="expected the id of an open session"):
                 await session.history()
+
+    asyncio.run(talk())
+
+
+def test_who_comes_is_greeted_and_settings_change(server):
+    async def talk():
+        async with Client(server.url, TOKEN) as client:
+            session = await client.open("guide")
+            async with session.events() as events, asyncio.timeout(60):
+                await session.update(rate=1.5, emotion="joy", listening=False)
+                turn_id = await session.happened("approach")
+                assert turn_id is not None and await session.happened("approach") is None
+                async for event in events:
+                    if event.type == "response.emotion" and event.turn_id == turn_id:
+                        assert (event.emotion, event.intensity) == ("joy", 0.6)
+                    if event.type == "response.done":
+                        assert event.turn["text"].startswith("Welcome to the museum!")
+                    if event.type == "session.state" and event.state == "idle" and event.turn_id == turn_id:
+                        break  # it was played: a silence is one only now
+                with pytest.raises(UsageError, match="expected settings of voice, rate, .*; got 'loudness'"):
+                    await session.update(loudness=3)
+                with pytest.raises(UsageError, match="expected one of approach, leave, silence"):
+                    await session.happened("dance")
+                # The same by the socket, where mistakes are told to the one who made them.
+                await events.send(SessionUpdate(settings={"rate": 1.0, "loudness": 3}))
+                await events.send(InputEvent(name="dance"))
+                await events.send(InputEvent(name="silence"))
+                told = []
+                async for event in events:
+                    if event.type == "error":
+                        told.append(event.message)
+                    if event.type == "response.done":
+                        assert event.turn["text"] == load_persona("guide").offer
+                        break
+                assert ["'loudness'" in told[0], "'dance'" in told[1]] == [True, True] and len(told) == 2
+            await session.close()
 
     asyncio.run(talk())
 
@@ -249,3 +288,38 @@ def test_the_token_is_nowhere_in_the_log(server, caplog):
         http.get("/v1/sessions/nobody")
     own = [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
     assert not any(TOKEN in record.getMessage() for record in own)
+
+
+def test_a_client_that_takes_nothing_is_cut_off_and_the_session_goes_on(agent, monkeypatch):
+    monkeypatch.setattr(socket, "SEND_S", 0.3)
+
+    class Deaf:
+        """A socket whose other side reads nothing."""
+
+        closed = None
+
+        async def receive(self):
+            await asyncio.sleep(60)
+
+        async def send_text(self, frame):
+            await asyncio.sleep(60)
+
+        send_bytes = send_text
+
+        async def close(self, code):
+            self.closed = code
+
+    async def main():
+        with agent.session() as session:
+            hosted = Hosted(session, "guide", 0.0, 0.0)
+            deaf = Deaf()
+            async with asyncio.timeout(20):
+                with session.events() as events:
+                    await socket.serve_socket(deaf, hosted, Limits())
+                    session.submit(say="I go on.")
+                    async for event in events:
+                        if event.type == "response.done":
+                            break
+            return deaf.closed, hosted.readers
+
+    assert asyncio.run(main()) == (socket.TOO_SLOW, 0)

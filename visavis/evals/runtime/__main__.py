@@ -1,4 +1,4 @@
-"""`python -m visavis.evals.runtime latency|interrupt|faults|soak|load --out FILE.json`."""
+"""`python -m visavis.evals.runtime latency|interrupt|faults|soak|load|listen --out FILE.json`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ def _measured(args: argparse.Namespace) -> Table:
         from visavis.evals.runtime import load
 
         return load.measure(args.count or 50, args.minutes or 2.0, args.seed, voice=args.voice)
+    if args.name == "listen":
+        from visavis.evals.runtime import listen
+
+        return listen.measure(args.count or 150, args.seed, voice=args.voice)
     from visavis.evals.runtime import soak
 
     return soak.measure(args.minutes or 10.0, args.count or 500, voice=args.voice)
@@ -39,7 +43,7 @@ def _measured(args: argparse.Namespace) -> Table:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one measurement; exit status as of the command line."""
     parser = argparse.ArgumentParser(prog="python -m visavis.evals.runtime", description=__doc__)
-    parser.add_argument("name", choices=("latency", "interrupt", "faults", "soak", "load"))
+    parser.add_argument("name", choices=("latency", "interrupt", "faults", "soak", "load", "listen"))
     parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")
     parser.add_argument("--count", type=int, default=None, metavar="N", help="turns or interruptions")
     parser.add_argument("--minutes", type=float, default=None, metavar="M", help="for `soak` and `load`: in real time")

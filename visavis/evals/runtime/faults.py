@@ -67,7 +67,7 @@ def _end(session: Session, timeout_s: float = 40.0) -> list[Any]:
 
 def _lives(session: Session) -> bool:
     """After the fault a turn comes, and the line before is remembered."""
-    session._tools = replace(session._tools, planner=ScriptedPlanner(("Back again.",)))
+    session._maker.tools = replace(session._maker.tools, planner=ScriptedPlanner(("Back again.",)))
     turn = session.answer("And now?")
     return turn.text == "Back again." and ("user", LINE) in session.history
 
@@ -211,10 +211,10 @@ def _client_gone() -> bool:
         time.sleep(1.0)
         events.close()
         until = time.monotonic() + 20
-        while (session._threads or session._open or session._playing) and time.monotonic() < until:
+        while (session._maker.threads or session._stage.open or session._stage.playing) and time.monotonic() < until:
             time.sleep(0.05)
         heard = dict((speaker, text) for speaker, text in session.history).get("agent", "")
-        return not session._threads and not session._open and SAID.startswith(heard) and heard != SAID
+        return not session._maker.threads and not session._stage.open and SAID.startswith(heard) and heard != SAID
 
 
 _KILLED = """

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Facts", "Health", "NewSession", "SessionInfo", "add_errors", "router"]
 
+EXAMPLES = [{"voice": "en-us+f3", "rate": 1.2, "emotion": {"name": "joy", "intensity": 0.6}, "listening": True}]
 Line = Annotated[str, Field(min_length=1, max_length=50_000)]
 
 
@@ -55,6 +56,18 @@ class Words(_Strict):
 
     text: Line | None = None
     say: Line | None = None
+
+
+class Happening(_Strict):
+    """Something that is not speech: approach, leave, silence, typing_started or typing_stopped."""
+
+    name: Annotated[str, Field(max_length=80)]
+
+
+class Reaction(BaseModel):
+    """What follows from it."""
+
+    turn_id: str | None = Field(description="the turn that is said, if one is; its events come by the session's socket")
 
 
 class TurnInfo(BaseModel):
@@ -115,7 +128,7 @@ class Facts:
 
 def router(sessions: HostedSessions, facts: Facts) -> "APIRouter":
     """The routes."""
-    from fastapi import APIRouter, HTTPException, Query, Response, status
+    from fastapi import APIRouter, Body, HTTPException, Query, Response, status
 
     routes = APIRouter(prefix="/v1")
 
@@ -186,6 +199,21 @@ def router(sessions: HostedSessions, facts: Facts) -> "APIRouter":
         """End a session; what is kept of it stays."""
         await sessions.close(found(session_id).id)
         return Response(status_code=status.HTTP_204_NO_CONTENT)
+
+    @routes.patch("/sessions/{session_id}")
+    async def update(session_id: str, settings: Annotated[dict[str, Any], Body(examples=EXAMPLES)]) -> SessionInfo:
+        """Change settings from the next turn on: voice, rate, emotion, gestures, refine, scene, listening.
+
+        Those that are not given stay as they are; if one cannot be, none is changed.
+        """
+        hosted = found(session_id)
+        await asyncio.to_thread(lambda: hosted.session.update(**settings))
+        return told(hosted)
+
+    @routes.post("/sessions/{session_id}/happenings")
+    async def happening(session_id: str, what: Happening) -> Reaction:
+        """Somebody comes or leaves, keeps silent or types."""
+        return Reaction(turn_id=await asyncio.to_thread(found(session_id).session.happened, what.name))
 
     @routes.get("/sessions/{session_id}/history")
     async def history(session_id: str) -> list[Said]:

@@ -56,6 +56,14 @@ class HostedSession(Protocol):
         """End what is under way."""
         ...
 
+    def happened(self, name: str) -> str | None:
+        """Something that is not speech; the id of the turn that answers it, if one does."""
+        ...
+
+    def update(self, /, **settings: Any) -> None:
+        """Change settings from the next turn on."""
+        ...
+
     @property
     def history(self) -> list[tuple[str, str]]:
         """What was said, and heard."""
