@@ -87,7 +87,7 @@ def _corpus(out: Path, sizes: Sizes) -> None:
     from visavis.agent.reader import FactReader
     from visavis.finetune import acts, motion_corpus, replies
     from visavis.finetune.replies.train_reader import fit
-    from visavis.finetune.text_corpus import corpus_texts, write_examples
+    from visavis.finetune.text_corpus import corpus_texts, write_examples, write_in_parts
     from visavis.finetune.text_vocabulary import train_text_vocabulary
 
     folder = out / "corpora"
@@ -96,10 +96,10 @@ def _corpus(out: Path, sizes: Sizes) -> None:
     reader = FactReader.load(out / "reader")
     known = acts.material(out / "judges", sizes.judge_epochs)
     for split, n_reply, n_act in (("train", sizes.replies, sizes.acts), ("dev", sizes.text_dev, sizes.text_dev)):
-        write_examples(
+        write_in_parts(
             folder / f"reply_{split}.jsonl",
             n_reply,
-            lambda n, s=split: replies.generate(n, 1, s, reader),  # type: ignore
+            lambda n, part, s=split: replies.generate(n, 1 + part, s, reader),  # type: ignore
         )
         write_examples(folder / f"act_{split}.jsonl", n_act, lambda n, s=split: acts.generate(n, known, 1, s))  # type: ignore
     if not (out / "vocabulary").exists():
