@@ -21,11 +21,12 @@ from visavis.motion.anatomy import ordered
 from visavis.motion.bone_maps import BoneMap, guess_bones
 from visavis.motion.canonical import Rig, from_canonical, is_body_at_rest, rebased, rig, to_canonical
 from visavis.motion.collision import push_out
-from visavis.motion.contacts import keep_contacts
+from visavis.motion.contacts import holds, keep_contacts
 from visavis.motion.feet import plant
 from visavis.motion.ik import move_arm, solve_leg
 from visavis.motion.kinematics import forward
 from visavis.motion.motion import Motion
+from visavis.motion.path_shape import keep_shape
 from visavis.motion.reach import carry_arm
 from visavis.motion.skeleton import Skeleton, default_skeleton
 
@@ -146,6 +147,23 @@ def _limited(motion: Motion) -> Motion:
     return replace(motion, rotations=out)
 
 
+def _corrected(motion: Motion, source: Motion, fingers: bool | None) -> Motion:
+    """Hands at what they touch and outside a body whose flesh is known, on paths of the same shape.
+
+    Args:
+        motion: the source's angles on the target body.
+        source: the source on its own body.
+        fingers: whether the source's fingers are its own; None keeps no contacts.
+    """
+    held, touched = None, motion
+    if fingers is not None and motion.skeleton is not source.skeleton:
+        held = holds(source, fingers)
+        touched = keep_contacts(motion, source, fingers, held=held)
+    if not motion.skeleton.girth:
+        return keep_shape(motion, touched, touched, held)
+    return push_out(keep_shape(motion, touched, push_out(touched), held))
+
+
 def retarget(
     motion: Motion, skeleton: Skeleton | None = None, bones: BoneMap | None = None, contacts: bool = True
 ) -> Motion:
@@ -176,9 +194,6 @@ def retarget(
         moved = _stand(moved, source)
     else:
         moved = plant(replace(moved, root_m=np.tile(target.body.offsets_m[0], (len(moved), 1))))
-    if contacts:
-        moved = keep_contacts(moved, source, any("Index" in bone for bone in read.bones.bones))
-    if target.body.girth:
-        moved = push_out(moved)
+    moved = _corrected(moved, source, any("Index" in bone for bone in read.bones.bones) if contacts else None)
     moved = replace(moved, rotations=limits.clamp(moved.rotations))
     return from_canonical(moved, target)
