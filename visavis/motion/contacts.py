@@ -22,7 +22,7 @@ from visavis.motion.kinematics import forward
 from visavis.motion.motion import Motion
 from visavis.motion.skeleton import Skeleton, default_skeleton
 
-__all__ = ["Held", "gaps_m", "guided", "holds", "keep_contacts", "touching"]
+__all__ = ["Held", "gaps_m", "guided", "holds", "is_near_only", "keep_contacts", "touching"]
 
 Array = NDArray[np.float32]
 
@@ -221,6 +221,16 @@ def holds(motion: Motion, fingers: bool = True) -> Held:
         fingers: whether its fingers are its own; otherwise only palms touch.
     """
     return _held_hands(_Posed.of(motion, fingers))
+
+
+def is_near_only(motion: Motion, fingers: bool = True) -> bool:
+    """Whether hands are guided by what they are near, and never really touch body or each other.
+
+    Args:
+        motion: on our 55 bones of any proportions.
+        fingers: as in `holds`.
+    """
+    return bool(holds(motion, fingers)) and min(float(gap.min()) for gap in gaps_m(motion).values()) > _TOUCH[0]
 
 
 def touching(motion: Motion) -> NDArray[np.bool_]:
