@@ -1,12 +1,13 @@
 """A corrected path keeps its shape: what a touch or a broad body asks of a hand is spread over its whole way.
 
 A hand that is brought to a hip nine centimetres elsewhere, and goes back to its old way when it leaves, moves along
-another path than before. Moved and stretched as a whole the path is the same, only elsewhere: every axis (in the chest
-frame) may be shifted and stretched a little. So corrections are taken apart into that, as seen over some seconds, and a
-rest. The rest is kept only where a touch or the body's flesh needs it. Where a hand goes far, a correction changes
-little of its path and stays where it is needed. This is the constrained least-squares fit of motion editing (Gleicher
-1997, "Motion editing with spacetime constraints") with an affine map for the free part, solved by alternating
-projections.
+another path than before. Shifted as a whole, along every axis of the chest frame, the path is the same, only elsewhere.
+So the shift that most of the corrections ask for, as seen over some seconds, is given to all frames, and the rest is
+kept only where a touch or the body's flesh needs it. Where a hand goes far, a correction changes little of its path and
+stays where it is needed. Editing motion under constraints by smooth offsets is Gleicher's ("Motion editing with
+spacetime constraints", 1997); here alternating projections find the offset.
+
+It knows nothing of bodies: what is held and what was pushed is told.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter1d
+from scipy.ndimage import convolve1d, uniform_filter1d
 
 from visavis.motion import limits
 from visavis.motion.contacts import Held
@@ -42,7 +43,8 @@ _PUSHED_M: Final = 0.003
 # Where nothing is asked for seconds, paths go back to their old place: what a frame without a correction counts.
 _ELSEWHERE: Final = 0.02
 _ROUNDS: Final = 24
-_SMOOTH_FRAMES: Final = 3
+# What comes and goes does so over some frames.
+_BELL: Final = np.hanning(9)[1:-1] / np.hanning(9).sum()
 _MOVED_M: Final = 5e-4
 
 
@@ -97,13 +99,6 @@ def _spread_out(path: Array, moved: Array, held: Array, missed: Array, out: Arra
     return x.astype(np.float32)
 
 
-def _smoothed(x: Array) -> Array:
-    kernel = np.hanning(2 * _SMOOTH_FRAMES + 3)[1:-1]
-    padded = np.pad(x, ((_SMOOTH_FRAMES, _SMOOTH_FRAMES), (0, 0)), mode="edge")
-    window = np.lib.stride_tricks.sliding_window_view(padded, 2 * _SMOOTH_FRAMES + 1, axis=0)
-    return (window @ (kernel / kernel.sum())).astype(np.float32)
-
-
 def _wrists(motion: Motion) -> dict[str, Array]:
     places = positions(motion)
     return {side: to_chest(motion, places[:, motion.skeleton.index(f"{side}Hand")]) for side in _SIDES}
@@ -136,7 +131,7 @@ def keep_shape(before: Motion, touched: Motion, pushed: Motion, held: Held | Non
             share = np.maximum(held.strength[side], meet)
             missed = (_MISSED_M + held.unsure_m[side]) * (1.0 - meet)  # hands that meet show a small miss
         new = _spread_out(paths[side], moved, share, missed, last[side] - first[side], pushed.fps)
-        more = _smoothed(new - moved)
+        more = convolve1d(new - moved, _BELL, axis=0, mode="nearest")
         busy = np.flatnonzero(np.linalg.norm(more, axis=-1) > 1e-5)
         columns = skeleton.indices([side + bone for bone in _ARM])
         out[np.ix_(busy, columns)] = move_arm(skeleton, side, out[busy][:, columns], last[side][busy] + more[busy])

@@ -1,10 +1,11 @@
 """Retargeting: a motion of any skeleton on any other, the meaning of its contacts kept.
 
-Angles are copied in terms of the T-pose (`visavis.motion.canonical`); arms of other proportions keep the wrist's way in
-arm lengths (`visavis.motion.reach`), legs the way from hip to ankle in leg lengths, so that feet stay where they stand;
-last, hands that touch something touch the same place on the new body (`visavis.motion.contacts`), and hands stay out of
-a body whose flesh is known. The sources are the common practice of motion retargeting (Gleicher 1998; rest-pose
-alignment as in three-vrm and Blender's retargeters).
+Angles are copied in terms of the T-pose (`visavis.motion.canonical`); arms of other proportions keep the wrist's way
+in arm lengths (`visavis.motion.reach`), legs the way from hip to ankle in leg lengths, so that feet stay where they
+stand; hands that touch something touch the same place on the new body (`visavis.motion.contacts`), and stay out of a
+body whose flesh is known; last, paths that this bent are given their shape back (`visavis.motion.path_shape`). The
+sources are the common practice of motion retargeting (Gleicher 1998; rest-pose alignment as in three-vrm and
+Blender's retargeters).
 """
 
 from __future__ import annotations
