@@ -57,7 +57,7 @@ _FAILED_M: Final = (0.003, 0.010)
 _MOST_SHRUG: Final = np.radians(6.0)  # each pass
 # Elbows are turned by so many degrees where a joint would be outside its limits, and what a radian of it costs.
 _SWIVELS: Final = np.arange(-60.0, 61.0, 7.5)
-_SWIVEL_COST: Final = 0.05
+_SWIVEL_COST: Final = 0.3
 # What both hands may miss together so that no further pass is made.
 _DONE_M: Final = 0.001
 _OUTSIDE: Final = np.radians(1.0)

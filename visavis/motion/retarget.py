@@ -39,6 +39,7 @@ _ARM: Final = ("Shoulder", "UpperArm", "LowerArm", "Hand")
 # A way back is found when no joint of an arm comes out farther off than that (radians); steps that are tried for it.
 _FOUND: Final = np.radians(0.3)
 _ROUNDS: Final = 8
+_ASTRAY: Final = np.radians(30.0)  # what is so far from where the search began is another motion
 _OFF_M: Final = 0.001  # wrists are brought back from here on
 
 
@@ -197,7 +198,8 @@ def _sought(candidates: tuple[Motion, ...], source: Motion, fingers: bool) -> Mo
         return rot.to_rotation_vector(rot.multiply(given, rot.conjugate(came.rotations[:, columns])))
 
     found: list[tuple[float, Motion]] = []
-    for best in candidates:
+    for first in candidates:
+        best = first
         step, off = np.float32(1.0), missing(best)
         least = float(np.linalg.norm(off, axis=-1).max())
         for _ in range(_ROUNDS):
@@ -208,7 +210,8 @@ def _sought(candidates: tuple[Motion, ...], source: Motion, fingers: bool) -> Mo
             tried = replace(best, rotations=limits.clamp(out))
             now = missing(tried)
             missed = float(np.linalg.norm(now, axis=-1).max())
-            if missed < least:
+            astray = rot.angle_between(tried.rotations[:, columns], first.rotations[:, columns]).max() > _ASTRAY
+            if missed < least and not astray:
                 best, off, least = tried, now, missed
             else:
                 step = step / np.float32(2)
