@@ -5,8 +5,9 @@ import pytest
 from foreign import longer, waving
 
 from visavis.motion import limits
+from visavis.motion import rotations as rot
 from visavis.motion.constraints import residuals
-from visavis.motion.contacts import gaps_m, keep_contacts, touching
+from visavis.motion.contacts import gaps_m, holds, is_near_only, keep_contacts, touching
 from visavis.motion.idle import idle
 from visavis.motion.retarget import retarget
 from visavis.motion.skeleton import default_skeleton
@@ -57,3 +58,28 @@ def test_a_hand_that_only_waves_beside_the_head_is_no_contact():
     motion = performed("greeting wave").motion
     assert 0.022 < gaps_m(motion)["right"].min() < 0.2
     assert not touching(motion).any()
+
+
+def test_a_hand_that_is_only_near_something_comes_back():
+    motion = performed("clearing throat").motion
+    assert is_near_only(motion) and not is_near_only(performed("hand on heart").motion)
+    there = retarget(motion, longer({"LowerArm": 0.95, "Hand": 1.1}))
+    back = retarget(there, OURS)
+    assert np.degrees(rot.angle_between(back.rotations, motion.rotations)).max() < 1.0
+
+
+def test_a_resting_hand_is_surer_of_its_place_than_a_sliding_one():
+    motion = performed("hand on heart").motion
+    held = holds(motion)
+    side = max(("left", "right"), key=lambda s: held.strength[s].max())
+    assert held and held.strength[side].max() == 1.0
+    at_rest = held.strength[side] == 1.0
+    assert held.unsure_m[side][at_rest].min() < 0.005 < 0.015 < held.unsure_m[side][at_rest].max()
+    assert not holds(idle(60, 1))
+
+
+def test_an_elbow_turns_where_a_wrist_would_have_to_bend_too_far():
+    body, performance = longer({"LowerArm": 0.72, "Hand": 0.77}), performed("throat cut")
+    out = retarget(performance.motion, body)
+    assert max(far for far, _ in residuals(out, performance.constraints)) < 0.02
+    assert limits.excess(out.rotations).max() < 1e-3

@@ -5,7 +5,7 @@ import pytest
 
 from visavis.motion import rotations as rot
 from visavis.motion.idle import idle, relaxed_pose
-from visavis.motion.ik import move_arm, solve_arm, solve_leg
+from visavis.motion.ik import move_arm, solve_arm, solve_leg, swivel_arm
 from visavis.motion.kinematics import chest_frame, forward, positions, to_chest
 from visavis.motion.limits import excess
 from visavis.motion.motion import Motion
@@ -130,3 +130,20 @@ def _timed(work):
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_turned_elbow_leaves_wrist_and_hand_where_they_are(side):
+    x = 0.25 if side == "left" else -0.25
+    arm = solve_arm(SKELETON, side, np.array([[x, -0.1, 0.3]], np.float32))
+    turned = swivel_arm(SKELETON, side, arm, np.array([0.6], np.float32))
+    bones = SKELETON.indices([side + bone for bone in ARM])
+    (before, was), (after, now) = (
+        forward(m.rotations, m.root_m, SKELETON) for m in (posed(side, arm), posed(side, turned))
+    )
+    assert np.allclose(before[:, bones[3]], after[:, bones[3]], atol=1e-5)
+    assert rot.angle_between(was[:, bones[3]], now[:, bones[3]]).max() < 1e-3
+    assert (after - before)[0, bones[2], 1] > 0.02, "a positive angle lifts the elbow on both sides"
+    assert np.allclose(swivel_arm(SKELETON, side, arm, np.zeros(1)), arm, atol=1e-6)
+    with pytest.raises(ValueError, match="side must be"):
+        swivel_arm(SKELETON, "up", arm, np.zeros(1))

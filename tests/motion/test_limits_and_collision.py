@@ -5,7 +5,7 @@ from visavis.motion.collision import penetration_m, push_out
 from visavis.motion.constraints import Constraint, solve
 from visavis.motion.idle import idle
 from visavis.motion.kinematics import positions
-from visavis.motion.limits import clamp, excess
+from visavis.motion.limits import clamp, excess, excess_of
 from visavis.motion.motion import Motion
 from visavis.motion.skeleton import default_skeleton
 
@@ -17,6 +17,9 @@ def test_clamped_is_inside_and_inside_is_untouched():
     wild = rot.normalize(rng.normal(size=(50, 55, 4)))
     assert excess(wild).max() > 1
     assert excess(clamp(wild)).max() < 1e-3
+    arm = ("rightHand", "leftUpperArm")
+    columns = SKELETON.indices(arm)
+    assert np.array_equal(excess_of(wild[:, columns], arm), excess(wild)[:, columns])
     assert np.array_equal(clamp(clamp(wild)), clamp(wild))
     calm = idle(30, 1).rotations
     assert np.array_equal(clamp(calm), calm)

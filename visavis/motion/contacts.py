@@ -13,16 +13,16 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d, minimum_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d, minimum_filter1d
 
 from visavis.motion import limits
 from visavis.motion import rotations as rot
-from visavis.motion.ik import move_arm
+from visavis.motion.ik import move_arm, swivel_arm
 from visavis.motion.kinematics import forward
 from visavis.motion.motion import Motion
 from visavis.motion.skeleton import Skeleton, default_skeleton
 
-__all__ = ["gaps_m", "guided", "keep_contacts", "touching"]
+__all__ = ["Held", "gaps_m", "guided", "holds", "is_near_only", "keep_contacts", "touching"]
 
 Array = NDArray[np.float32]
 
@@ -52,8 +52,15 @@ _SMOOTH_FRAMES: Final = 3
 _FALLOFF_M: Final = 0.005
 _MOST_TILT: Final = np.radians(25.0)
 _DEEPEST_M: Final = 0.03
+_SLIDING_M: Final = 0.02  # a moving hand's touch is as unsure as that
 _FAILED_M: Final = (0.003, 0.010)
 _MOST_SHRUG: Final = np.radians(6.0)  # each pass
+# Elbows are turned by so many degrees where a joint would be outside its limits, and what a radian of it costs.
+_SWIVELS: Final = np.arange(-60.0, 61.0, 7.5)
+_SWIVEL_COST: Final = 0.3
+# What both hands may miss together so that no further pass is made.
+_DONE_M: Final = 0.001
+_OUTSIDE: Final = np.radians(1.0)
 _ARM: Final = ("Shoulder", "UpperArm", "LowerArm", "Hand")
 _SIDES: Final = ("left", "right")
 
@@ -189,27 +196,63 @@ def gaps_m(motion: Motion) -> dict[str, Array]:
     return {**out, "hands": _hand_gaps(body)[1].min(axis=(1, 2))}
 
 
+@dataclass(frozen=True, eq=False)
+class Held:
+    """How far hands are held by what they touch.
+
+    Attributes:
+        strength: "left", "right" (by the body) and "hands" (by each other) → (T,) from 0, not at all, to 1.
+        unsure_m: "left" and "right" → (T,) metres by which the place of a touch is unknown, because the source's body
+            is thinner than our solids and its hand lies inside them.
+    """
+
+    strength: dict[str, Array]
+    unsure_m: dict[str, Array]
+
+    def __bool__(self) -> bool:
+        return any(bool((share > 0).any()) for share in self.strength.values())
+
+
+def holds(motion: Motion, fingers: bool = True) -> Held:
+    """What holds the hands of a motion.
+
+    Args:
+        motion: on our 55 bones of any proportions.
+        fingers: whether its fingers are its own; otherwise only palms touch.
+    """
+    return _held_hands(_Posed.of(motion, fingers))
+
+
+def is_near_only(motion: Motion, fingers: bool = True) -> bool:
+    """Whether hands are guided by what they are near, and never really touch body or each other.
+
+    Args:
+        motion: on our 55 bones of any proportions.
+        fingers: as in `holds`.
+    """
+    return bool(holds(motion, fingers)) and min(float(gap.min()) for gap in gaps_m(motion).values()) > _TOUCH[0]
+
+
 def touching(motion: Motion) -> NDArray[np.bool_]:
     """(T,) whether a hand is brought to the same place of body or other hand on another body."""
-    strength = _strengths(_Posed.of(motion))
+    strength = _held_hands(_Posed.of(motion)).strength
     return np.asarray(np.max(list(strength.values()), axis=0) > 0)
 
 
 def guided(motion: Motion) -> dict[str, NDArray[np.bool_]]:
     """Side → (T,) whether that hand is on a touch, coming to it or leaving it, so that its way is another elsewhere."""
-    strength = _strengths(_Posed.of(motion))
+    strength = _held_hands(_Posed.of(motion)).strength
     both = {side: np.maximum(strength[side], strength["hands"]) > 0 for side in _SIDES}
     # Corrections are drawn out in time, in every pass anew.
     return {side: maximum_filter1d(busy, 4 * _SMOOTH_FRAMES + 1, mode="nearest") for side, busy in both.items()}
 
 
-def _strengths(body: _Posed) -> dict[str, Array]:
-    """How much a contact counts, from 0 (none) to 1: "left", "right" and "hands" → (T,).
+def _held_hands(body: _Posed) -> Held:
+    """What counts is decided for a whole approach: it must touch, or stay near without moving.
 
-    What counts is decided for a whole approach: it must touch, or stay near without moving. A hand that only passes,
-    or waves beside the head, is left alone.
+    A hand that only passes, or waves beside the head, is left alone.
     """
-    motion, out = body.motion, {}
+    motion, strength, unsure = body.motion, {}, {}
     seen = {side: body.local("upperChest", body.places[:, [motion.skeleton.index(f"{side}Hand")]])[:, 0]
             for side in _SIDES}  # fmt: skip
     for side in _SIDES:
@@ -218,10 +261,11 @@ def _strengths(body: _Posed) -> dict[str, Array]:
         # Hands pass the hips on their way up from hanging: only one that rests there is on the hip.
         low = np.min([gaps[bone] for bone in _PASSED], axis=0)
         high = np.min([gap for bone, gap in gaps.items() if bone not in _PASSED], axis=0)
-        out[side] = np.maximum(_held(low, still, motion.fps, passing=True), _held(high, still, motion.fps))
+        strength[side] = np.maximum(_held(low, still, motion.fps, passing=True), _held(high, still, motion.fps))
+        unsure[side] = np.maximum(-_DEEPEST_M - np.minimum(low, high), 0.0) + _SLIDING_M * (1.0 - still)
     gap = _hand_gaps(body)[1].min(axis=(1, 2))
-    out["hands"] = _held(gap, _still(seen["left"] - seen["right"], motion.fps), motion.fps)
-    return out
+    strength["hands"] = _held(gap, _still(seen["left"] - seen["right"], motion.fps), motion.fps)
+    return Held(strength, unsure)
 
 
 def _still(place: Array, fps: int) -> Array:
@@ -316,26 +360,37 @@ def _shrugged(shoulder: Array, reach: Array, way: Array) -> Array:
     return rot.multiply(turn, shoulder)
 
 
-def _turned_as(motion: Motion, source: _Posed, strength: dict[str, Array]) -> Motion:
-    """Hands that touch are turned to the chest as on the source; what touches with the palm shall not with its edge."""
-    skeleton, out = motion.skeleton, motion.rotations.copy()
-    places, world = forward(motion.rotations, motion.root_m, skeleton)
-    chest = skeleton.index("upperChest")
-    back, there = rot.conjugate(world[:, chest]), rot.conjugate(source.world[:, chest])
-    for side in _SIDES:
-        columns = skeleton.indices([side + bone for bone in _ARM])
-        share = np.maximum(strength[side], strength["hands"])
-        busy = np.flatnonzero(share)
-        if not len(busy):
-            continue
-        own, wanted = (rot.multiply(a, b[:, columns[3]])[busy] for a, b in ((back, world), (there, source.world)))
-        wrist = rot.rotate(back, places[:, columns[3]] - places[:, chest])[busy]
-        arm = out[busy][:, columns]
-        out[np.ix_(busy, columns)] = move_arm(skeleton, side, arm, wrist, rot.slerp(own, wanted, share[busy]))
-    return replace(motion, rotations=limits.clamp(out))
+def _hands_as(motion: Motion, source: _Posed, share: Array, side: str) -> Array:
+    """(T, 4) how a hand shall be turned in the chest frame: one that touches as on the source, others as they are.
+
+    What touches with the palm shall not with its edge.
+    """
+    skeleton = motion.skeleton
+    chest, hand = skeleton.index("upperChest"), skeleton.index(f"{side}Hand")
+    world = forward(motion.rotations, motion.root_m, skeleton)[1]
+    own, wanted = (rot.multiply(rot.conjugate(w[:, chest]), w[:, hand]) for w in (world, source.world))
+    return rot.slerp(own, wanted, share)
 
 
-def keep_contacts(motion: Motion, source: Motion, fingers: bool = True, passes: int = 4) -> Motion:
+def _eased(skeleton: Skeleton, side: str, arm: Array) -> Array:
+    """Arms (T, 4, 4) whose elbow is turned, wrist and hand kept, where that brings a joint back inside its limits."""
+    names = tuple(side + bone for bone in _ARM)
+    outside = limits.excess_of(arm, names, skeleton).sum(axis=1)
+    if outside.max() < _OUTSIDE:
+        return arm
+    frames, turns = len(arm), np.radians(_SWIVELS).astype(np.float32)
+    every = np.tile(arm, (len(turns), 1, 1))
+    every = swivel_arm(skeleton, side, every, np.repeat(turns, frames))
+    cost = limits.excess_of(every, names, skeleton).sum(axis=1).reshape(len(turns), frames)
+    # A swivel is worth it for what it brings, and small ones are enough where they are enough.
+    best = turns[np.argmin(cost + _SWIVEL_COST * np.abs(turns)[:, None], axis=0)]
+    width = 4 * _SMOOTH_FRAMES
+    return swivel_arm(skeleton, side, arm, gaussian_filter1d(best, width / 2, mode="nearest"))
+
+
+def keep_contacts(
+    motion: Motion, source: Motion, fingers: bool = True, passes: int = 5, held: Held | None = None
+) -> Motion:
     """Bring hands to the places that they touch on the source, inside the joint limits.
 
     Args:
@@ -343,6 +398,7 @@ def keep_contacts(motion: Motion, source: Motion, fingers: bool = True, passes: 
         source: the same frames on the source's body.
         fingers: whether the source's fingers are its own; otherwise only palms touch.
         passes: in the later ones the hand tilts as well, where the arm is too long or too short for the place.
+        held: `holds` of the source, where it is known already.
 
     Returns:
         `motion` with changed arms where the source's hands are near something, else the same bits.
@@ -350,34 +406,44 @@ def keep_contacts(motion: Motion, source: Motion, fingers: bool = True, passes: 
     if not len(motion) or motion.skeleton is source.skeleton:
         return motion
     before, skeleton = _Posed.of(source, fingers), motion.skeleton
-    strength = _strengths(before)
-    if max(float(s.max()) for s in strength.values()) == 0.0:
+    held = held or _held_hands(before)
+    if not held:
         return motion
-    motion = _turned_as(motion, before, strength)
+    strength = held.strength
     chest = skeleton.index("upperChest")
     asked: dict[str, Array] = {}
-    for _ in range(passes):
+    wanted = {side: _hands_as(motion, before, np.maximum(strength[side], strength["hands"]), side) for side in _SIDES}
+    best, least = motion, np.inf
+    for turn in range(passes + 1):
         now = _Posed.of(motion, fingers)
+        pulls = _pulls(before, now, strength)
+        missed = sum(float(np.linalg.norm(way, axis=-1).max()) for _, way in pulls.values())
+        if missed < least:
+            best, least = motion, missed
+        if turn == passes or least < _DONE_M:
+            break
         out = motion.rotations.copy()
         back = rot.conjugate(now.world[:, chest])
-        for side, (at, way) in _pulls(before, now, strength).items():
+        for side, (at, way) in pulls.items():
             way = _smoothed(way)
-            busy = np.flatnonzero(np.linalg.norm(way, axis=-1) > 1e-4)
+            held_here = np.maximum(strength[side], strength["hands"]) > 0
+            busy = np.flatnonzero(held_here | (np.linalg.norm(way, axis=-1) > 1e-4))
             if not len(busy):
                 continue
             columns = skeleton.indices([side + bone for bone in _ARM])
-            wrist, turned = now.places[:, columns[3]], now.world[:, columns[3]]
+            wrist = now.places[:, columns[3]]
             arm = motion.rotations[busy][:, columns]
             if side in asked:
                 # What the arm could not do hand and shoulder do in part.
                 failed = np.linalg.norm(asked[side] - wrist, axis=-1)
                 help_m = way * (1.0 - _ramp(failed, _FAILED_M))[:, None]
-                turned = _tilted(turned, wrist, at, help_m)
+                local = [rot.rotate(back, x) for x in (wrist, at, help_m)]
+                wanted[side] = _tilted(wanted[side], *local)
                 joint = now.places[:, skeleton.index(f"{side}UpperArm")] - now.places[:, columns[0]]
                 arm[:, 0] = _shrugged(arm[:, 0], rot.rotate(back, joint)[busy], rot.rotate(back, help_m)[busy])
             asked[side] = wrist + way
-            hand = rot.multiply(back, turned)[busy]
             place = rot.rotate(back, wrist + way - now.places[:, chest])[busy]
-            out[np.ix_(busy, columns)] = move_arm(skeleton, side, arm, place, hand)
+            moved = move_arm(skeleton, side, arm, place, wanted[side][busy])
+            out[np.ix_(busy, columns)] = _eased(skeleton, side, moved)
         motion = replace(motion, rotations=limits.clamp(out))
-    return motion
+    return best

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from visavis.motion import rotations as rot
 from visavis.motion.skeleton import Skeleton
 
-__all__ = ["FOREARM_SHARE", "clavicle", "move_arm", "solve_arm", "solve_leg", "split_pronation"]
+__all__ = ["FOREARM_SHARE", "clavicle", "move_arm", "solve_arm", "solve_leg", "split_pronation", "swivel_arm"]
 
 Array = NDArray[np.float32]
 
@@ -269,8 +269,15 @@ def _move_left(skeleton: Skeleton, arm: Array, wrist: Array, hand: Array | None)
     swing = rot.multiply(rot.from_axis_angle(reach, _wrapped(kept - there)), swing)
     before = arm[:, 3]
     ball, forearm = rot.multiply(swing, ball), rot.multiply(swing, forearm)
-    turned = turned if hand is None else hand
-    after = rot.multiply(rot.conjugate(forearm), turned)
+    return _joined(lifted, ball, forearm, turned if hand is None else hand, before)
+
+
+def _joined(lifted: Array, ball: Array, forearm: Array, hand: Array, before: Array) -> Array:
+    """Local rotations (T, 4, 4) of a left arm from orientations in the chest frame; `before` was the hand's local one.
+
+    What the hand pronates more than before is shared with the forearm.
+    """
+    after = rot.multiply(rot.conjugate(forearm), hand)
     more = _wrapped(_pronation(after) - _pronation(before))
     forearm = rot.multiply(forearm, rot.from_axis_angle(_X, FOREARM_SHARE * more))
     return np.stack(
@@ -278,7 +285,7 @@ def _move_left(skeleton: Skeleton, arm: Array, wrist: Array, hand: Array | None)
             lifted,
             rot.multiply(rot.conjugate(lifted), ball),
             rot.multiply(rot.conjugate(ball), forearm),
-            rot.multiply(rot.conjugate(forearm), turned),
+            rot.multiply(rot.conjugate(forearm), hand),
         ],
         axis=1,
     )
@@ -305,6 +312,31 @@ def move_arm(skeleton: Skeleton, side: str, arm: ArrayLike, wrist_m: ArrayLike, 
         raise ValueError(f"side must be 'left' or 'right'; got {side!r}")
     turned = None if turned is None else rot.mirror(turned)
     return rot.mirror(_move_left(skeleton, rot.mirror(arm), wrist * np.array([-1, 1, 1], np.float32), turned))
+
+
+def swivel_arm(skeleton: Skeleton, side: str, arm: ArrayLike, angle: ArrayLike) -> Array:
+    """Turn an elbow about the line from shoulder to wrist; wrist and hand stay where they are and as they are turned.
+
+    Args:
+        skeleton: the body.
+        side: "left" or "right".
+        arm: (T, 4, 4) local rotations of Shoulder, UpperArm, LowerArm and Hand.
+        angle: (T,) radians; positive lifts the elbow outwards on both sides.
+
+    Returns:
+        (T, 4, 4) as `arm`.
+    """
+    arm = np.asarray(arm, np.float32)
+    if side not in ("left", "right"):
+        raise ValueError(f"side must be 'left' or 'right'; got {side!r}")
+    mine = arm if side == "left" else rot.mirror(arm)
+    lower, end = (skeleton.offsets_m[skeleton.index(f"left{bone}")] for bone in ("LowerArm", "Hand"))
+    ball = rot.multiply(mine[:, 0], mine[:, 1])
+    forearm = rot.multiply(ball, mine[:, 2])
+    hand = rot.multiply(forearm, mine[:, 3])
+    turn = rot.from_axis_angle(rot.rotate(ball, lower) + rot.rotate(forearm, end), np.asarray(angle, np.float32))
+    out = _joined(mine[:, 0], rot.multiply(turn, ball), rot.multiply(turn, forearm), hand, mine[:, 3])
+    return out if side == "left" else rot.mirror(out)
 
 
 def solve_leg(

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from visavis.motion import rotations as rot
 from visavis.motion.skeleton import Skeleton, default_skeleton
 
-__all__ = ["clamp", "excess"]
+__all__ = ["clamp", "excess", "excess_of"]
 
 Array = NDArray[np.float32]
 
@@ -62,7 +62,11 @@ def _limits(skeleton: Skeleton) -> _Limits:
 def _limited(rotations: ArrayLike, skeleton: Skeleton) -> tuple[_Limits, Array, Array, Array]:
     """Limits, rotations (T, B, 4) inside them, and by how many radians bend (T, B) and twist (T, B) were outside."""
     limits = _limits(skeleton)
-    q = np.asarray(rotations, np.float32)[:, limits.bones]
+    return limits, *_inside(np.asarray(rotations, np.float32)[:, limits.bones], limits)
+
+
+def _inside(q: Array, limits: _Limits) -> tuple[Array, Array, Array]:
+    """Rotations (T, B, 4) brought inside, and by how much bend (T, B) and twist (T, B) were outside."""
     swing, twist = rot.swing_twist(q, limits.axis)
     # swing · twist = twist · (twist⁻¹ swing twist): the same bend seen in the twisted frame
     inner = rot.multiply(rot.conjugate(twist), q)
@@ -75,7 +79,7 @@ def _limited(rotations: ArrayLike, skeleton: Skeleton) -> tuple[_Limits, Array, 
     bent = rot.from_rotation_vector(bend * shrink[..., None])
     turned = rot.from_axis_angle(limits.axis, kept)
     inside = np.where(limits.inside[:, None], rot.multiply(turned, bent), rot.multiply(bent, turned))
-    return limits, inside, np.linalg.norm(bend, axis=-1) * (1 - shrink), np.abs(angle - kept)
+    return inside, np.linalg.norm(bend, axis=-1) * (1 - shrink), np.abs(angle - kept)
 
 
 def clamp(rotations: ArrayLike, skeleton: Skeleton | None = None) -> Array:
@@ -94,3 +98,14 @@ def excess(rotations: ArrayLike, skeleton: Skeleton | None = None) -> Array:
     out = np.zeros(np.shape(rotations)[:2], np.float32)
     out[:, limits.bones] = bend + twist
     return np.where(out > 1e-5, out, 0.0).astype(np.float32)
+
+
+def excess_of(rotations: ArrayLike, names: tuple[str, ...], skeleton: Skeleton | None = None) -> Array:
+    """(T, B) as `excess` of some bones alone, from their rotations (T, B, 4)."""
+    skeleton = skeleton or default_skeleton()
+    limits = _limits(skeleton)
+    place = {int(bone): i for i, bone in enumerate(limits.bones)}
+    rows = [place[int(bone)] for bone in skeleton.indices(names)]
+    some = _Limits(limits.bones[rows], limits.axis[rows], limits.low[rows], limits.high[rows], limits.inside[rows])
+    _, bend, twist = _inside(np.asarray(rotations, np.float32), some)
+    return np.where(bend + twist > 1e-5, bend + twist, 0.0).astype(np.float32)

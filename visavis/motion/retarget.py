@@ -1,10 +1,11 @@
 """Retargeting: a motion of any skeleton on any other, the meaning of its contacts kept.
 
-Angles are copied in terms of the T-pose (`visavis.motion.canonical`); arms of other proportions keep the wrist's way in
-arm lengths (`visavis.motion.reach`), legs the way from hip to ankle in leg lengths, so that feet stay where they stand;
-last, hands that touch something touch the same place on the new body (`visavis.motion.contacts`), and hands stay out of
-a body whose flesh is known. The sources are the common practice of motion retargeting (Gleicher 1998; rest-pose
-alignment as in three-vrm and Blender's retargeters).
+Angles are copied in terms of the T-pose (`visavis.motion.canonical`); arms of other proportions keep the wrist's way
+in arm lengths (`visavis.motion.reach`), legs the way from hip to ankle in leg lengths, so that feet stay where they
+stand; hands that touch something touch the same place on the new body (`visavis.motion.contacts`), and stay out of a
+body whose flesh is known; last, paths that this bent are given their shape back (`visavis.motion.path_shape`). The
+sources are the common practice of motion retargeting (Gleicher 1998; rest-pose alignment as in three-vrm and
+Blender's retargeters).
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from visavis.motion.anatomy import ordered
 from visavis.motion.bone_maps import BoneMap, guess_bones
 from visavis.motion.canonical import Rig, from_canonical, is_body_at_rest, rebased, rig, to_canonical
 from visavis.motion.collision import push_out
-from visavis.motion.contacts import keep_contacts
+from visavis.motion.contacts import holds, is_near_only, keep_contacts
 from visavis.motion.feet import plant
 from visavis.motion.ik import move_arm, solve_leg
 from visavis.motion.kinematics import forward
 from visavis.motion.motion import Motion
+from visavis.motion.path_shape import keep_shape
 from visavis.motion.reach import carry_arm
 from visavis.motion.skeleton import Skeleton, default_skeleton
 
@@ -34,6 +36,10 @@ __all__ = ["normalized", "retarget"]
 Array = NDArray[np.float32]
 _LEG: Final = ("UpperLeg", "LowerLeg", "Foot")
 _ARM: Final = ("Shoulder", "UpperArm", "LowerArm", "Hand")
+# A way back is found when no joint of an arm comes out farther off than that (radians); steps that are tried for it.
+_FOUND: Final = np.radians(0.3)
+_ROUNDS: Final = 8
+_ASTRAY: Final = np.radians(30.0)  # what is so far from where the search began is another motion
 _OFF_M: Final = 0.001  # wrists are brought back from here on
 
 
@@ -146,6 +152,73 @@ def _limited(motion: Motion) -> Motion:
     return replace(motion, rotations=out)
 
 
+def _corrected(motion: Motion, source: Motion, fingers: bool | None) -> Motion:
+    """Hands at what they touch and outside a body whose flesh is known, on paths of the same shape.
+
+    Args:
+        motion: the source's angles on the target body.
+        source: the source on its own body.
+        fingers: whether the source's fingers are its own; None keeps no contacts.
+    """
+    held, touched = None, motion
+    if fingers is not None and motion.skeleton is not source.skeleton:
+        held = holds(source, fingers)
+        touched = keep_contacts(motion, source, fingers, held=held)
+    if not motion.skeleton.girth:
+        return keep_shape(motion, touched, touched, held)
+    return push_out(keep_shape(motion, touched, push_out(touched), held))
+
+
+def _given(source: Motion, body: Skeleton, legs: bool, fingers: bool | None) -> Motion:
+    """The source on another body, inside its limits; `fingers` as in `_corrected`."""
+    moved = _limited(_on_arms(source, body))
+    if legs:
+        moved = _stand(moved, source)
+    else:
+        moved = plant(replace(moved, root_m=np.tile(body.offsets_m[0], (len(moved), 1))))
+    moved = _corrected(moved, source, fingers)
+    return replace(moved, rotations=limits.clamp(moved.rotations))
+
+
+def _sought(candidates: tuple[Motion, ...], source: Motion, fingers: bool) -> Motion:
+    """The motion on our own body that comes out as `source` on the source's body, near one of the candidates.
+
+    What is near something without touching it is guided in part, and no formula leads back. So the way there is gone
+    from a candidate, what its arms come out wrong is put right on it, and again; a step that does not help is halved.
+
+    Returns:
+        the first candidate's that comes within `_FOUND` of the source; else the best.
+    """
+    columns = source.skeleton.indices([side + bone for side in ("left", "right") for bone in _ARM])
+    given = source.rotations[:, columns]
+
+    def missing(motion: Motion) -> Array:
+        """(T, 8, 3) rotation vectors from what comes out to what shall."""
+        came = _given(motion, source.skeleton, False, fingers)
+        return rot.to_rotation_vector(rot.multiply(given, rot.conjugate(came.rotations[:, columns])))
+
+    found: list[tuple[float, Motion]] = []
+    for first in candidates:
+        best = first
+        step, off = np.float32(1.0), missing(best)
+        least = float(np.linalg.norm(off, axis=-1).max())
+        for _ in range(_ROUNDS):
+            if least < _FOUND:
+                return best
+            out = best.rotations.copy()
+            out[:, columns] = rot.multiply(rot.from_rotation_vector(step * off), out[:, columns])
+            tried = replace(best, rotations=limits.clamp(out))
+            now = missing(tried)
+            missed = float(np.linalg.norm(now, axis=-1).max())
+            astray = rot.angle_between(tried.rotations[:, columns], first.rotations[:, columns]).max() > _ASTRAY
+            if missed < least and not astray:
+                best, off, least = tried, now, missed
+            else:
+                step = step / np.float32(2)
+        found.append((least, best))
+    return min(found, key=lambda pair: pair[0])[1]
+
+
 def retarget(
     motion: Motion, skeleton: Skeleton | None = None, bones: BoneMap | None = None, contacts: bool = True
 ) -> Motion:
@@ -171,14 +244,9 @@ def retarget(
     if not len(motion):
         return from_canonical(replace(source, skeleton=target.body), target)
     source = replace(source, rotations=ordered(source.rotations, share_twist=_has_twist_bones(read)))
-    moved = _limited(_on_arms(source, target.body))
-    if "leftFoot" in read.bones.bones and "rightFoot" in read.bones.bones:
-        moved = _stand(moved, source)
-    else:
-        moved = plant(replace(moved, root_m=np.tile(target.body.offsets_m[0], (len(moved), 1))))
-    if contacts:
-        moved = keep_contacts(moved, source, any("Index" in bone for bone in read.bones.bones))
-    if target.body.girth:
-        moved = push_out(moved)
-    moved = replace(moved, rotations=limits.clamp(moved.rotations))
+    legs = "leftFoot" in read.bones.bones and "rightFoot" in read.bones.bones
+    fingers = any("Index" in bone for bone in read.bones.bones)
+    moved = _given(source, target.body, legs, fingers if contacts else None)
+    if contacts and target.body is default_skeleton() and is_near_only(source, fingers):
+        moved = _sought((_given(source, target.body, legs, None), moved), source, fingers)
     return from_canonical(moved, target)
