@@ -326,6 +326,21 @@ def _describe(args: argparse.Namespace) -> int:
     return run_describe(args)
 
 
+def _bench(args: argparse.Namespace) -> int:
+    target = None if args.json in (None, "-") else Path(args.json)
+    if target is not None:
+        _folder(str(target.parent))
+        if target.is_dir():
+            raise UsageError(f"expected a file to write into; {target} is a folder: name a file in it")
+    from visavis.bench import NAMES, bench, table
+
+    result = bench([args.name] if args.name else NAMES, args.count, args.threads)
+    if target is not None:
+        target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result) if args.json == "-" else table(result))
+    return 0
+
+
 def _doctor(args: argparse.Namespace) -> int:
     from visavis.doctor import examine
 
@@ -487,6 +502,12 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("-k", type=_whole(1), default=5, metavar="N", help="how many gestures to name")
     describe.add_argument("--skeleton", metavar="FILE", help="the .sk of a SmartBody motion")
     describe.add_argument("--json", action="store_true", help="print JSON")
+
+    bench = add("bench", _bench, "how long the parts of a turn take on this machine")
+    bench.add_argument("name", nargs="?", metavar="NAME", choices=("codec", "refiner", "turn"), help="default: all")
+    bench.add_argument("--count", type=_whole(1), default=200, metavar="N", help="runs of each (default: 200)")
+    bench.add_argument("--threads", type=_whole(1), default=1, metavar="N", help="of torch (default: 1)")
+    bench.add_argument("--json", metavar="FILE", help="write the figures there; - prints them instead of the table")
 
     doctor = add("doctor", _doctor, "what is installed, what would be used and why, what is missing")
     doctor.add_argument("--planner", default="native", metavar="native|chat", help="the planner that is meant")
