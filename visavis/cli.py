@@ -294,8 +294,12 @@ def _train(args: argparse.Namespace) -> int:
     if args.base is None:
         if only_base:
             raise UsageError(f"--{only_base[0].replace('_', '-')} belongs to --base MODEL; got no --base")
-        train(args.what, _folder(args.out), smoke=args.smoke)
+        if args.modes and args.what != "refiner":
+            raise UsageError(f"--modes belongs to the refiner: `visavis train refiner --modes`; got {args.what}")
+        train(args.what, _folder(args.out), smoke=args.smoke, modes=args.modes)
         return 0
+    if args.modes:
+        raise UsageError("expected --base or --modes, got both: a base is for the planner, modes are the refiner's")
     if args.what != "planner":
         raise UsageError(f"--base trains a planner: `visavis train planner --base {args.base}`; got {args.what}")
     train_on_base(args.base, _folder(args.out), args.smoke, args.dry_run, args.rank, args.tokens)
@@ -471,6 +475,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", default="runs", metavar="DIR", help="corpora, checkpoints and weights (default: runs)")
     train.add_argument("--smoke", action="store_true", help="a minute on tiny data, to see that it runs")
 
+    train.add_argument(
+        "--modes",
+        action="store_true",
+        help="refiner: one that also fills in, edits and makes motion from sound",
+    )
     train.add_argument(
         "--base", metavar="MODEL", help="planner: expand and adapt this Hugging Face model (folder or id)"
     )
