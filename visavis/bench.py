@@ -172,7 +172,7 @@ def _refiner(count: int) -> list[Times]:
     from visavis.agent.loading import load_body
     from visavis.emotion import Emotion
     from visavis.motion.idle import idle
-    from visavis.refiner.sampler import refine
+    from visavis.refiner.either import refine_next
     from visavis.speech.prosody import prosody
 
     _, refiner = load_body(refine=True)
@@ -184,11 +184,11 @@ def _refiner(count: int) -> list[Times]:
     return [
         _time(
             f"refiner.{label}",
-            lambda: refine(refiner, decoded, prosody(speech, REFINER_FRAMES), felt, known=known),
+            lambda: refine_next(refiner, decoded, prosody(speech, REFINER_FRAMES), felt, known=known),
             count,
         ),
         _time(f"refiner.prosody_{label}", lambda: prosody(speech, REFINER_FRAMES), count),
-        _time(f"refiner.model_{label}", lambda: refine(refiner, decoded, sound, felt, known=known), count),
+        _time(f"refiner.model_{label}", lambda: refine_next(refiner, decoded, sound, felt, known=known), count),
     ]
 
 

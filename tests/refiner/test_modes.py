@@ -29,10 +29,12 @@ from visavis.refiner import (
     refine,
 )
 from visavis.refiner.conditions import emotion_weights
+from visavis.refiner.either import load_refiner, refine_next
 from visavis.refiner.flow import smooth_noise
 from visavis.refiner.model import Refiner
 from visavis.refiner.pose_points import LIMBS, pose_points, with_points
 from visavis.refiner.sampler import motion_features
+from visavis.refiner.sampler import refine as refine_first
 from visavis.retrieval.lexicon import load_lexicon
 from visavis.retrieval.posing import perform
 
@@ -277,6 +279,18 @@ def test_free_motion_is_as_long_as_its_sound_and_another_with_another_seed(refin
 
 # --- conditions -----------------------------------------------------------------------------------------------------
 
+
+def test_the_weight_of_the_sound_goes_from_nothing_past_what_was_learnt(refiner, motion, sound):
+    deaf, none, plain, more = (
+        refine(refiner, motion, c)
+        for c in (Conditions(), *(Conditions(sound, sound_weight=w) for w in (0.0, 1.0, 2.0)))
+    )
+    off = [np.abs(m.rotations - deaf.rotations).max() for m in (none, plain, more)]
+    assert off[0] < 1e-6 < off[1] < off[2]
+    with pytest.raises(ValueError, match=r"sound_weight must lie in \[0, 4\]; got 5"):
+        Conditions(sound, sound_weight=5)
+
+
 CONDITIONS: dict[str, Callable[[np.ndarray], Conditions]] = {
     "sound": lambda x: Conditions(x[::-1].copy()),
     "silence": lambda x: Conditions(np.zeros_like(x)),
@@ -352,3 +366,21 @@ def test_versions_are_told_apart(refiner, models, tmp_path):
         Refiner.load(tmp_path)
     with pytest.raises(ValueError, match="expected a refiner of version 2; got version 3"):
         FlowConfig(version=3)
+
+
+def test_either_refiner_is_read_and_called_alike(refiner, models, motion, sound, tmp_path):
+    refiner.save(tmp_path / "modes")
+    assert isinstance(load_refiner(tmp_path / "modes"), FlowRefiner)
+    first = load_refiner(models / "refiner")
+    assert isinstance(first, Refiner)
+    made = refine_next(first, motion, sound, JOY, known=idle(16, 1), seed=4)
+    np.testing.assert_array_equal(
+        made.rotations, refine_first(first, motion, sound, JOY, known=idle(16, 1), seed=4).rotations
+    )
+    made = refine_next(refiner, motion, sound, JOY, known=idle(16, 1), confidence=0.5, seed=4)
+    want = continued(refiner, idle(16, 1), motion, Conditions(sound, JOY), confidence=0.5, seed=4)
+    np.testing.assert_array_equal(made.rotations, want.rotations)
+    for broken in ("{", "[]"):
+        (tmp_path / "modes" / "refiner.json").write_text(broken)
+        with pytest.raises(FileFormatError, match="expected a refiner"):
+            load_refiner(tmp_path / "modes")

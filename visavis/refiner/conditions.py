@@ -29,12 +29,19 @@ class Conditions:
         sound: (T', 5) prosody of the stretch at 30 fps (`visavis.speech.prosody`), its last channel the word stress;
             cut to the motion or filled with silence. None where there is no sound to fit.
         emotion: one with its intensity, or a blend: emotion → weight in [0, 1], the weights' sum at most 1.
+        sound_weight: how much the sound counts, 0 to 4; 1 as it was learnt, more exaggerates what it does to the motion
+            (classifier-free guidance, Ho and Salimans 2022; costs half as much again).
         style: a performer's label (0 to `config.performers` - 1), or a clip of a second or more of how somebody moves.
     """
 
     sound: NDArray[np.float32] | None = None
     emotion: Emotion | Mapping[str, float] = Emotion()
     style: int | Motion | None = None
+    sound_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.sound_weight <= 4.0:
+            raise ValueError(f"sound_weight must lie in [0, 4]; got {self.sound_weight}")
 
     def heard(self, frames: int, channels: int) -> NDArray[np.float32]:
         """(frames, channels) the sound, cut or filled with silence; zeros where there is none.

@@ -210,12 +210,13 @@ class FlowRefiner(nn.Module):
         (folder / "refiner.json").write_text(json.dumps(asdict(self.config), indent=1) + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> FlowRefiner:
+    def load(cls, folder: str | Path) -> FlowRefiner:
         """Read a refiner saved by `save`, ready to run.
 
         Raises:
             FileFormatError: the files are missing, of the first version, or do not fit each other.
         """
+        folder = Path(folder)
         try:
             told = json.loads((folder / "refiner.json").read_text())
             if told.get("version", 1) != VERSION:

@@ -63,14 +63,22 @@ def flow(
     held, sure = filled(known), filled(np.clip(confidence, 0.0, 1.0))
     noise = smooth_noise(1, frames + more, c.features, torch.Generator().manual_seed(seed))
     point, seen = refiner.start(base, held, sure, noise)
-    rest = (
-        held, sure, filled(conditions.heard(frames, c.prosody)), torch.tensor([float(conditions.sound is not None)]),
+    heard = torch.tensor([float(conditions.sound is not None)])
+    guided = conditions.sound is not None and conditions.sound_weight != 1.0
+    if guided:  # once with the sound and once without, in one pass
+        heard = torch.tensor([1.0, 0.0])
+    rest = [
+        held, sure, filled(conditions.heard(frames, c.prosody)), heard,
         torch.tensor([emotion_weights(conditions.emotion)]), conditions.style_vector(refiner),
-    )  # fmt: skip
+    ]  # fmt: skip
+    rest = [x.expand(len(heard), *x.shape[1:]) for x in rest]
     fixed = refiner.columns(held, c.features) > 0
     for i in range(steps):
         time = i / steps
-        end = refiner(point, seen, *rest, torch.tensor([time]))
+        both = len(heard), -1, -1
+        end = refiner(point.expand(both), seen.expand(both), *rest, torch.full((len(heard),), time))
+        if guided:
+            end = end[1:] + conditions.sound_weight * (end[:1] - end[1:])
         if i + 1 < steps:
             point = point + (torch.where(fixed, base[..., : c.features], end) - point) * ((1 / steps) / (1 - time))
     features = (end * refiner.scale[: c.features] + refiner.mean[: c.features])[0, :frames].numpy()
