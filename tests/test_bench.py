@@ -74,6 +74,18 @@ def test_the_command_writes_and_prints(models, tmp_path, capsys):
     assert set(json.loads(capsys.readouterr().out)) == {"machine", "rows"}
 
 
+def test_another_refiner_can_be_measured(models, tmp_path, capsys):
+    from visavis.refiner import FlowConfig, FlowRefiner
+
+    FlowRefiner(FlowConfig(width=16, layers=1, heads=2)).save(tmp_path)
+    rows = bench(["refiner"], 2, refiner=tmp_path)["rows"]
+    assert [row["name"].partition(".")[0] for row in rows] == ["refiner"] * 3
+    assert main(["bench", "codec", "--refiner", str(tmp_path)]) == 2
+    assert "--refiner belongs to the bench of that name; got codec" in capsys.readouterr().err
+    assert main(["bench", "refiner", "--refiner", str(tmp_path / "none")]) == 2
+    assert "expected a refiner" in capsys.readouterr().err
+
+
 def test_misuse_is_refused(tmp_path):
     assert main(["bench", "dance"]) == 2
     assert main(["bench", "--count", "0"]) == 2

@@ -67,13 +67,16 @@ class Times:
         return {key: round(value, 3) if isinstance(value, float) else value for key, value in (row | self.more).items()}
 
 
-def bench(names: Iterable[str] = NAMES, count: int = 200, threads: int = 1) -> dict[str, Any]:
+def bench(
+    names: Iterable[str] = NAMES, count: int = 200, threads: int = 1, refiner: Path | None = None
+) -> dict[str, Any]:
     """Measure.
 
     Args:
         names: of `NAMES`, in the order in which they run.
         count: runs that each median is of, after some to warm up.
         threads: of torch.
+        refiner: folder of another refiner than the shipped one, for the bench of that name.
     Returns:
         {"machine": in words, "rows": one a measured thing}, as contracts.md says for `visavis bench --json`.
     Raises:
@@ -89,7 +92,9 @@ def bench(names: Iterable[str] = NAMES, count: int = 200, threads: int = 1) -> d
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        measures: dict[str, Callable[[int], list[Times]]] = {"codec": _codec, "refiner": _refiner, "turn": _turn}
+        measures: dict[str, Callable[[int], list[Times]]] = {
+            "codec": _codec, "refiner": lambda count: _refiner(count, refiner), "turn": _turn,
+        }  # fmt: skip
         rows = [times.row() for name in names for times in measures[name](count)]
         return {"machine": machine(), "rows": rows}
     finally:
@@ -167,16 +172,15 @@ def _codec(count: int) -> list[Times]:
     ]
 
 
-def _refiner(count: int) -> list[Times]:
+def _refiner(count: int, folder: Path | None = None) -> list[Times]:
     from visavis.agent.body import KNOWN_FRAMES
-    from visavis.agent.loading import load_body
+    from visavis.agent.loading import models_folder
     from visavis.emotion import Emotion
     from visavis.motion.idle import idle
-    from visavis.refiner.either import refine_next
+    from visavis.refiner.either import load_refiner, refine_next
     from visavis.speech.prosody import prosody
 
-    _, refiner = load_body(refine=True)
-    assert refiner is not None, "it was asked for"
+    refiner = load_refiner(folder or models_folder() / "refiner")
     decoded, known = idle(REFINER_FRAMES, seed=3, start_s=KNOWN_FRAMES / 30), idle(KNOWN_FRAMES, seed=3)
     speech, felt = _speech(), Emotion("joy", 0.6)
     sound = prosody(speech, REFINER_FRAMES)

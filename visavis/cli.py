@@ -338,7 +338,10 @@ def _bench(args: argparse.Namespace) -> int:
             raise UsageError(f"expected a file to write into; {target} is a folder: name a file in it")
     from visavis.bench import NAMES, bench, table
 
-    result = bench([args.name] if args.name else NAMES, args.count, args.threads)
+    if args.refiner is not None and args.name not in (None, "refiner"):
+        raise UsageError(f"--refiner belongs to the bench of that name; got {args.name}")
+    folder = None if args.refiner is None else Path(args.refiner)
+    result = bench([args.name] if args.name else NAMES, args.count, args.threads, folder)
     if target is not None:
         target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result) if args.json == "-" else table(result))
@@ -516,6 +519,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("name", nargs="?", metavar="NAME", choices=("codec", "refiner", "turn"), help="default: all")
     bench.add_argument("--count", type=_whole(1), default=200, metavar="N", help="runs of each (default: 200)")
     bench.add_argument("--threads", type=_whole(1), default=1, metavar="N", help="of torch (default: 1)")
+    bench.add_argument("--refiner", metavar="DIR", help="another refiner than the shipped one, for its bench")
     bench.add_argument("--json", metavar="FILE", help="write the figures there; - prints them instead of the table")
 
     doctor = add("doctor", _doctor, "what is installed, what would be used and why, what is missing")
