@@ -166,6 +166,12 @@ def test_protected_hands_stay_in_their_frame_though_the_body_moves(refiner, moti
     assert rot.angle_between(made.rotations[:, 1], motion.rotations[:, 1]).max() > 0.001  # the spine is free
 
 
+def test_a_hold_never_weighs_more_than_one():
+    for number in range(300):
+        weight = Hold("left", 0.37 + number / 997, 1.21 + number / 499).weight(90, 30)
+        assert weight.max() == 1.0 and weight.min() >= 0 and weight[0] == weight[-1] == 0
+
+
 def test_protection_meets_constraints_last(refiner, motion):
     there = Constraint("rightHand", "chest", (-0.2, 0.0, 0.35), None, 0.8, 1.2)
     made = protect(refiner, motion, [Hold("left", 0.2, 1.5)], constraints=[there])

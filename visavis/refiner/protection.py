@@ -51,7 +51,8 @@ class Hold:
         """(frames,) 1 while it holds, less within 0.15 s around, 0 elsewhere."""
         time = np.arange(frames) / fps
         rise = fade_curve((time - self.from_s) / _FADE_S + 1 + 1e-4)
-        return rise * fade_curve((self.to_s - time) / _FADE_S + 1 + 1e-4)
+        weight = rise * fade_curve((self.to_s - time) / _FADE_S + 1 + 1e-4)
+        return np.minimum(weight, np.float32(1.0))  # single precision may pass it by a little
 
 
 def hold(moved: Motion, original: Motion, holds: Sequence[Hold]) -> Motion:

@@ -32,7 +32,7 @@ from visavis.refiner.protection import Hold
 __all__ = ["accuracy", "edits", "frechet", "protection", "rhythm", "seams", "seeds"]
 
 _UNSURE: Final = 0.5  # how far a late turn's tokens are trusted
-_CHUNK: Final = 40  # frames, a clause of a second and a third
+_CHUNK: Final = 26  # frames, a short clause: the borders of a whole corpus are more than 500
 _ROUNDS: Final = 200  # of the intervals of Fréchet distances, whose every draw is a root of matrices
 
 
@@ -207,7 +207,7 @@ def protection(items: Sequence[Item], refiner: FlowRefiner, sure: float = 0.3) -
 
 
 def seams(items: Sequence[Item], refiner: FlowRefiner, borders: int = 500) -> Table:
-    """Turns refined in chunks of 40 frames, each going on from the last: steps across borders against those inside."""
+    """Turns refined in chunks of 26 frames, each going on from the last: steps across borders against those inside."""
     table = Table("Seams between chunks that continue each other (second differences of head, elbows and wrists)")
     at_border: list[float] = []
     inside: list[float] = []
