@@ -5,7 +5,7 @@
     known        nothing, a lead (continue), all but an interval (in-between), all but one limb's interval (edit), or
                  nothing but keyframes: random masks of limbs, intervals and frames
 
-The losses are on everything, as in `visavis.finetune.refiner`, and less where nothing is known, which is guesswork.
+Where the motion is sure the losses are those of `visavis.finetune.refiner`; where it is not, a squared error alone.
 Legend as in `visavis.refiner.flow`.
 """
 
@@ -341,10 +341,14 @@ def _step(
     with torch.autocast("cpu", torch.bfloat16):
         end = refiner(point, seen, held, sure, sound, heard, emotion, style, when)
     end = end.float()
-    weight = 0.35 + 0.65 * torch.maximum(sure, 0.5 * held) * (1 - 0.6 * held)
-    column = refiner.columns(weight, c.features) * _importance()
+    # A flow needs the mean of what may follow; absolute errors give a median that stands still. So where nothing is
+    # sure the error is squared, and speeds and metres count only where the motion is told.
+    firm = torch.maximum(sure, held) ** 4
+    weight = firm * (0.35 + 0.65 * torch.maximum(sure, 0.5 * held) * (1 - 0.6 * held))
+    columns, importance = refiner.columns(firm, c.features), _importance()
+    column = refiner.columns(weight, c.features) * importance
     off = end - clean
-    loss_place = (off.abs() * column).mean()
+    loss_place = ((columns * off.abs() + (1 - columns) * off.pow(2)) * importance).mean()
     loss_speed = (off.diff(dim=1).abs() * column[:, 1:]).mean()
     loss_change = (off.diff(dim=1).diff(dim=1).abs() * column[:, 2:]).mean()
     some = slice(0, max(1, size // 4))  # forward kinematics costs more than the network
