@@ -294,8 +294,12 @@ def _train(args: argparse.Namespace) -> int:
     if args.base is None:
         if only_base:
             raise UsageError(f"--{only_base[0].replace('_', '-')} belongs to --base MODEL; got no --base")
-        train(args.what, _folder(args.out), smoke=args.smoke)
+        if args.modes and args.what != "refiner":
+            raise UsageError(f"--modes belongs to the refiner: `visavis train refiner --modes`; got {args.what}")
+        train(args.what, _folder(args.out), smoke=args.smoke, modes=args.modes)
         return 0
+    if args.modes:
+        raise UsageError("expected --base or --modes, got both: a base is for the planner, modes are the refiner's")
     if args.what != "planner":
         raise UsageError(f"--base trains a planner: `visavis train planner --base {args.base}`; got {args.what}")
     train_on_base(args.base, _folder(args.out), args.smoke, args.dry_run, args.rank, args.tokens)
@@ -324,6 +328,24 @@ def _describe(args: argparse.Namespace) -> int:
     from visavis.retrieval.commands import run_describe
 
     return run_describe(args)
+
+
+def _bench(args: argparse.Namespace) -> int:
+    target = None if args.json in (None, "-") else Path(args.json)
+    if target is not None:
+        _folder(str(target.parent))
+        if target.is_dir():
+            raise UsageError(f"expected a file to write into; {target} is a folder: name a file in it")
+    from visavis.bench import NAMES, bench, table
+
+    if args.refiner is not None and args.name not in (None, "refiner"):
+        raise UsageError(f"--refiner belongs to the bench of that name; got {args.name}")
+    folder = None if args.refiner is None else Path(args.refiner)
+    result = bench([args.name] if args.name else NAMES, args.count, args.threads, folder)
+    if target is not None:
+        target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result) if args.json == "-" else table(result))
+    return 0
 
 
 def _doctor(args: argparse.Namespace) -> int:
@@ -457,6 +479,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--smoke", action="store_true", help="a minute on tiny data, to see that it runs")
 
     train.add_argument(
+        "--modes",
+        action="store_true",
+        help="refiner: one that also fills in, edits and makes motion from sound",
+    )
+    train.add_argument(
         "--base", metavar="MODEL", help="planner: expand and adapt this Hugging Face model (folder or id)"
     )
     train.add_argument(
@@ -487,6 +514,13 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("-k", type=_whole(1), default=5, metavar="N", help="how many gestures to name")
     describe.add_argument("--skeleton", metavar="FILE", help="the .sk of a SmartBody motion")
     describe.add_argument("--json", action="store_true", help="print JSON")
+
+    bench = add("bench", _bench, "how long the parts of a turn take on this machine")
+    bench.add_argument("name", nargs="?", metavar="NAME", choices=("codec", "refiner", "turn"), help="default: all")
+    bench.add_argument("--count", type=_whole(1), default=200, metavar="N", help="runs of each (default: 200)")
+    bench.add_argument("--threads", type=_whole(1), default=1, metavar="N", help="of torch (default: 1)")
+    bench.add_argument("--refiner", metavar="DIR", help="another refiner than the shipped one, for its bench")
+    bench.add_argument("--json", metavar="FILE", help="write the figures there; - prints them instead of the table")
 
     doctor = add("doctor", _doctor, "what is installed, what would be used and why, what is missing")
     doctor.add_argument("--planner", default="native", metavar="native|chat", help="the planner that is meant")

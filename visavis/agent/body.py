@@ -22,8 +22,8 @@ from visavis.motion.constraints import Constraint, solve
 from visavis.motion.feet import plant
 from visavis.motion.idle import idle
 from visavis.motion.motion import FPS, FRAMES_PER_STEP, Motion
-from visavis.refiner.model import Refiner
-from visavis.refiner.sampler import refine
+from visavis.refiner.either import AnyRefiner, refine_next
+from visavis.refiner.pose_points import LIMBS
 from visavis.tokenizers.codec import LOOKAHEAD_STEPS, PARTS, MotionCodec, limb_of, part_bones
 
 __all__ = ["Body", "Chunk"]
@@ -31,6 +31,7 @@ __all__ = ["Body", "Chunk"]
 CONTEXT_STEPS = 8  # earlier tokens that decoding sees: at least the decoder's past
 KNOWN_FRAMES = 16  # earlier frames that the refiner continues
 SEAM_HALF_LIFE_S = 0.08
+FREE_CONFIDENCE = 0.7  # how far tokens that no clip forces are trusted, by a refiner that can be told
 
 Codes = NDArray[np.int64]
 
@@ -52,7 +53,7 @@ class Chunk:
 class Body:
     """The body of a session: an idle life underneath, chunks of tokens on top."""
 
-    def __init__(self, codec: MotionCodec, refiner: Refiner | None, seed: int = 0) -> None:
+    def __init__(self, codec: MotionCodec, refiner: AnyRefiner | None, seed: int = 0) -> None:
         self.codec, self.refiner, self.seed = codec, refiner, seed
         self.refines = refiner is not None  # can be turned off between turns
         self._turn_began_s = 0.0  # on the idle clock, which never stops
@@ -160,9 +161,10 @@ class Body:
         lap("decode")
         motion = decoded
         if self.refiner is not None and self.refines:
-            refined = refine(
-                self.refiner, decoded, sound, emotion, known=self._last, seed=self.seed * 100_003 + first_step
-            )
+            refined = refine_next(
+                self.refiner, decoded, sound, emotion, known=self._last, seed=self.seed * 100_003 + first_step,
+                confidence=self._sure(placed, first_step, first_step + len(codes)),
+            )  # fmt: skip
             # The stroke is the clip's own: protected again after the refiner has had its say.
             motion = overlay(refined, clips, placed, first)
         lap("refine")
@@ -177,6 +179,16 @@ class Body:
         self._codes = np.concatenate([self._codes, codes])[-CONTEXT_STEPS:]
         self._last = unsolved.slice(frames - KNOWN_FRAMES, frames)
         return Chunk(first_step, codes, decoded, motion, timings, self.codec.config.parts)
+
+    @staticmethod
+    def _sure(placed: Sequence[Placed], first_step: int, last_step: int) -> NDArray[np.float32]:
+        """(T, 3) by limb: what clips force is right, what the model wrote may be out of time."""
+        sure = np.full((last_step - first_step, len(LIMBS)), FREE_CONFIDENCE, np.float32)
+        for item in placed:
+            limbs = [LIMBS.index(limb) for limb in parts_of(item.performance)]
+            rows = [step - first_step for step in forced_steps(item.phases, first_step, last_step)]
+            sure[np.ix_(rows, limbs)] = 1.0
+        return np.repeat(sure, FRAMES_PER_STEP, axis=0)
 
     def end(self, frames: int) -> None:
         """The turn is over after `frames` frames: the idle clock moves on."""

@@ -13,7 +13,7 @@ from visavis.agent.native import NativeMover
 from visavis.agent.persona import Persona
 from visavis.agent.work import Tools
 from visavis.errors import MissingExtraError
-from visavis.refiner.model import Refiner
+from visavis.refiner.either import AnyRefiner, load_refiner
 from visavis.retrieval.clips import ClipStore
 from visavis.retrieval.index import GestureIndex
 from visavis.retrieval.lexicon import load_lexicon
@@ -45,11 +45,11 @@ def _codec() -> MotionCodec:
 
 
 @lru_cache(maxsize=1)
-def _refiner() -> Refiner:
-    return Refiner.load(models_folder() / "refiner")
+def _refiner() -> AnyRefiner:
+    return load_refiner(models_folder() / "refiner")
 
 
-def load_body(refine: bool) -> tuple[MotionCodec, Refiner | None]:
+def load_body(refine: bool) -> tuple[MotionCodec, AnyRefiner | None]:
     """The shipped codec, and the refiner if it is wanted."""
     return _codec(), _refiner() if refine else None
 

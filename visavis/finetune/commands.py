@@ -3,6 +3,7 @@
     visavis train corpus    text and motion corpora in OUT/corpora
     visavis train codec     OUT/codec, from a corpus of its own, which it makes first
     visavis train refiner   OUT/refiner, from the motion corpus and the codec
+    visavis train refiner --modes    OUT/refiner_modes: the one that also fills in, edits and makes motion from sound
     visavis train planner   OUT/planner, from all corpora and the codec; OUT/reader comes with the corpora
     visavis train planner --base NAME    OUT/planner-NAME, from the same corpora: `train_base`
 
@@ -17,11 +18,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from visavis.errors import UsageError
+
+if TYPE_CHECKING:
+    from visavis.finetune.motion_corpus import MotionCorpus
 
 __all__ = ["Sizes", "train", "train_on_base"]
 
@@ -48,18 +54,21 @@ class Sizes:
     reader_minutes: float = 80.0
     reader_lines: int = 3000
     judge_epochs: float = 4.0
+    modes_steps: int = 3000
+    modes_seconds: float = 2400.0
 
 
 # What a token of a task counts in the loss; ACT is learnt soon and then by heart.
 TASK_WEIGHTS = {"act": 0.3, "speak": 0.6, "listen": 0.3, "drill": 0.6, "repeat": 0.3}
-SMOKE = Sizes(16, 8, 200, 200, 40, 4, 12, 4, 4, 30, 20, 60_000, 20.0, 0.05, 40, 0.004)
+SMOKE = Sizes(16, 8, 200, 200, 40, 4, 12, 4, 4, 30, 20, 60_000, 20.0, 0.05, 40, 0.004, 12, 20.0)
 
 
-def train(what: str, out: Path, smoke: bool = False) -> None:
-    """Run one of corpus, codec, planner, refiner."""
+def train(what: str, out: Path, smoke: bool = False, modes: bool = False) -> None:
+    """Run one of corpus, codec, planner, refiner; `modes` trains the refiner of all modes."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     sizes = SMOKE if smoke else Sizes()
-    {"corpus": _corpus, "codec": _codec, "refiner": _refiner, "planner": _planner}[what](out, sizes)
+    refiner = _refiner_of_modes if modes else _refiner
+    {"corpus": _corpus, "codec": _codec, "refiner": refiner, "planner": _planner}[what](out, sizes)
 
 
 def train_on_base(
@@ -122,16 +131,36 @@ def _codec(out: Path, sizes: Sizes) -> None:
     fit(corpus.sample, out / "codec", SHIPPED, CodecTraining(steps=sizes.codec_steps), corpus.at)
 
 
-def _refiner(out: Path, sizes: Sizes) -> None:
+def _decoded(out: Path) -> tuple[MotionCorpus, NDArray[np.float16]]:
+    """The motion corpus, and what the codec makes of it."""
     from visavis.finetune.motion_codes import decoded_features
     from visavis.finetune.motion_corpus import MotionCorpus
-    from visavis.finetune.refiner import RefinerBatch, RefinerTraining, fit
     from visavis.tokenizers.codec import MotionCodec
 
     torch.set_num_threads(1)
     codec = MotionCodec.load(_needs(out / "codec" / "codec.safetensors", "codec").parent)
     corpus = MotionCorpus(_needs(out / "corpora" / "motion", "corpus"), "train")
-    decoded = decoded_features(corpus, codec, out / "corpora" / "decoded_train.npy")
+    return corpus, decoded_features(corpus, codec, out / "corpora" / "decoded_train.npy")
+
+
+def _refiner_of_modes(out: Path, sizes: Sizes) -> None:
+    from visavis.agent.loading import models_folder
+    from visavis.finetune.flow_refiner import FlowTraining, Windows, fit
+    from visavis.refiner.flow import FlowConfig
+    from visavis.refiner.model import Refiner
+
+    own = out / "refiner"  # of the same codec, if it was trained before; else the one that ships
+    before = Refiner.load(own if (own / "refiner.safetensors").exists() else models_folder() / "refiner")
+    config = FlowConfig()
+    windows = Windows(*_decoded(out), config.performers)
+    settings = FlowTraining(steps=sizes.modes_steps, seconds=sizes.modes_seconds)
+    fit(windows.sample, out / "refiner_modes", config, settings, before)
+
+
+def _refiner(out: Path, sizes: Sizes) -> None:
+    from visavis.finetune.refiner import RefinerBatch, RefinerTraining, fit
+
+    corpus, decoded = _decoded(out)
 
     def sample(batch: int, frames: int, rng: np.random.Generator) -> RefinerBatch:
         rows, turns = corpus.windows(batch, frames, rng)

@@ -25,7 +25,7 @@ from visavis.motion.skeleton import default_skeleton
 from visavis.refiner.model import Refiner, RefinerConfig
 from visavis.tokenizers.codec import PARTS
 
-__all__ = ["RefinerBatch", "RefinerTraining", "corrupt", "fit"]
+__all__ = ["RefinerBatch", "RefinerTraining", "by_part", "corrupt", "fit"]
 
 log = logging.getLogger(__name__)
 
@@ -154,9 +154,9 @@ def _step(
     # Rotations of the fingers are most of the features and least of what is seen: hands and head count in metres.
     some = slice(0, max(1, size // 4))  # forward kinematics costs more than the network
     with torch.no_grad():
-        goals = [chain(x) for chain, x in _by_part(batch.clean[some])]
+        goals = [chain(x) for chain, x in by_part(batch.clean[some])]
     loss_metres = loss_metres_speed = torch.zeros(())
-    for (chain, x), goal in zip(_by_part(end[some] * refiner.scale + refiner.mean), goals, strict=True):
+    for (chain, x), goal in zip(by_part(end[some] * refiner.scale + refiner.mean), goals, strict=True):
         weight = chain.weights / chain.weights.mean()
         made = chain(x)
         loss_metres = loss_metres + ((made - goal).abs() * weight * free[some, ..., None]).mean()
@@ -179,7 +179,7 @@ def _chains() -> tuple[Chain, ...]:
     return tuple(Chain(default_skeleton(), "core" if part == "core" else "left") for part in PARTS)
 
 
-def _by_part(features: Tensor) -> list[tuple[Chain, Tensor]]:
+def by_part(features: Tensor) -> list[tuple[Chain, Tensor]]:
     """Each part's chain with its (B, T, K, 6) of (B, T, F)."""
     sizes = [6 * len(chain.parents) for chain in _chains()]
     return [

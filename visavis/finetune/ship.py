@@ -17,8 +17,8 @@ from visavis.finetune.replies.train_reader import measure
 from visavis.metrics.bootstrap import Estimate, bootstrap
 from visavis.motion.kinematics import positions
 from visavis.motion.motion import Motion
-from visavis.refiner.model import Refiner
-from visavis.refiner.sampler import refine, with_features
+from visavis.refiner.either import AnyRefiner, load_refiner, refine_next
+from visavis.refiner.sampler import with_features
 from visavis.tokenizers.codec import MotionCodec, network_of
 from visavis.tokenizers.fingerprint import record
 
@@ -131,7 +131,7 @@ def codec_card(codec: MotionCodec, folder: Path, held: dict[str, object]) -> str
 
 
 def refiner_figures(
-    codec: MotionCodec, refiner: Refiner, corpus: MotionCorpus, limit: int = 100
+    codec: MotionCodec, refiner: AnyRefiner, corpus: MotionCorpus, limit: int = 100
 ) -> dict[str, Estimate]:
     """Errors of decoded and of refined motion on a split."""
     rows = []
@@ -140,7 +140,7 @@ def refiner_figures(
         made = codec.decode(turn_codes(corpus, turn, codec)).slice(0, turn.frames)
         decoded = Motion(made.rotations, truth.root_m)
         sound = corpus.prosody[turn.start : turn.start + turn.frames].astype(np.float32)
-        refined = refine(refiner, decoded, sound, turn.felt, seed=number)
+        refined = refine_next(refiner, decoded, sound, turn.felt, seed=number)
         goal = positions(truth)
         row = []
         for motion in (decoded, refined):
@@ -174,7 +174,7 @@ def main() -> None:
                 shutil.copy2(path, models / name / path.name)
                 (models / name / path.name).chmod(0o644)
     dev = MotionCorpus(runs / "corpora" / "motion", "dev")
-    codec, refiner = MotionCodec.load(models / "codec"), Refiner.load(models / "refiner")
+    codec, refiner = MotionCodec.load(models / "codec"), load_refiner(models / "refiner")
     (models / "codec" / "README.md").write_text(codec_card(codec, runs / "codec", codec_figures(codec, dev)))
     card = _REFINER_CARD.format(
         parameters=sum(p.numel() for p in refiner.parameters()), **refiner_figures(codec, refiner, dev)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from visavis.errors import FileFormatError
 
-__all__ = ["Refiner", "RefinerConfig"]
+__all__ = ["REACH", "Block", "Refiner", "RefinerConfig", "smooth"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class RefinerConfig:
     noise: float = 0.15
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Pre-norm attention with a learned bias by distance, and a gated feed-forward net."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -62,7 +62,8 @@ class _Block(nn.Module):
         self.down = nn.Linear(2 * width, width)
         self.distance = nn.Parameter(torch.zeros(heads, 2 * REACH + 1))
 
-    def forward(self, x: Tensor, offsets: Tensor) -> Tensor:  # (B, N, W), offsets (N, N)
+    def forward(self, x: Tensor, offsets: Tensor) -> Tensor:
+        """(B, N, W) → same; offsets (N, N) in 0..2 REACH, the distance between two tokens."""
         batch, n, width = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(batch, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         bias = self.distance[:, offsets].unsqueeze(0)
@@ -90,7 +91,7 @@ class Refiner(nn.Module):
         # per frame: the point on the path, the decoded motion, prosody, and whether the frame is known
         self.inlet = nn.Linear(c.patch * (2 * c.features + c.prosody + 1), c.width)
         self.condition = nn.Linear(c.emotions + 16, c.width)
-        self.blocks = nn.ModuleList(_Block(c.width, c.heads) for _ in range(c.layers))
+        self.blocks = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.layers))
         self.norm = nn.LayerNorm(c.width)
         self.outlet = nn.Linear(c.width, c.patch * c.features)
         nn.init.zeros_(self.outlet.weight)

@@ -7,7 +7,9 @@ import time
 import torch
 
 from visavis.agent.loading import load_body
+from visavis.errors import UsageError
 from visavis.evals.first_light.table import Table, median, progress
+from visavis.refiner.model import Refiner
 from visavis.refiner.sampler import STEPS
 
 __all__ = ["measure"]
@@ -20,7 +22,8 @@ TOGETHER = (1, 2, 4, 8)
 def measure(rounds: int = 20) -> Table:
     """Processor time a chunk, all Euler steps, at several lengths and several at once (interleaved)."""
     _, refiner = load_body(True)
-    assert refiner is not None, "the shipped refiner is there"
+    if not isinstance(refiner, Refiner):
+        raise UsageError("expected the shipped refiner without modes; got another")
     config = refiner.config
     table = Table("The refiner, a chunk, by the processor, when so many are refined in one pass (median of rounds)")
     spent: dict[tuple[int, int], list[float]] = {(frames, count): [] for frames in FRAMES for count in TOGETHER}

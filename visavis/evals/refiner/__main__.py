@@ -1,0 +1,63 @@
+"""`python -m visavis.evals.refiner NAME --modes DIR --corpus DIR --codec DIR --out FILE.json`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from visavis.agent.loading import models_folder
+from visavis.errors import UsageError
+from visavis.evals.first_light.table import Table, report
+from visavis.evals.refiner import measure
+from visavis.evals.refiner.material import items, systems
+from visavis.refiner.flow import FlowRefiner
+from visavis.refiner.model import Refiner
+from visavis.tokenizers.codec import MotionCodec
+
+__all__ = ["main"]
+
+_COMPARED = {"accuracy": measure.accuracy, "rhythm": measure.rhythm, "frechet": measure.frechet}
+_OWN: dict[str, Callable[..., Table]] = {
+    "protection": measure.protection, "seams": measure.seams, "edits": measure.edits, "seeds": measure.seeds,
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one measurement; exit status as of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m visavis.evals.refiner", description=__doc__)
+    parser.add_argument("name", choices=(*_COMPARED, *_OWN))
+    parser.add_argument("--modes", type=Path, default=None, metavar="DIR", help="`visavis train refiner --modes`")
+    parser.add_argument("--beside", type=Path, default=None, metavar="DIR", help="without modes (default: the shipped)")
+    parser.add_argument("--codec", type=Path, default=None, metavar="DIR", help="whose tokens (default: the shipped)")
+    parser.add_argument("--corpus", type=Path, default=Path("runs/corpora/motion"), metavar="DIR")
+    parser.add_argument("--sure", type=float, default=None, metavar="C", help="confidence in late tokens")
+    parser.add_argument("--limit", type=int, default=None, metavar="N", help="fewer turns")
+    parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="write the table as JSON")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    return report(lambda: _table(args), args.out)
+
+
+def _table(args: argparse.Namespace) -> Table:
+    if not list(args.corpus.glob("dev_*.npz")):
+        raise UsageError(
+            f"expected a motion corpus with a split dev in {args.corpus}: make it with `visavis train corpus`, or give "
+            "--corpus"
+        )
+    if args.modes is None and args.name in _OWN:
+        raise UsageError(f"{args.name} is of the refiner's modes: give --modes DIR, of `visavis train refiner --modes`")
+    modes = None if args.modes is None else FlowRefiner.load(args.modes)
+    turns = items(args.corpus, MotionCodec.load(args.codec or models_folder() / "codec"), args.limit)
+    sure = {} if args.sure is None else {"sure": args.sure}
+    if args.name in _OWN:
+        return _OWN[args.name](turns, modes, **(sure if args.name in ("protection", "seeds") else {}))
+    compared = systems(Refiner.load(args.beside or models_folder() / "refiner"), modes)
+    return _COMPARED[args.name](turns, compared, **(sure if args.name != "accuracy" else {}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
