@@ -73,6 +73,9 @@ def test_it_is_converted_once(tmp_path: Path) -> None:
     assert read_base(str(path), folder) == str(folder)
     with pytest.raises(UsageError, match="expected a GGUF file, got .*, which is not there"):
         read_base(str(path), tmp_path / "other")
+    (tmp_path / "own").mkdir()  # perhaps somebody's work
+    with pytest.raises(UsageError, match="expected a new folder"):
+        convert(write_gguf("llama", path), tmp_path / "own")
     assert read_base("Qwen/Qwen3-0.6B", tmp_path / "other") == "Qwen/Qwen3-0.6B"
     assert base_folder(tmp_path, "a/Tiny.Q8_0.gguf") == tmp_path / "planner-tiny.q8_0"
 

@@ -126,14 +126,16 @@ def convert(path: str | Path, folder: Path, *, weights: bool = True) -> None:
 
     Args:
         path: of the file.
-        folder: made whole or not at all; what it held is replaced.
+        folder: made whole or not at all; an earlier conversion in it is replaced.
         weights: False: configuration and tokenizer alone.
     Raises:
         FileFormatError: no GGUF file, or a damaged one.
-        UsageError: transformers cannot make a causal model of all of it.
+        UsageError: transformers cannot make a causal model of all of it, or `folder` holds something else.
         MissingExtraError: the package `gguf` is not installed.
     """
     path = Path(path).resolve()
+    if folder.exists() and not (folder / SOURCE_FILE).is_file():
+        raise UsageError(f"expected a new folder for what {path} is converted to; {folder} is there already: remove it")
     header = read_header(path)
     _check_layers(header, path)
     part = folder.with_name(folder.name + ".part")
