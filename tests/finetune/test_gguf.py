@@ -175,6 +175,32 @@ def test_damaged_headers_end_in_one_error_or_in_a_model(tmp_path: Path) -> None:
     assert 40 < refused < 400
 
 
+def test_damaged_tables_end_in_one_error_or_in_a_model(tmp_path: Path) -> None:
+    """Past the check of lengths: values, names and merges that transformers cannot make sense of."""
+    path = write_gguf("llama", tmp_path / "base.gguf")
+    dice = np.random.default_rng(3)
+    data = path.read_bytes()
+    # from the architecture up to the pieces, and from the merges to the tensors' table; the pieces may be any
+    places = [*range(24, data.index(b"tokenizer.ggml.tokens"))]
+    places += range(data.index(b"tokenizer.ggml.merges"), data.index(b"token_embd.weight") + 1200)
+    ends = set()
+    for _ in range(100):
+        broken = bytearray(data)
+        for place in dice.choice(places, size=2):
+            broken[place] = dice.integers(256)
+        path.write_bytes(broken)
+        try:
+            convert(path, tmp_path / "out")
+            ends.add("model")
+        except UsageError as error:
+            assert "\n" not in str(error)
+            ends.add(type(error).__name__)
+    assert {"FileFormatError", "UsageError"} <= ends
+    path.write_bytes(data.replace(b"w h", b"w \0", 1))
+    with pytest.raises(UsageError, match="Error while initializing BPE"):
+        convert(path, tmp_path / "other")
+
+
 def test_what_has_no_place_in_the_model_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

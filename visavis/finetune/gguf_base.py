@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import torch
 
-from visavis.errors import FileFormatError, FingerprintError, UsageError
+from visavis.errors import FileFormatError, FingerprintError, UsageError, VisavisError
 from visavis.finetune.gguf_header import GgufHeader, read_header
 
 __all__ = ["WHEELS", "Wheel", "convert", "find_gguf", "head", "read_base"]
@@ -145,8 +145,11 @@ def convert(path: str | Path, folder: Path, *, weights: bool = True) -> None:
         _write(path, header, part, weights)
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
-    except (ArithmeticError, AttributeError, ImportError, LookupError, NotImplementedError, OSError, RuntimeError,
-            TypeError, ValueError) as error:  # whatever transformers meets in a file that it does not know  # fmt: skip
+    except VisavisError:
+        raise
+    except (
+        Exception
+    ) as error:  # `tokenizers` raises bare Exception, transformers what it meets in a file it does not know
         raise _unusable(path, header, " ".join(str(error).split())[:200] or repr(error)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
