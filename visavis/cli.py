@@ -484,7 +484,9 @@ def _parser() -> argparse.ArgumentParser:
         help="refiner: one that also fills in, edits and makes motion from sound",
     )
     train.add_argument(
-        "--base", metavar="MODEL", help="planner: expand and adapt this Hugging Face model (folder or id)"
+        "--base",
+        metavar="MODEL",
+        help="planner: expand and adapt this model (folder, Hugging Face id, GGUF file, smollm2)",
     )
     train.add_argument(
         "--dry-run", action="store_true", help="with --base: parameters, memory and hours; trains nothing"

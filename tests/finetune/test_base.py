@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_bases import KINDS, WORDS, write_base
+from small_bases import KINDS, WORDS, write_base, write_gguf
+from transformers import AutoModelForCausalLM
 
 from visavis.agent.constrain import ActConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Engine, Sampling
@@ -22,9 +23,10 @@ from visavis.emotion import Emotion
 from visavis.errors import FingerprintError, UsageError
 from visavis.finetune.expand import ExpandedModel
 from visavis.finetune.export import export_vllm
+from visavis.finetune.gguf_base import find_gguf, read_base
 from visavis.finetune.lora import adapt, trained_share
 from visavis.finetune.text_corpus import write_examples
-from visavis.finetune.train_base import base_folder, read_base_file
+from visavis.finetune.train_base import READ_FOLDER, base_folder, read_base_file
 from visavis.retrieval.describe import describe
 from visavis.tokenizers.codec import MotionCodec
 from visavis.tokenizers.fingerprint import check_models
@@ -126,9 +128,14 @@ def tiny(folder: Path) -> Path:
     return folder / f"tiny-{folder.name}"
 
 
-def whole_way(kind: str, out: Path, folder: Path, models: Path, *more: str, width: int = 64) -> Path:
+def random_base(kind: str, folder: Path, width: int = 64) -> Path:
+    """The base of the test in `folder`."""
+    return write_base(kind, tiny(folder), dtype="bfloat16", width=width)
+
+
+def whole_way(base: str | Path, out: Path, folder: Path, models: Path, *more: str) -> Path:
     """Everything from a base to a described motion; returns the exported folder."""
-    base, target = write_base(kind, tiny(folder), dtype="bfloat16", width=width), folder / "exported"
+    target = folder / "exported"
     assert main(["train", "planner", "--base", str(base), "--out", str(out), "--smoke", *more]) == 0
     run = base_folder(out, base)
     assert read_base_file(run)["base"] == str(base)
@@ -136,7 +143,7 @@ def whole_way(kind: str, out: Path, folder: Path, models: Path, *more: str, widt
     check_models(models, target)
 
     engine = TransformersEngine.load(target, device="cpu")
-    untrained = ExpandedModel.from_base(base)
+    untrained = ExpandedModel.from_base(read_base(str(base), run / READ_FOLDER))
     vocabulary = engine.vocabulary
     assert vocabulary.names == untrained.vocabulary.names
     assert engine._model.get_input_embeddings().weight.shape[0] == vocabulary.size
@@ -152,7 +159,7 @@ def whole_way(kind: str, out: Path, folder: Path, models: Path, *more: str, widt
 
 
 def test_a_base_on_its_whole_way(out: Path, tmp_path: Path, models: Path) -> None:
-    target = whole_way("qwen", out, tmp_path, models, "--tokens", "2048")
+    target = whole_way(random_base("qwen", tmp_path), out, tmp_path, models, "--tokens", "2048")
     config = json.loads((target / "tokenizer_config.json").read_text())
     assert "chat_template" not in config and not list(target.glob("chat_template*"))
     assert json.loads((target / "generation_config.json").read_text()).get("temperature") is None
@@ -174,6 +181,40 @@ def test_a_base_on_its_whole_way(out: Path, tmp_path: Path, models: Path) -> Non
     (run / "base.json").write_text(json.dumps(noted | {"origin": "0" * 16}))
     with pytest.raises(FingerprintError, match="has changed since"):
         export_vllm(run, tmp_path / "other")
+
+
+def test_a_gguf_file_on_its_whole_way(out: Path, tmp_path: Path, models: Path) -> None:
+    path = write_gguf("llama", tmp_path / f"{tiny(tmp_path).name}.gguf", quantised=True)
+    target = whole_way(path, out, tmp_path, models, "--tokens", "2048")
+    assert not list(target.glob("chat_template*"))
+    run = base_folder(out, path)
+    assert run.name == f"planner-{tiny(tmp_path).name}" and (run / READ_FOLDER / "chat_template.jinja").exists()
+    path.unlink()  # it was converted, so it is not needed again
+    export_vllm(run, tmp_path / "again")
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (target / "model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_real_base_on_its_whole_way(out: Path, tmp_path: Path, models: Path) -> None:
+    """SmolLM2-135M-Instruct, as its wheel holds it."""
+    try:
+        find_gguf("smollm2")
+    except UsageError as error:
+        pytest.skip(f"no pretrained base here, so only small random ones are tested: {error}")
+    whole_way("smollm2", out, tmp_path, models, "--tokens", "2048")
+    run = base_folder(out, "smollm2")
+    base = AutoModelForCausalLM.from_pretrained(run / READ_FOLDER).eval()
+    expanded = ExpandedModel.from_base(run / READ_FOLDER)
+    sentence = "The blue whale is the largest animal on Earth."
+    losses = []
+    for text in (sentence, " ".join(reversed(sentence.split()))):
+        ids = torch.tensor([expanded.vocabulary.encode_text(text)])
+        with torch.no_grad():
+            before, after = base(ids).logits, expanded.model(ids).logits
+        assert torch.equal(before, after[..., : base.config.vocab_size])
+        losses.append(float(torch.nn.functional.cross_entropy(before[0, :-1].float(), ids[0, 1:])))
+    # it has read English: a random model has 10.8 nats a piece for either
+    assert losses[0] < 4.5 < losses[0] + 3 < losses[1], losses
 
 
 def test_the_shipped_planner_is_exported_as_it_is(tmp_path: Path, models: Path) -> None:
@@ -225,7 +266,7 @@ def test_dry_run_says_what_it_takes(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_family_on_its_whole_way(kind: str, out: Path, tmp_path: Path, models: Path) -> None:
-    target = whole_way(kind, out, tmp_path, models)
+    target = whole_way(random_base(kind, tmp_path), out, tmp_path, models)
     run = base_folder(out, tiny(tmp_path))
     samples = (run / "samples.txt").read_text()
     for part in (
@@ -303,7 +344,7 @@ def test_a_real_vllm_serves_an_exported_base(out: Path, tmp_path: Path, models: 
     if find_python() is None:
         pytest.skip("no vLLM here, so nothing of it is tested; `make setup-vllm` brings it")
     # vLLM's CPU attention begins at heads of 32
-    target = whole_way("qwen", out, tmp_path, models, "--tokens", "2048", width=128)
+    target = whole_way(random_base("qwen", tmp_path, width=128), out, tmp_path, models, "--tokens", "2048")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from visavis.errors import FingerprintError, MissingExtraError, UsageError
 from visavis.finetune.expand import ExpandedModel
-from visavis.finetune.train_base import BASE_FILE, read_base_file
+from visavis.finetune.gguf_base import read_base
+from visavis.finetune.train_base import BASE_FILE, READ_FOLDER, read_base_file
 from visavis.tokenizers.fingerprint import part_hashes, record
 from visavis.tokenizers.vocabulary import MANIFEST_FILE, JointVocabulary
 
@@ -80,7 +81,8 @@ def merged(source: Path, codec: str) -> ExpandedModel:
     if not (source / "adapter" / "adapter_model.safetensors").is_file():
         raise UsageError(f"expected a finished run in {source}, its adapter is not there: run the training to its end")
     vocabulary = JointVocabulary.load(source)
-    expanded = ExpandedModel.from_base(noted["base"], vocabulary.parts, vocabulary.codes, dtype="bfloat16")
+    base = read_base(noted["base"], source / READ_FOLDER)
+    expanded = ExpandedModel.from_base(base, vocabulary.parts, vocabulary.codes, dtype="bfloat16")
     if expanded.origin != noted["origin"] or expanded.vocabulary.names != vocabulary.names:
         raise FingerprintError(f"expected the base that {source} was trained on; {noted['base']} has changed since")
     model: Any = PeftModel.from_pretrained(expanded.model, source / "adapter").merge_and_unload(safe_merge=True)

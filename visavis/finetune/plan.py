@@ -16,6 +16,7 @@ import torch
 
 from visavis.finetune.answer_loss import CHUNK
 from visavis.finetune.expand import base_config, base_vocabulary
+from visavis.finetune.gguf_base import head
 from visavis.finetune.lora import LoraTraining, adapt, trained_share
 
 __all__ = ["Plan", "make_plan", "measured_flops"]
@@ -78,8 +79,9 @@ def make_plan(base: str | Path, settings: LoraTraining) -> Plan:
     """Estimate a run on the device at hand; under `accelerate launch`, on all of them."""
     from transformers import AutoModelForCausalLM
 
-    config = base_config(base)
-    vocabulary = base_vocabulary(base, rows=config.vocab_size)
+    with head(str(base)) as read:
+        config = base_config(read)
+        vocabulary = base_vocabulary(read, rows=config.vocab_size)
     config.vocab_size, config.bos_token_id, config.eos_token_id, config.pad_token_id = vocabulary.size, None, None, None
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)

@@ -1,5 +1,6 @@
 """`visavis train planner --base …`: a planner from any Hugging Face causal model, in OUT/planner-NAME.
 
+    base/                              what a GGUF file was converted to, where the base is one
     vocabulary.json, tokenizer.json    the base's ids with ours after them
     base.json                          which base, which codec, which settings
     rows/, lora/                       checkpoints of the two phases; a run that was killed goes on from them
@@ -25,6 +26,7 @@ from typing import Any, Final
 
 from visavis.errors import FingerprintError, UsageError
 from visavis.finetune.expand import ExpandedModel
+from visavis.finetune.gguf_base import read_base
 from visavis.finetune.lora import LoraTraining, adapt, fit, trained_share
 from visavis.finetune.motion_codes import move_token_examples
 from visavis.finetune.plan import make_plan
@@ -34,10 +36,11 @@ from visavis.tokenizers.fingerprint import part_hashes
 from visavis.tokenizers.turn_language import Example
 from visavis.tokenizers.vocabulary import JointVocabulary
 
-__all__ = ["BASE_FILE", "base_folder", "read_base_file", "train_base"]
+__all__ = ["BASE_FILE", "READ_FOLDER", "base_folder", "read_base_file", "train_base"]
 
 log = logging.getLogger(__name__)
 BASE_FILE: Final = "base.json"
+READ_FOLDER: Final = "base"
 SMOKE: Final = LoraTraining(
     tokens=12_288, rows_share=0.5, context=512, blocks=2, batch_tokens=2048, checkpoint_steps=3, log_steps=1, samples=1
 )
@@ -45,7 +48,8 @@ SMOKE: Final = LoraTraining(
 
 def base_folder(out: Path, base: str | Path) -> Path:
     """Where a base's planner goes: OUT/planner-NAME."""
-    name = re.sub(r"[^a-z0-9._]+", "-", Path(base).name.lower()).strip("-.") or "base"
+    name = Path(base).name.lower().removesuffix(".gguf")
+    name = re.sub(r"[^a-z0-9._]+", "-", name).strip("-.") or "base"
     return out / f"planner-{name}"
 
 
@@ -60,7 +64,9 @@ def train_base(base: str, out: Path, settings: LoraTraining, *, dry_run: bool = 
         print(make_plan(base, settings))
         return None
     folder = base_folder(out, base)
-    expanded = ExpandedModel.from_base(base, dtype="bfloat16")
+    with _main_first():
+        read = read_base(base, folder / READ_FOLDER)
+    expanded = ExpandedModel.from_base(read, dtype="bfloat16")
     vocabulary = expanded.vocabulary
     with _main_first():
         _codec(out)
