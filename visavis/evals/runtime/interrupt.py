@@ -39,6 +39,7 @@ def measure(count: int = 100, seed: int = 0, **options: Any) -> Table:
     rng = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     borders: list[float] = []
+    before: list[float] = []
     inside: list[NDArray[np.float32]] = []
     sentences = data_file("timing_sentences.txt").read_text("utf-8").splitlines()
     for part, kind in enumerate(KINDS):
@@ -56,10 +57,11 @@ def measure(count: int = 100, seed: int = 0, **options: Any) -> Table:
             finally:
                 client.close()
             steps = wrist_steps(motion)
-            at = np.array([stop.border - 1 for stop in client.stops if 1 <= stop.border < len(motion)])
-            borders += [float(step) for step in steps[at[at < len(steps)]]]
-            inside.append(np.delete(steps, at[at < len(steps)]))
-    return _table(rows, np.array(borders), np.concatenate(inside))
+            at = np.array([stop.border - 1 for stop in client.stops if 2 <= stop.border <= len(steps)])
+            borders += [float(step) for step in steps[at]]
+            before += [float(step) for step in steps[at - 1]]
+            inside.append(np.delete(steps, at))
+    return _table(rows, np.array(borders), np.array(before), np.concatenate(inside))
 
 
 def _one(session: Session, client: Client, said: str, rng: np.random.Generator, kind: str) -> dict[str, Any]:
@@ -85,7 +87,9 @@ def _one(session: Session, client: Client, said: str, rng: np.random.Generator, 
     }  # fmt: skip
 
 
-def _table(rows: list[dict[str, Any]], borders: NDArray[np.float64], inside: NDArray[np.float32]) -> Table:
+def _table(
+    rows: list[dict[str, Any]], borders: NDArray[np.float64], before: NDArray[np.float64], inside: NDArray[np.float32]
+) -> Table:
     table = Table("Interruptions of live turns")
     told = [row["told_ms"] for row in rows if not row["whole"]]
     table.add("speech stops after, median", median([row["stop_ms"] for row in rows]), "ms")
@@ -99,6 +103,9 @@ def _table(rows: list[dict[str, Any]], borders: NDArray[np.float64], inside: NDA
     moving = inside[inside > 1e-3] if np.any(inside > 1e-3) else inside
     table.add("border steps above the 99th percentile inside", share(borders > np.quantile(moving, 0.99)), "%", 100)
     table.add("border step, median", median(borders), "mm", 1000)
+    # an interruption falls into speech, where arms move: the step just before it is what the body was doing
+    ratio = bootstrap(borders / np.maximum(before, 1e-6), lambda x: float(np.median(x)))
+    table.add("border step over the one before, median", ratio)
     table.add("step inside, median of all frames", median(inside[:: max(len(inside) // 5000, 1)]), "mm", 1000)
     table.add("largest border step over largest inside", bootstrap([float(borders.max() / inside.max())]))
     table.details = {"rows": rows}
