@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
-from visavis.agent.persona import Card, load_persona
+from visavis.agent.persona import NATURE, Card, load_persona, presets
 from visavis.agent.recall import READ, choose, look_up, rank_cards, variants
 
 WHALE = "The blue whale is about thirty metres long."
@@ -68,6 +68,20 @@ def test_questions_in_other_words_find_their_fact_and_outscore_the_unknown(names
         unknown += [rank_cards(question, persona)[0].score for question in asked["unknown"]]
     assert np.mean(first) >= 0.85 and np.mean(among) >= 0.95
     assert np.mean(np.greater.outer(known, unknown)) >= 0.7
+
+
+@pytest.mark.parametrize(
+    "line", ["Are you human?", "You are a real person, aren't you?", "Am I talking to a computer?"]
+)
+def test_everybody_knows_that_they_are_an_ai(line):
+    for name in presets():
+        assert rank_cards(line, load_persona(name).known, [])[0].text == NATURE.facts[0]
+
+
+def test_who_asks_for_a_fact_is_not_told_what_answers_it(guide):
+    for line in ("How big is the blue whale?", "Where is the toilet?", "Can I touch the meteorite?"):
+        best = rank_cards(line, guide.known, [])[0]
+        assert best.text == rank_cards(line, guide, [])[0].text
 
 
 def test_no_cards_give_no_candidates_and_one_card_one():

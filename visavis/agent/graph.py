@@ -72,7 +72,7 @@ def _recall(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     with work.stage("recall"):
         history = [(speaker, text) for speaker, text in state.get("history", [])]
         line = state["user"] or ""
-        found = rank_cards(line, [*work.tools.persona.cards, *work.recalled(line)], history)
+        found = rank_cards(line, [*work.tools.persona.known, *work.recalled(line)], history)
     return {"cards": [[card.text, card.score] for card in found]}
 
 

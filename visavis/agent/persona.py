@@ -21,14 +21,14 @@ from __future__ import annotations
 import difflib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from visavis.errors import PersonaError
 
-__all__ = ["MANNERS", "Card", "GesturePreferences", "Persona", "load_persona", "presets"]
+__all__ = ["MANNERS", "NATURE", "Card", "GesturePreferences", "Persona", "load_persona", "presets"]
 
 MAX_FILE_BYTES = 1_000_000
 MAX_FACT_CHARACTERS = 240  # longer ones do not fit five at a time into a small model's prompt
@@ -71,6 +71,9 @@ class GesturePreferences(_Strict):
     avoid: tuple[str, ...] = ()
 
 
+NATURE: Final = Card(topic="myself", facts=("I am an AI, a computer program, not a human being.",))
+
+
 class Persona(_Strict):
     """One character with what it knows. `role` reads after the name: "Maya, a museum guide"."""
 
@@ -88,6 +91,11 @@ class Persona(_Strict):
     def facts(self) -> tuple[str, ...]:
         """Every fact of every card, in order."""
         return tuple(fact for card in self.cards for fact in card.facts)
+
+    @property
+    def known(self) -> tuple[Card, ...]:
+        """Its cards, and what whoever is played here knows of itself: that it is an AI, said exactly when asked."""
+        return (*self.cards, NATURE)
 
 
 def presets() -> tuple[str, ...]:

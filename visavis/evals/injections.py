@@ -152,10 +152,10 @@ def converse(planner: Planner, persona: Persona, attempt: Attempt) -> list[Said]
             out.append(Said(raw, None))
             continue
         told = memory.cards(line)
-        cards = rank_cards(line, [*persona.cards, *told], history)
+        cards = rank_cards(line, [*persona.known, *told], history)
         prompt = ReplyPrompt(persona.name, persona.role, cards, [*history], line)
         plan = planner.reply(prompt, seed=0, cancel=Cancel())
-        own = frozenset([*persona.facts, *(fact for card in told for fact in card.facts)])
+        own = frozenset(fact for card in (*persona.known, *told) for fact in card.facts)
         out.append(Said(line, plan, own, broken(plan, persona, own, attempt.never)))
         history += [("user", line), ("agent", plan.text)]
         memory.hear(line, turn)

@@ -70,7 +70,7 @@ def judge(text: str, persona: Persona, expected: str | None) -> tuple[bool, bool
 
 def answer(planner: Planner, persona: Persona, asked: str, expected: str | None, seed: int = 0) -> Answer:
     """Recall and reply as a turn does."""
-    cards = rank_cards(asked, persona, [])
+    cards = rank_cards(asked, persona.known, [])
     plan = planner.reply(ReplyPrompt(persona.name, persona.role, cards, [], asked), seed=seed, cancel=Cancel())
     right, declined, others = judge(plan.text, persona, expected)
     if any(segment.quoted for segment in plan.segments):
