@@ -91,6 +91,22 @@ def steps_m(motion):
     return np.linalg.norm(np.diff(p, axis=0), axis=-1).max(axis=1)
 
 
+@pytest.mark.parametrize("reports", [False, True])
+def test_the_clock_runs_on_from_the_end_of_a_turn_however_late_that_is_seen(reports):
+    _, live, playout = started()
+    now = run(live, [playout], 100.0, 101.0)
+    clause(live, now, 0.0)
+    playout.complete = True
+    live.add(ResponseDone(turn={}, turn_id="t"), now)
+    now = run(live, [playout], now, now + 1.95)
+    if reports:
+        playout.report(playout.played_s(now), now)
+    before, late = live.frame(now), now + 0.8  # a machine in trouble: no tick for so long
+    playout.end(late)
+    live.end(playout, late)
+    assert live.frame(late) == pytest.approx(before + 0.8 * 30, abs=0.1)
+
+
 @pytest.mark.parametrize("split", [False, True])
 def test_a_turn_between_idling_has_no_gap_and_no_jump(split):
     client, live, playout = started()

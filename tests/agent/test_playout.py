@@ -27,6 +27,17 @@ def test_without_reports_a_real_time_player_is_assumed():
     assert not playout.all_played(106.0) and playout.all_played(107.0)
 
 
+def test_how_long_a_player_has_waited():
+    playout = sent()
+    assert playout.waited_s(101.0) == 0 and playout.waited_s(102.5) == pytest.approx(0.5)
+    playout.report(1.9, 102.0)
+    assert playout.waited_s(102.4) == pytest.approx(0.3)
+    playout.report(1.9, 102.5)  # it stands still
+    assert playout.waited_s(103.0) == 0
+    playout.cut(103.0)
+    assert playout.waited_s(104.0) == 0
+
+
 def test_nothing_sent_is_nothing_heard():
     playout = Playout("t")
     playout.report(5.0, 100.0)

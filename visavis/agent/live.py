@@ -200,14 +200,18 @@ class LiveBody:
         """Let out what is due; `body`: somebody wants the motion between turns, too."""
         playout = self._playout
         if self._flowing and playout is not None and self._dry(playout, now):
-            self._zero = now - self.frame(now) / FPS  # it has nothing more to play: the clock runs on by itself
-            self._flowing = False
+            self._run_on(playout, now)
             self.underruns += playout.over_at is None
         self._release(now)
         playout = self._playout
         ends = playout is not None and playout.complete and not self._waiting
         if (ends or not self._flowing) and body and self.timeline.end - self.frame(now) < IDLE_AHEAD_S * FPS:
             self._idle(self.timeline.end, now, SEAM_HALF_LIFE_S)
+
+    def _run_on(self, playout: Playout, now: float) -> None:
+        """The player has nothing more to play: the clock runs on by itself, since then, however late that is seen."""
+        self._zero = now - self.frame(now) / FPS - playout.waited_s(now)
+        self._flowing = False
 
     def _dry(self, playout: Playout, now: float) -> bool:
         """Whether the player has played all that was let out, and more is to come: it was late."""
@@ -218,8 +222,8 @@ class LiveBody:
         """A turn was played to its end: idling goes on from there."""
         if self._playout is playout:
             if self._flowing:
-                self._zero = now - self.frame(now) / FPS
-            self._flowing, self._playout = False, None
+                self._run_on(playout, now)
+            self._playout = None
             rest = [i for i in self._waiting if not (isinstance(i, _Clause) and i.turn_id == playout.turn_id)]
             self._waiting = deque(rest)  # silence behind the end
 
@@ -263,8 +267,8 @@ class LiveBody:
                 return False
             while self._queued and self._queued[0].turn_id != turn_id:
                 self._queued.popleft()
-            if self._flowing:
-                self._zero = now - self.frame(now) / FPS
+            if self._flowing and self._playout is not None:
+                self._run_on(self._playout, now)
             self._playout, self._flowing = self._queued.popleft(), False
         if not self._flowing:  # the turn's beginning, or a clause that comes too late to follow at once
             first = min(int(np.ceil(self.frame(now))) + START_FRAMES, self.timeline.end)

@@ -115,6 +115,16 @@ class Playout:
         """Whether a player has played all that was sent, and there is more to come."""
         return not self.complete and self.began_at is not None and self.played_s(now) >= self.sent_s - _END_S
 
+    def waited_s(self, now: float) -> float:
+        """For how long a player that played on has had nothing more to play."""
+        if self.began_at is None or self._cut_s is not None:
+            return 0.0
+        if self._reported is None:
+            return max(now - self.began_at - self.sent_s, 0.0)
+        played_s, at = self._reported
+        rest_s = self.sent_s - played_s
+        return max(now - at - rest_s, 0.0) if self._moving and rest_s <= BETWEEN_S else 0.0
+
     def stalled(self, now: float) -> bool:
         """Whether the client has reported before, and made no progress for `STALLED_S` although it could."""
         if self._reported is None or self._progress_at is None or self.played_s(now) >= self.sent_s - _END_S:
