@@ -99,10 +99,12 @@ def test_judging_answers():
 def test_facts_are_measured(monkeypatch):
     everybody = facts.heldout()
     monkeypatch.setattr(facts, "heldout", lambda: everybody[:2])
-    monkeypatch.setattr(
-        facts, "rank_cards",
-        lambda asked, persona, history: [Candidate(f, 0.9) for f in persona.facts[:5]] if "doctor" not in asked else [],
-    )  # fmt: skip
+
+    def five(asked, cards, history):
+        known = [fact for card in cards for fact in card.facts]
+        return [Candidate(fact, 0.9) for fact in known[:5]] if "doctor" not in asked else []
+
+    monkeypatch.setattr(facts, "rank_cards", five)
     table = facts.measure(Mind(), Mind(floor=2.0))
     assert table.value("RECALL: fact is first") == 10 and table.value("RECALL: fact is among five") == 50
     assert table.value("right, with the quoting constraint") == 10
