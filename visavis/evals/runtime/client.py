@@ -100,6 +100,8 @@ class Client:
             place_s = self.place_s(now) if self._playing.turn_id else 0.0
             stop = Stop(now, " ".join(text for text, end_s in self._playing.words if end_s <= place_s))
             self._show(now)
+            if self._stall is not None and now >= self._stall[0]:
+                self._lag_s += now - self._stall[0]  # it goes on from where it stood
             self._stall, stop.border = None, len(self.shown)
             self._stopped.add(self._playing.turn_id)
             self._playing = _Playing()
