@@ -263,14 +263,15 @@ def test_who_goes_away_leaves_nothing(engine: BatchingEngine) -> None:
     assert not engine._batch and not engine._queue and threading.active_count() == threads
 
 
+@pytest.mark.parametrize("fails_at", [4, 6, 8, 10, 12, 14])
 def test_a_pass_that_fails_fails_one_caller(
-    engine: BatchingEngine, alone: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
+    engine: BatchingEngine, alone: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch, fails_at: int
 ) -> None:
     feed, calls = engine._decoder.feed_many, []
 
     def failing(cache, runs):
         calls.append(len(runs))
-        if len(calls) == 6:
+        if len(calls) == fails_at:
             feed(cache, runs)  # the cache has moved on, the streams have not
             raise MemoryError
         return feed(cache, runs)

@@ -142,8 +142,8 @@ class BatchingEngine(EmbeddedEngine):
                 stream.waits = False
                 self._led = self._led and not leads
                 if not self._led:
+                    self._wake(True)  # first those that ended in a pass that failed, too: then they are gone
                     self._drop()
-                    self._wake(True)
         with self._lock:
             ids = list(stream.ready)
             stream.ready.clear()
