@@ -130,11 +130,12 @@ class Client:
                 if event is not None:
                     self._take(event, now)
                 self._show(now)
-                report = self._playing.turn_id and self.kind != "silent" and now - reported > REPORT_S
-                place_s = self.place_s(now) if self._playing.turn_id else 0.0
+                turn_id = self._playing.turn_id
+                report = turn_id and self.kind != "silent" and now - reported > REPORT_S
+                place_s = self.place_s(now) if turn_id else 0.0
             if report:
                 reported = now
-                self.session.playback(self._playing.turn_id, max(place_s, 0.0))
+                self.session.playback(turn_id, max(place_s, 0.0))
 
     def _take(self, event: Event, now: float) -> None:
         self._arrived[event.type] = now
