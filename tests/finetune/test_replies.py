@@ -1,11 +1,15 @@
 import json
 import random
 import re
+from itertools import islice
 
+import numpy as np
 import pytest
 
+from visavis.agent.persona import NATURE
 from visavis.agent.recall import rank_cards
-from visavis.finetune.replies import conversation, generate
+from visavis.errors import FileFormatError
+from visavis.finetune.replies import conversation, generate, visits
 from visavis.finetune.replies.__main__ import main
 from visavis.finetune.replies.fillers import number_words
 from visavis.finetune.replies.worlds import draw_world, of_split, settings
@@ -38,11 +42,44 @@ def test_quotes_are_cards_of_the_prompt_and_scores_fall(examples):
 def test_the_cards_are_those_really_recalled(examples):
     prompt, _ = examples[0]
     assert not re.search(r"[{}]", prompt.user)
-    world, talks, _ = next(conversation.talks_of_split(5, "train", "reply"))
-    assert world.persona.name == prompt.name and talks[0][0].user == prompt.user
-    recalled = rank_cards(prompt.user, world.persona)
+    visit = next(visits.draw(5, "train"))
+    assert visit.persona.name == prompt.name and visit.asked[0].turn.user == prompt.user
+    recalled = rank_cards(prompt.user, visit.persona)
     assert [card.text for card in recalled] == [card.text for card in prompt.cards]
     assert [card.score for card in recalled] == pytest.approx([card.score for card in prompt.cards], abs=0.02)
+
+
+def test_a_persona_knows_that_it_is_an_ai_and_says_so_when_asked(examples):
+    asked = [visit for visit in islice(visits.draw(5, "train"), 6)]
+    turns = [one.turn for visit in asked for one in visit.asked if one.turn.act == "robot"]
+    assert turns and all(turn.answers == NATURE.facts for turn in turns)
+    assert all(visit.persona.cards[-1] == NATURE for visit in asked)
+
+
+def test_visits_are_written_in_parts_read_back_and_not_made_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(conversation, "WORLDS_AT_ONCE", 2)
+    monkeypatch.setattr(visits, "VISITS_A_PART", 1)
+    visits.write_parts(tmp_path, 60, "dev", seed=3)
+    paths = sorted(tmp_path.iterdir())
+    assert [path.name for path in paths] == [f"part{k:03d}{end}" for k in (0, 1) for end in (".jsonl.gz", ".npy")]
+    before = [path.stat().st_mtime_ns for path in paths]
+    visits.write_parts(tmp_path, 60, "dev", seed=3)
+    assert [path.stat().st_mtime_ns for path in paths] == before
+    again = list(visits.read_parts(tmp_path))
+    drawn = [next(visits.draw(3000 + k, "dev")) for k in (0, 1)]
+    for one, other in zip(again, drawn, strict=True):
+        assert (one.setting, one.fold) == (other.setting, other.fold)
+        assert one.persona.facts == other.persona.facts
+        for a, b in zip(one.asked, other.asked, strict=True):
+            assert (a.turn, a.question, a.near.places) == (b.turn, b.question, b.near.places)
+            assert a.near.rows == pytest.approx(b.near.rows, abs=2e-3)
+    flat = np.arange(sum(len(a.near.places) for visit in again for a in visit.asked), dtype=np.float32)
+    said = list(visits.readings(again, flat))
+    assert [len(some) for some in said] == [len(visit.asked) for visit in again] and said[1][-1][-1] == flat[-1]
+    with pytest.raises(FileFormatError, match="readings"):
+        list(visits.readings(again, flat[:-1]))
+    with pytest.raises(FileFormatError, match="part"):
+        next(visits.read_parts(tmp_path / "nothing"))
 
 
 def test_splits_share_no_setting_name_or_question_template():

@@ -40,11 +40,13 @@ def pair_encoder() -> Encoder:
     return encoder
 
 
-def pair_batch(encoder: Encoder, pairs: Sequence[tuple[str, str]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, mask and types, (B, T) int64 each, of [CLS] question [SEP] fact [SEP]."""
+def pair_batch(
+    encoder: Encoder, pairs: Sequence[tuple[str, str]], known: dict[str, list[int]] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, mask and types, (B, T) int64 each, of [CLS] question [SEP] fact [SEP]; `known` remembers texts as pieces."""
     tokenizer = encoder.tokenizer
     cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    known: dict[str, list[int]] = {}
+    known = {} if known is None else known
 
     def pieces(text: str) -> list[int]:
         if text not in known:
@@ -53,12 +55,13 @@ def pair_batch(encoder: Encoder, pairs: Sequence[tuple[str, str]]) -> tuple[Tens
 
     rows = [([cls, *pieces(a)[-MAX_ASKED:], sep], [*pieces(b)[:MAX_FACT], sep]) for a, b in pairs]
     longest = max(len(first) + len(second) for first, second in rows)
-    ids, mask, types = (torch.zeros(len(rows), longest, dtype=torch.int64) for _ in range(3))
+    out = np.zeros((3, len(rows), longest), np.int64)
     for i, (first, second) in enumerate(rows):
         end = len(first) + len(second)
-        ids[i, :end] = torch.tensor(first + second)
-        mask[i, :end] = 1
-        types[i, len(first) : end] = 1
+        out[0, i, :end] = first + second
+        out[1, i, :end] = 1
+        out[2, i, len(first) : end] = 1
+    ids, mask, types = torch.from_numpy(out)
     return ids, mask, types
 
 
@@ -98,6 +101,14 @@ class FactReader:
         self.head = {name: weights[name] for name in ("hidden", "hidden_bias", "out", "bias")}
         self.mix = Mix(**{part: weights[f"mix.{part}"].double().numpy() for part in MIX_PARTS})
         self.parameters = sum(value.numel() for value in weights.values())
+        self.pieces: dict[str, list[int]] | None = None
+
+    def to(self, device: torch.device) -> FactReader:
+        """Itself, on a device, where it remembers the pieces of all texts: for reading very many."""
+        self.encoder.weights = {name: value.to(device) for name, value in self.encoder.weights.items()}
+        self.head = {name: value.to(device) for name, value in self.head.items()}
+        self.pieces = {}
+        return self
 
     @classmethod
     def load(cls, folder: Path) -> FactReader:
@@ -118,7 +129,8 @@ class FactReader:
 
     def logits(self, pairs: Sequence[tuple[str, str]]) -> Tensor:
         """(B,) for (question, fact) pairs; differentiable where the weights are."""
-        ids, mask, types = pair_batch(self.encoder, pairs)
+        device = self.head["bias"].device
+        ids, mask, types = (part.to(device) for part in pair_batch(self.encoder, pairs, self.pieces))
         return head_of(mean_of(self.encoder.states(ids, mask, types), mask), self.head)
 
     @torch.inference_mode()

@@ -24,7 +24,7 @@ from visavis.tokenizers.turn_language import MAX_CARDS, Candidate
 
 __all__ = [
     "FEATURES", "READ", "Lookup", "Meanings", "Near", "Reader", "as_read", "choose", "look_up", "rank_cards",
-    "variants", "weigh",
+    "ranked", "variants", "weigh",
 ]  # fmt: skip
 
 READ = 10  # facts that are read for a line
@@ -196,12 +196,17 @@ def rank_cards(
     if not near.places:
         return []
     reader = reader or default_reader()
-    logits = reader.mix(weigh(near, reader.read(found.question, [as_read(found, i) for i in near.places])))
-    top = max(float(logits.max()), 0.0)
+    read = reader.read(found.question, [as_read(found, i) for i in near.places])
+    return ranked([found.facts[place] for place in near.places], reader.mix(weigh(near, read)), limit)
+
+
+def ranked(facts: Sequence[str], logits: np.ndarray, limit: int = MAX_CARDS) -> list[Candidate]:
+    """Facts with their probabilities, best first; `logits` (P,), that of "none of them" being 0."""
+    top = max(float(logits.max(initial=0.0)), 0.0)
     mass = np.exp(logits - top)
     scores = mass / (mass.sum() + np.exp(-top))
     order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:limit]
-    return [Candidate(found.facts[near.places[i]], float(scores[i])) for i in order]
+    return [Candidate(facts[i], float(scores[i])) for i in order]
 
 
 def as_read(found: Lookup, place: int) -> str:

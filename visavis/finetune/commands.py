@@ -13,6 +13,7 @@ the package and writes their fingerprint.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -38,10 +39,11 @@ log = logging.getLogger(__name__)
 class Sizes:
     """How much of everything."""
 
-    motion_turns: int = 6600
+    motion_turns: int = 16_000
     motion_dev: int = 200
-    replies: int = 26_000
-    acts: int = 30_000
+    replies: int = 100_000
+    acts: int = 80_000
+    drills: int = 15_000
     text_dev: int = 1_000
     codec_turns: int = 700
     codec_gestures: int = 1400
@@ -49,10 +51,11 @@ class Sizes:
     codec_takes: int | None = None
     codec_steps: int = 2600
     refiner_steps: int = 2500
-    planner_tokens: int = 40_000_000
+    planner_tokens: int = 400_000_000
     planner_seconds: float = 5400.0
     reader_minutes: float = 80.0
-    reader_lines: int = 3000
+    reader_passes: float = 2.0
+    processes: int = 2
     judge_epochs: float = 4.0
     modes_steps: int = 3000
     modes_seconds: float = 2400.0
@@ -60,7 +63,9 @@ class Sizes:
 
 # What a token of a task counts in the loss; ACT is learnt soon and then by heart.
 TASK_WEIGHTS = {"act": 0.3, "speak": 0.6, "listen": 0.3, "drill": 0.6, "repeat": 0.3}
-SMOKE = Sizes(16, 8, 200, 200, 40, 4, 12, 4, 4, 30, 20, 60_000, 20.0, 0.05, 40, 0.004, 12, 20.0)
+SMOKE = Sizes(16, 8, 200, 200, 60, 40, 4, 12, 4, 4, 30, 20, 60_000, 20.0, 0.05, 0.1, 1, 0.004, 12, 20.0)
+JITTER = 0.5  # of the scores of the second reading of every visit
+PLANNER = {"layers": 7, "width": 320, "heads": 5, "hidden": 864}  # 10.9 million parameters with the vocabulary's
 
 
 def train(what: str, out: Path, smoke: bool = False, modes: bool = False) -> None:
@@ -93,23 +98,30 @@ def _needs(path: Path, command: str) -> Path:
 
 
 def _corpus(out: Path, sizes: Sizes) -> None:
-    from visavis.agent.reader import FactReader
-    from visavis.finetune import acts, motion_corpus, replies
-    from visavis.finetune.replies.train_reader import fit
-    from visavis.finetune.text_corpus import corpus_texts, write_examples, write_in_parts
+    from visavis.finetune import acts, motion_corpus
+    from visavis.finetune.replies import train_reader, visits
+    from visavis.finetune.replies.corpus import replies
+    from visavis.finetune.text_corpus import corpus_texts, write_examples
     from visavis.finetune.text_vocabulary import train_text_vocabulary
+    from visavis.tokenizers.turn_language import ReplyPlan, ReplyPrompt
 
     folder = out / "corpora"
-    if not (out / "reader" / "reader.safetensors").exists():  # REPLY learns from what RECALL really gives it
-        fit(out / "reader", sizes.reader_minutes, mix_lines=sizes.reader_lines)
-    reader = FactReader.load(out / "reader")
+    for split, turns in (("train", sizes.replies), ("dev", sizes.text_dev)):
+        visits.write_parts(folder / f"visits_{split}", turns, split, processes=sizes.processes)  # type: ignore[arg-type]
+    if not (folder / "read_dev.npy").exists():
+        train_reader.cross_fit(out, train_reader.ReaderTraining(sizes.reader_passes, sizes.reader_minutes))
+    reader = train_reader.finish(out)
     known = acts.material(out / "judges", sizes.judge_epochs)
-    for split, n_reply, n_act in (("train", sizes.replies, sizes.acts), ("dev", sizes.text_dev, sizes.text_dev)):
-        write_in_parts(
-            folder / f"reply_{split}.jsonl",
-            n_reply,
-            lambda n, part, s=split: replies.generate(n, 1 + part, s, reader),  # type: ignore
-        )
+    for split, n_act in (("train", sizes.acts), ("dev", sizes.text_dev)):
+        some = list(visits.read_parts(folder / f"visits_{split}"))
+        said = np.load(folder / f"read_{split}.npy", allow_pickle=False)
+
+        def both(_: int, v=some, r=said, s=split) -> Iterator[tuple[ReplyPrompt, ReplyPlan]]:  # type: ignore
+            yield from replies(v, visits.readings(v, r), reader.mix, 1, s)
+            if s == "train":  # every visit again, in other words and with scores a little off
+                yield from replies(v, visits.readings(v, r), reader.mix, 2, s, JITTER)
+
+        write_examples(folder / f"reply_{split}.jsonl", 2 * sizes.replies, both)
         write_examples(folder / f"act_{split}.jsonl", n_act, lambda n, s=split: acts.generate(n, known, 1, s))  # type: ignore
     if not (out / "vocabulary").exists():
         train_text_vocabulary(corpus_texts(folder), out / "vocabulary")
@@ -175,7 +187,8 @@ def _refiner(out: Path, sizes: Sizes) -> None:
 
 
 def _planner(out: Path, sizes: Sizes) -> None:
-    from visavis.finetune.language_model import PlannerTraining, Stage, train
+    from visavis.agent.llama import LlamaConfig
+    from visavis.finetune.language_model import PlannerTraining, Stage, new_model, train
     from visavis.finetune.text_corpus import act_examples, corpus_texts, recall_drill, reply_examples
     from visavis.finetune.token_corpus import TokenCorpus
     from visavis.tokenizers.codec import MotionCodec
@@ -202,29 +215,30 @@ def _planner(out: Path, sizes: Sizes) -> None:
         yield from reply_examples(folder / f"reply_{split}.jsonl", vocabulary)
         yield from act_examples(folder / f"act_{split}.jsonl", vocabulary)
 
-    texts = sorted(set(islice(corpus_texts(folder), 40_000)))
+    @functools.cache
+    def texts() -> list[str]:
+        return sorted(set(islice(corpus_texts(folder), 40_000)))
 
     def lessons() -> Iterator[tuple[str, Example]]:
         """Looking back first: sequences said again, then one card, then several."""
-        yield from recall_drill(sizes.acts // 2, vocabulary, texts, repeats=0.8, most_cards=1)
-        yield from recall_drill(sizes.acts // 2, vocabulary, texts, seed=8)
+        yield from recall_drill(sizes.drills, vocabulary, texts(), repeats=0.8, most_cards=1)
+        yield from recall_drill(2 * sizes.drills, vocabulary, texts(), seed=8)
 
-    def everything(split: str) -> Iterator[tuple[str, Example]]:
-        yield from talk(split)
-        yield from moves(split)
-        if split == "train":
-            yield from moves(split)  # twice, because motion is scarcer than text
-            yield from recall_drill(sizes.acts // 3, vocabulary, texts, seed=9)
+    def held() -> Iterator[tuple[str, Example]]:
+        yield from talk("dev")
+        yield from moves("dev")
 
+    # Attention to what was said before comes in minutes; more of it would be time lost for talk.
     drill = corpus("tokens_drill", lessons)
     move = corpus("tokens_move", lambda: moves("train"))
-    full = corpus("tokens_train", lambda: everything("train"))
-    dev = corpus("tokens_dev", lambda: everything("dev"))
-    share = sizes.planner_tokens // 10
+    full = TokenCorpus.join([corpus("tokens_talk", lambda: talk("train")), move, drill])
+    dev = corpus("tokens_dev", held)
+    share = sizes.planner_tokens // 20
     train(
-        [Stage("drill", drill, share), Stage("move", move, 2 * share), Stage("all", full, sizes.planner_tokens)],
+        [Stage("drill", drill, share), Stage("move", move, share), Stage("all", full, sizes.planner_tokens)],
         vocabulary,
         out / "planner",
         PlannerTraining(seconds=sizes.planner_seconds, weights=TASK_WEIGHTS),
+        new_model(vocabulary, LlamaConfig(vocabulary.size, **PLANNER), rows=out / "planner" / "first_rows.safetensors"),
         heldout=dev,
     )

@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from visavis.agent.llama import Llama, LlamaConfig
 from visavis.errors import UsageError
 from visavis.finetune.checkpoints import Checkpointer
-from visavis.finetune.token_corpus import Batch, TokenCorpus
+from visavis.finetune.token_corpus import Batch, TokenCorpus, ahead
 from visavis.tokenizers.vocabulary import CONTROLS, JointVocabulary
 
 __all__ = ["PlannerTraining", "Stage", "evaluate", "minilm_rows", "new_model", "train"]
@@ -46,8 +47,9 @@ class PlannerTraining:
     """Settings of a run.
 
     Attributes:
-        lr: peak learning rate; warm-up over `warmup` of the run, then cosine to `final` of it.
-        batch_tokens: tokens in a batch, padding included.
+        lr: peak learning rate, None for 1e-3 on a CPU and 2e-3 on a GPU, whose batches are larger; warm-up over
+            `warmup` of the run, then cosine to `final` of it.
+        batch_tokens: tokens in a batch, padding included; None for 2,048 on a CPU and 49,152 on a GPU.
         decay: weight decay of the matrices inside the layers.
         clip: largest gradient norm.
         weights: weight of a token of a task in the loss, by task name; 1 for others.
@@ -58,10 +60,10 @@ class PlannerTraining:
         seed: of order and new weights.
     """
 
-    lr: float = 1e-3
+    lr: float | None = None
     warmup: float = 0.02
     final: float = 0.05
-    batch_tokens: int = 2048
+    batch_tokens: int | None = None
     decay: float = 0.05
     clip: float = 1.0
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -74,8 +76,13 @@ class PlannerTraining:
     seed: int = 0
 
 
-def new_model(vocabulary: JointVocabulary, config: LlamaConfig | None = None, minilm: bool = True) -> Llama:
-    """A model without training; with `minilm` the rows of its text and controls begin with what MiniLM knows."""
+def new_model(
+    vocabulary: JointVocabulary, config: LlamaConfig | None = None, minilm: bool = True, rows: Path | None = None
+) -> Llama:
+    """A model without training; with `minilm` the rows of its text and controls begin with what MiniLM knows.
+
+    `rows` is a file that keeps these rows, so that a machine without MiniLM can begin too.
+    """
     model = Llama(config or LlamaConfig(vocabulary.size))
     if model.config.vocabulary != vocabulary.size:
         raise UsageError(
@@ -83,9 +90,15 @@ def new_model(vocabulary: JointVocabulary, config: LlamaConfig | None = None, mi
             "make the configuration from the vocabulary"
         )
     if minilm:
-        rows = minilm_rows(vocabulary, model.config.width)
+        if rows is not None and rows.exists():
+            known = load_file(rows)["rows"].float()
+        else:
+            known = minilm_rows(vocabulary, model.config.width)
+            if rows is not None:
+                rows.parent.mkdir(parents=True, exist_ok=True)
+                save_file({"rows": known.contiguous()}, rows)
         with torch.no_grad():
-            model.embedding[: len(rows)] = rows
+            model.embedding[: len(known)] = known
     return model
 
 
@@ -181,13 +194,16 @@ class _Run:
         self.stages, self.out, self.settings = stages, out, settings
         self.heldout, self.sampler = heldout, sampler
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        small = self.device.type == "cpu"
+        self.peak = settings.lr or (1e-3 if small else 2e-3)
+        self.batch_tokens = settings.batch_tokens or (2048 if small else 49_152)
         self.model = model.to(self.device)
         out.mkdir(parents=True, exist_ok=True)
         inner = [p for name, p in model.named_parameters() if p.dim() == 2 and name != "embedding"]
         others = [p for name, p in model.named_parameters() if p.dim() != 2 or name == "embedding"]
         self.optimiser = torch.optim.AdamW(
             [{"params": inner, "weight_decay": settings.decay}, {"params": others, "weight_decay": 0.0}],
-            lr=settings.lr,
+            lr=self.peak,
             betas=(0.9, 0.95),
             fused=True,
         )
@@ -197,7 +213,7 @@ class _Run:
         self.checkpointer = Checkpointer(out / "checkpoint.pt", settings.checkpoint_s)
         self._resume()
         self.began = time.monotonic()
-        self.sums: dict[str, list[float]] = {}
+        self.sums: dict[tuple[str, ...], Tensor] = {}
         self.hidden = torch.compile(model.hidden, dynamic=True) if settings.compile else model.hidden
 
     @property
@@ -215,7 +231,8 @@ class _Run:
         log.info("device=%s, %d tokens in %d stages", self.device, self.total, len(self.stages))
         while self.stage < len(self.stages) and self.progress < 1:
             stage = self.stages[self.stage]
-            for batch in stage.corpus.stream(self.settings.batch_tokens, self.settings.seed, self.batches):
+            stream = stage.corpus.stream(self.batch_tokens, self.settings.seed, self.batches)
+            for batch in ahead(stream):
                 if self.stage_tokens >= stage.tokens or self.progress >= 1:
                     break
                 self._learn(batch, stage.corpus.names)
@@ -248,22 +265,22 @@ class _Run:
         self.batches += 1
         self.tokens += batch.ids.size
         self.stage_tokens += batch.ids.size
-        found, where = losses.detach().cpu(), tasks.cpu()
-        for number, name in enumerate(names):
-            of_task = found[where == number]
-            total = self.sums.setdefault(name, [0.0, 0.0])
-            total[0] += float(of_task.sum())
-            total[1] += len(of_task)
+        sums = self.sums.setdefault(tuple(names), torch.zeros(2, len(names), device=self.device, dtype=torch.float64))
+        found = losses.detach().double()
+        sums.index_add_(1, tasks, torch.stack([found, torch.ones_like(found)]))  # read only when it is logged
 
     def _rate(self) -> float:
         settings, progress = self.settings, self.progress
         if progress < settings.warmup:
-            return settings.lr * max(progress / settings.warmup, 1e-3)
+            return self.peak * max(progress / settings.warmup, 1e-3)
         along = (progress - settings.warmup) / (1 - settings.warmup)
-        return settings.lr * (settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * along)))
+        return self.peak * (settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * along)))
 
     def _log(self, stage: str, tokens_per_s: float) -> None:
-        loss = {name: round(total / count, 4) for name, (total, count) in self.sums.items() if count}
+        loss = {}
+        for names, sums in self.sums.items():
+            totals, counts = sums.tolist()
+            loss |= {name: round(t / n, 4) for name, t, n in zip(names, totals, counts, strict=True) if n}
         self.sums = {}
         self._write(
             "log.jsonl",
@@ -348,12 +365,12 @@ learnt from Topical-Chat (CDLA-Sharing-1.0). First embeddings come from all-Mini
 def _losses(hidden: Callable[..., Tensor], model: Llama, batch: Batch) -> tuple[Tensor, Tensor]:
     """Loss of every token to be learnt, (N,) float32, and its task, (N,) int64."""
     device = model.embedding.device
-    ids = torch.from_numpy(batch.ids).to(device)
-    mask = torch.from_numpy(batch.mask[:, 1:]).to(device)
-    states = hidden(ids, torch.bfloat16)[:, :-1][mask]  # (N, D)
-    losses = F.cross_entropy(model.logits(states).float(), ids[:, 1:][mask], reduction="none")
-    tasks = torch.from_numpy(batch.tasks).to(device)[:, None].expand_as(mask)[mask]
-    return losses, tasks
+    ids = torch.from_numpy(batch.ids).to(device, non_blocking=True)
+    rows, columns = np.nonzero(batch.mask[:, 1:])  # found here, so that a GPU need not be waited for
+    at = torch.from_numpy(rows * batch.ids.shape[1] + columns).to(device, non_blocking=True)
+    states = hidden(ids, torch.bfloat16).flatten(0, 1)[at]  # (N, D)
+    losses = F.cross_entropy(model.logits(states).float(), ids.flatten()[at + 1], reduction="none")
+    return losses, torch.from_numpy(batch.tasks[rows]).to(device, non_blocking=True)
 
 
 def _meaning(vocabulary: JointVocabulary, id_: int) -> str:

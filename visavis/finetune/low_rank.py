@@ -30,19 +30,21 @@ def new_changes(encoder: Encoder, rank: int, generator: torch.Generator) -> dict
 class Adapted(Encoder):
     """MiniLM with the changes beside its matrices instead of in them: no gradient of a whole matrix is ever made.
 
-    Attention is written out, because the fused one is slow backwards at this size.
+    Attention is written out, because the fused one is slow backwards at this size. `dropout` is of what the changes
+    read, while there are gradients.
     """
 
-    def __init__(self, changes: dict[str, Tensor]) -> None:
+    def __init__(self, changes: dict[str, Tensor], dropout: float = 0.0) -> None:
         super().__init__()
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
-        self.changes = changes
+        self.changes, self.dropout = changes, dropout
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
         whole = super()._linear(x, name)
         if f"{name}.down" not in self.changes:
             return whole
+        x = F.dropout(x, self.dropout, training=torch.is_grad_enabled())
         return whole + F.linear(F.linear(x, self.changes[f"{name}.down"]), self.changes[f"{name}.up"])
 
     def _attention(self, x: Tensor, bias: Tensor, name: str) -> Tensor:

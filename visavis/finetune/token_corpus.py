@@ -6,9 +6,11 @@ none reads another. The order is a pure function of the seed, so that a run can 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Full, Queue
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from visavis.errors import FileFormatError
 from visavis.tokenizers.turn_language import Example
 
-__all__ = ["Batch", "TokenCorpus"]
+__all__ = ["Batch", "TokenCorpus", "ahead"]
 
 POOL_BATCHES = 64  # sequences are sorted by length within a pool of about so many batches
 
@@ -106,6 +108,21 @@ class TokenCorpus:
                 f"expected a token corpus at {path}, got {error!r}: make it with `visavis train corpus`"
             ) from error
 
+    @classmethod
+    def join(cls, corpora: Sequence[TokenCorpus]) -> TokenCorpus:
+        """All sequences of several corpora."""
+        names = tuple(dict.fromkeys(name for corpus in corpora for name in corpus.names))
+        offsets = np.cumsum([0, *(corpus.tokens for corpus in corpora)])
+        starts = [corpus.starts[1:] + offset for corpus, offset in zip(corpora, offsets, strict=False)]
+        places = [np.array([names.index(name) for name in corpus.names], np.uint8) for corpus in corpora]
+        return cls(
+            np.concatenate([corpus.ids for corpus in corpora]),
+            np.concatenate([corpus.mask for corpus in corpora]),
+            np.concatenate([np.zeros(1, np.int64), *starts]),
+            np.concatenate([place[corpus.tasks] for place, corpus in zip(places, corpora, strict=True)]),
+            names,
+        )
+
     def sequence(self, index: int) -> Example:
         """One sequence."""
         at = slice(int(self.starts[index]), int(self.starts[index + 1]))
@@ -159,3 +176,35 @@ class TokenCorpus:
                 yield self.gather(indices)
             skip = max(0, skip - len(batches))
             epoch += 1
+
+
+def ahead(batches: Iterator[Batch], most: int = 8) -> Iterator[Batch]:
+    """The same batches, made by a thread beside the training, at most so many in advance."""
+    queue: Queue[Batch | BaseException] = Queue(most)
+    done = threading.Event()
+
+    def make() -> None:
+        try:
+            for batch in batches:
+                while not done.is_set():
+                    try:
+                        queue.put(batch, timeout=0.1)
+                        break
+                    except Full:
+                        continue
+                if done.is_set():
+                    return
+        except BaseException as error:  # raised where the batches are used
+            queue.put(error)
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while True:
+            batch = queue.get()
+            if isinstance(batch, BaseException):
+                raise batch
+            yield batch
+    finally:
+        done.set()
+        thread.join()

@@ -1,5 +1,5 @@
 """The corpus of REPLY: personas, what they know, and how they answer; all of it the project's own words."""
 
-from visavis.finetune.replies.conversation import generate
+from visavis.finetune.replies.corpus import generate
 
 __all__ = ["generate"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from visavis.finetune.replies.conversation import generate
+from visavis.finetune.replies.corpus import generate
 from visavis.finetune.text_corpus import write_examples
 
 __all__ = ["main"]

@@ -9,38 +9,34 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-import numpy as np
-import torch
-
 from visavis import safe_yaml
-from visavis.agent.persona import Persona
-from visavis.agent.reader import FactReader, default_reader
-from visavis.agent.recall import as_read, choose, look_up, rank_cards
+from visavis.agent.persona import NATURE, Persona
+from visavis.agent.recall import look_up
 from visavis.emotion import Emotion
 from visavis.finetune.replies.fillers import fill
 from visavis.finetune.replies.people import draw_person, people
-from visavis.finetune.replies.worlds import Known, Lesson, Split, World, draw_world, of_lesson, of_split, settings
+from visavis.finetune.replies.worlds import Known, Split, World, draw_world, of_split, settings
 from visavis.retrieval.embedder import Embedder
-from visavis.tokenizers.turn_language import Candidate, ReplyPlan, ReplyPrompt, Segment
+from visavis.tokenizers.turn_language import Candidate, ReplyPlan, Segment
 
-__all__ = ["Turn", "conversations", "generate"]
+__all__ = ["Turn", "conversations", "plan_reply", "talks_of_split"]
 
 WORLDS_AT_ONCE = 24  # whose sentences are embedded together
 TURNS_PER_WORLD = 30
-BY_HAND = 0.5  # the share of personas that were written by hand
+BY_HAND = 0.65  # the share of personas that were written by hand
 
 # How often each act is drawn; facts and declining carry the weight, because they are hardest to learn.
 ACT_WEIGHTS = {
     "known": 36, "greet_known": 7, "follow_up": 8, "general": 4, "near": 9, "far": 9, "unknown": 6, "greet_unknown": 2,
     "greeting": 3, "farewell": 2, "thanks": 2, "how_are_you": 2, "small_talk": 2, "compliment": 1.5, "who_are_you": 2,
-    "robot": 1.5, "what_can_you_do": 1.5, "surprise_me": 1, "good_news": 2.5, "bad_news": 2.5, "worry": 1.2,
-    "anger": 1.2, "surprise": 1.2, "disgust": 0.8, "insult": 1.2, "crisis": 0.8, "other_language": 1.2, "unclear": 1.5,
-    "statement": 1.5, "agreement": 1, "apology": 0.6, "joke": 0.6,
+    "robot": 2, "correction": 1.5, "what_can_you_do": 1.5, "surprise_me": 1, "good_news": 2.5, "bad_news": 2.5,
+    "worry": 1.2, "anger": 1.2, "surprise": 1.2, "disgust": 0.8, "insult": 1.2, "crisis": 0.8, "other_language": 1.2,
+    "unclear": 1.5, "statement": 1.5, "agreement": 1, "apology": 0.6, "joke": 0.6,
 }  # fmt: skip
 
 
@@ -118,6 +114,11 @@ def _turn(
                 question = f"{_pick(lines['preface'], split, rng)} {question[0].lower()}{question[1:]}"
             return Turn(act, _roughen(question, rng), (known.fact,)), known
         return Turn(act, _roughen(f"{hello} {question}", rng), (known.fact,), hello), known
+    if act == "correction" and last and len(world.known) > 1:
+        known = rng.choice([k for k in world.known if k is not last])
+        question = _ask(known, rng)
+        question = f"{_pick(lines['correction']['user'], split, rng)} {question[0].lower()}{question[1:]}"
+        return Turn("known", _roughen(question, rng), (known.fact,)), known
     if act == "general":
         options = [known for known in world.known if known.general]
         if options:
@@ -129,7 +130,7 @@ def _turn(
         return Turn(act, _roughen(rng.choice(world.near)[1], rng)), None
     if act in ("near", "far") and world.far:
         return Turn("far", _roughen(rng.choice(world.far), rng)), None
-    if act in ("near", "far", "unknown", "known", "greet_unknown", "greet_known"):
+    if act in ("near", "far", "unknown", "known", "greet_unknown", "greet_known", "correction"):
         question = fill(_pick(lines["unknown"]["user"], split, rng), {"name": world.persona.name}, {}, rng)
         if act == "greet_unknown":
             return Turn(act, _roughen(f"{hello} {question}", rng), greeting=hello), None
@@ -137,7 +138,8 @@ def _turn(
     if act == "greeting":
         return Turn(act, _roughen(hello, rng), greeting=hello), None
     line = fill(_pick(lines[act]["user"], split, rng), {"name": world.persona.name}, {}, rng)
-    return Turn(act, line if act in ("other_language", "crisis", "unclear") else _roughen(line, rng)), None
+    answers = NATURE.facts if act == "robot" else ()
+    return Turn(act, line if act in ("other_language", "crisis", "unclear") else _roughen(line, rng), answers), None
 
 
 def conversations(world: World, split: Split, rng: random.Random, turns: int = TURNS_PER_WORLD) -> list[list[Turn]]:
@@ -158,7 +160,7 @@ def _feel(spec: str, rng: random.Random) -> Emotion:
     return Emotion(name, round(rng.uniform(float(low), float(high)), 1))
 
 
-def _plan(turn: Turn, persona: Persona, cards: Sequence[Candidate], split: Split, rng: random.Random) -> ReplyPlan:
+def plan_reply(turn: Turn, persona: Persona, cards: Sequence[Candidate], split: Split, rng: random.Random) -> ReplyPlan:
     """What the agent should say to a turn, given what was recalled."""
     lines = acts()
     right = next((card.text for card in cards if card.text in turn.answers), None)
@@ -205,47 +207,21 @@ def _back(greeting: str, rng: random.Random) -> str:
     return rng.choice(["Hello!", "Hello!", "Hello there!", "Welcome!"])
 
 
-class _Readings:
-    """What the reader says of questions and facts, many at a time; bf16 is enough to learn from."""
-
-    def __init__(self, reader: FactReader) -> None:
-        self.reader, self.mix = reader, reader.mix
-        self.known: dict[tuple[str, str], float] = {}
-
-    @torch.inference_mode()
-    def load(self, pairs: Iterable[tuple[str, str]], at_once: int = 64) -> None:
-        new = sorted(set(pairs), key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
-        self.known = {}
-        for first in range(0, len(new), at_once):
-            some = new[first : first + at_once]
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = self.reader.logits(some)
-            self.known.update(zip(some, logits.double().tolist(), strict=True))
-
-    def read(self, question: str, facts: Sequence[str]) -> np.ndarray:
-        return np.array([self.known[question, fact] for fact in facts])
-
-
 def talks_of_split(
-    seed: int, split: Split, lesson: Lesson | None = None
+    seed: int, split: Split, only: Collection[str] | None = None
 ) -> Iterator[tuple[World, list[list[Turn]], Embedder]]:
     """Endless personas of a split with their conversations, and the vectors of everything said and known.
 
-    With a `lesson` only the settings and people that this lesson learns from are drawn: REPLY must see the scores that
-    the reader gives to what it never saw.
+    With `only`, the people of these names alone.
     """
     rng = random.Random(f"{seed}:{split}:replies")
-    mine = [
-        setting
-        for name, setting in settings().items()
-        if of_split(name, split, "setting") and (lesson is None or of_lesson(name, lesson))
-    ]
-    persons = [person for person in people(split) if lesson is None or of_lesson(person.name, lesson)]
+    mine = [setting for name, setting in settings().items() if of_split(name, split, "setting")]
+    persons = [person for person in people(split) if only is None or person.name in only]
     while True:
         vectors = Embedder(capacity=30_000)
         batch = []
         for _ in range(WORLDS_AT_ONCE):
-            by_hand = persons and rng.random() < BY_HAND
+            by_hand = persons and (only is not None or rng.random() < BY_HAND)
             world = draw_person(rng.choice(persons), rng) if by_hand else draw_world(rng.choice(mine), split, rng)
             batch.append((world, conversations(world, split, rng)))
         texts: set[str] = set()
@@ -253,52 +229,8 @@ def talks_of_split(
             for talk in talks:
                 history: list[tuple[str, str]] = []
                 for turn in talk:
-                    texts |= look_up(turn.user, history, world.persona.cards).texts
+                    texts |= look_up(turn.user, history, world.persona.known).texts
                     history = [("user", turn.user)]
         vectors.encode(sorted(texts))
         for world, talks in batch:
             yield world, talks, vectors
-
-
-def _pairs(world: World, talks: Sequence[Sequence[Turn]], vectors: Embedder) -> Iterator[tuple[str, str]]:
-    """Everything that must be read for the conversations with one persona."""
-    for talk in talks:
-        history: list[tuple[str, str]] = []
-        for turn in talk:
-            found = look_up(turn.user, history, world.persona.cards)
-            yield from ((found.question, as_read(found, place)) for place in choose(found, vectors).places)
-            history = [("user", turn.user)]
-
-
-def generate(
-    n: int, seed: int, split: Split = "train", reader: FactReader | None = None
-) -> Iterator[tuple[ReplyPrompt, ReplyPlan]]:
-    """Examples of REPLY.
-
-    Args:
-        n: how many.
-        seed: the same seed gives the same examples.
-        split: settings, persona names and question templates of one split never occur in the other.
-        reader: whose scores the cards have (default: the reader that ships).
-    Yields:
-        (prompt, plan): the prompt holds the cards that are really recalled; the plan quotes one of them or declines.
-
-    """
-    rng = random.Random(f"{seed}:{split}:plans")
-    made = 0
-    readings = _Readings(reader or default_reader())
-    for world, talks, vectors in talks_of_split(seed, split, "reply" if split == "train" else None):
-        readings.load(_pairs(world, talks, vectors))
-        for talk in talks:
-            history: list[tuple[str, str]] = []
-            for turn in talk:
-                if made == n:
-                    return
-                cards = rank_cards(turn.user, world.persona, history, meanings=vectors, reader=readings)
-                plan = _plan(turn, world.persona, cards, split, rng)
-                prompt = ReplyPrompt(
-                    world.persona.name, world.persona.role, tuple(cards), tuple(history[-4:]), turn.user
-                )
-                yield prompt, plan
-                made += 1
-                history += [("user", turn.user), ("agent", plan.text)]

@@ -1,9 +1,11 @@
-"""Train the reader of facts: `python -m visavis.finetune.replies.train_reader OUT [--minutes M]`.
+"""Train the reader of facts: `python -m visavis.finetune.replies.train_reader RUNS`, after its visits were drawn.
 
 For every line of the user one choice among the facts that RECALL would read and "none of them" (a listwise softmax),
-so that the logits are probabilities as `visavis.agent.recall` uses them. Settings and people of the reader's lesson
-only; measured on dev settings and dev people, which nothing learns from. Low-rank changes of MiniLM, AdamW, bf16
-products, a falling rate; a checkpoint every minute, continued by itself.
+so that the logits are probabilities as `visavis.agent.recall` uses them. Three readers: one for each fold of settings
+and people, whose readings of the other fold are what REPLY learns from and the mix is fitted on, and the one that
+ships, which learns from both. Measured on dev settings and dev people, which nothing learns from. Low-rank changes of
+MiniLM, AdamW, bf16 products, a falling rate, on a GPU where there is one; a checkpoint every minute, continued by
+itself.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -26,26 +28,45 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from visavis.agent.reader import KINDS, MIX_PARTS, FactReader, Mix, pair_encoder
-from visavis.agent.recall import FEATURES, READ, Near, as_read, choose, look_up, weigh
+from visavis.agent.recall import FEATURES, READ, Near, weigh
+from visavis.errors import UsageError
 from visavis.finetune.checkpoints import Checkpointer
 from visavis.finetune.low_rank import Adapted, new_changes
-from visavis.finetune.replies.conversation import talks_of_split
-from visavis.finetune.replies.worlds import Lesson, Split
+from visavis.finetune.replies.visits import Visit, draw, flat, read_parts
+from visavis.finetune.replies.worlds import Split
 from visavis.retrieval.embedder import DIMENSIONS, Encoder
 
-__all__ = ["Line", "fit", "lines", "measure", "new_weights"]
+__all__ = ["Line", "ReaderTraining", "cross_fit", "finish", "fit", "fit_mix", "lines", "measure", "new_weights", "read"]
 
 log = logging.getLogger(__name__)
 
-RANK = 12
+RANK = 24
 HIDDEN = 64
 MIXED = 12  # hidden units of the mix
-RATE = 8e-4
+MIX_LINES = 8000
 DECAY = 0.01
-PAIRS_AT_ONCE = 192
 LEARNT = 6  # facts of a line that are learnt from: what is right, the nearest, and a far one
 ASKING = ("known", "greet_known", "follow_up")
 DECLINED = ("near", "far", "unknown", "greet_unknown")
+
+
+@dataclass(frozen=True)
+class ReaderTraining:
+    """Settings of a run: it ends after its passes over the lines or its time, whichever is first.
+
+    Attributes:
+        passes: over the lines.
+        minutes: of the clock, over all resumptions.
+        rate: the highest; pairs: (question, fact) pairs a step; dropout: of what the changes read.
+        seed: of order and new weights.
+    """
+
+    passes: float = 2.0
+    minutes: float = 80.0
+    rate: float = 8e-4
+    pairs: int = 192
+    dropout: float = 0.1
+    seed: int = 1
 
 
 @dataclass(frozen=True)
@@ -54,32 +75,34 @@ class Line:
 
     act: str
     person: bool  # a person written by hand, not a setting
+    fold: int
     question: str
     facts: tuple[str, ...]
     right: tuple[bool, ...]
     near: Near
     answerable: bool  # some fact answers, read or not
 
-
-def lines(seed: int, split: Split, lesson: Lesson | None = None) -> Iterator[Line]:
-    """Endless lines to personas of a split; in training those whose answer is not read are left out."""
-    for world, talks, vectors in talks_of_split(seed, split, lesson):
-        for talk in talks:
-            history: list[tuple[str, str]] = []
-            for turn in talk:
-                found = look_up(turn.user, history, world.persona.cards)
-                history = [("user", turn.user)]
-                near = choose(found, vectors, READ)
-                right = tuple(found.facts[place] in turn.answers for place in near.places)
-                if not near.places or (split == "train" and turn.answers and not any(right)):
-                    continue
-                read = tuple(as_read(found, place) for place in near.places)
-                hand = world.setting.startswith("person ")
-                yield Line(turn.act, hand, found.question, read, right, near, bool(turn.answers))
+    @property
+    def teaches(self) -> bool:
+        """Whether there is a right choice: what answers is among what is read, or nothing answers."""
+        return bool(self.facts) and (any(self.right) or not self.answerable)
 
 
-def new_weights(seed: int, encoder: Encoder) -> dict[str, Tensor]:
+def lines(visits: Iterable[Visit]) -> Iterator[Line]:
+    """The lines of visits, in their order."""
+    for visit, asked in flat(visits):
+        facts = visit.persona.facts
+        turn = asked.turn
+        right = tuple(facts[place] in turn.answers for place in asked.near.places)
+        yield Line(
+            turn.act, visit.by_hand, visit.fold, asked.question, tuple(visit.read(asked)), right, asked.near,
+            bool(turn.answers),
+        )  # fmt: skip
+
+
+def new_weights(seed: int, encoder: Encoder | None = None) -> dict[str, Tensor]:
     """Changes that change nothing yet, and a head."""
+    encoder = encoder or pair_encoder()
     generator = torch.Generator().manual_seed(seed)
     out = new_changes(encoder, RANK, generator)
     out["kinds"] = encoder.weights["embeddings.token_type_embeddings.weight"].clone()
@@ -95,23 +118,34 @@ def new_weights(seed: int, encoder: Encoder) -> dict[str, Tensor]:
 class _Learner(FactReader):
     """A reader whose changes are still learnt."""
 
-    def __init__(self, weights: dict[str, Tensor]) -> None:
-        self.encoder, self.weights = Adapted(weights), weights
-        self.encoder.weights = dict(self.encoder.weights) | {KINDS: weights["kinds"]}
+    def __init__(self, weights: dict[str, Tensor], dropout: float) -> None:
+        self.encoder, self.weights = Adapted(weights, dropout), weights
+        device = weights["kinds"].device
+        own = {name: value.to(device) for name, value in self.encoder.weights.items()}
+        self.encoder.weights = own | {KINDS: weights["kinds"]}
         self.head = {name: weights[name] for name in ("hidden", "hidden_bias", "out", "bias")}
         self.mix = first_mix()
+        self.pieces = {}
 
 
 def _loss(learner: FactReader, batch: Sequence[Line]) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
-        flat = learner.logits([(line.question, fact) for line in batch for fact in line.facts]).float()
-    total, at = torch.zeros(()), 0
-    for line in batch:
-        z = torch.cat([flat[at : at + len(line.facts)], torch.zeros(1)])
-        at += len(line.facts)
-        hit = torch.tensor([*line.right, not any(line.right)])
-        total = total + torch.logsumexp(z, 0) - torch.logsumexp(z[hit], 0)
-    return total / len(batch)
+    pairs = [(line.question, fact) for line in batch for fact in line.facts]
+    device = learner.head["bias"].device
+    with torch.autocast(device.type, torch.bfloat16):
+        logits = learner.logits(pairs).float()
+    most = max(len(line.facts) for line in batch)
+    there, hit = np.zeros((2, len(batch), most + 1), bool)
+    there[:, -1] = True
+    for row, line in enumerate(batch):
+        there[row, : len(line.facts)] = True
+        hit[row, : len(line.right)] = line.right
+        hit[row, -1] = not any(line.right)
+    z = torch.full(there.shape, -1e9, device=device)
+    mask = torch.from_numpy(there[:, :-1]).to(device)
+    z[:, :-1] = z[:, :-1].masked_scatter(mask, logits)
+    z[:, -1] = 0.0
+    good = z.masked_fill(~torch.from_numpy(hit).to(device), -1e9)
+    return (torch.logsumexp(z, 1) - torch.logsumexp(good, 1)).mean()
 
 
 def _fewer(line: Line, rng: np.random.Generator) -> Line:
@@ -125,51 +159,40 @@ def _fewer(line: Line, rng: np.random.Generator) -> Line:
     return replace(line, facts=tuple(line.facts[i] for i in kept), right=tuple(line.right[i] for i in kept))
 
 
-def _batches(source: Iterator[Line], pool: int = 40) -> Iterator[list[Line]]:
-    """Lines of like length together, so that little is padding."""
-    rng = np.random.default_rng(0)
-    per_batch = PAIRS_AT_ONCE // LEARNT
-    while True:
-        some = [_fewer(line, rng) for line in islice(source, pool * per_batch)]
-        some.sort(key=lambda line: len(line.question))
-        for place in rng.permutation(pool):
-            yield some[place * per_batch : (place + 1) * per_batch]
+def _batches(some: Sequence[Line], pairs: int, rng: np.random.Generator, pool: int = 40) -> Iterator[list[Line]]:
+    """One pass in random order; lines of like length together, so that little is padding."""
+    per_batch = max(1, pairs // LEARNT)
+    order = rng.permutation(len(some))
+    for first in range(0, len(order), pool * per_batch):
+        chosen = [_fewer(some[i], rng) for i in order[first : first + pool * per_batch]]
+        chosen.sort(key=lambda line: len(line.question) + max(len(fact) for fact in line.facts))
+        starts = list(range(0, len(chosen), per_batch))
+        for place in rng.permutation(len(starts)):
+            yield chosen[starts[place] : starts[place] + per_batch]
 
 
-def fit(
-    out: Path,
-    minutes: float,
-    seed: int = 1,
-    lesson: Lesson | None = "reader",
-    mix_lines: int = 3000,
-    start: Path | None = None,
-) -> None:
-    """Train for a time, fit the mix on `mix_lines` lines, and write weights, curve and settings in `out`.
-
-    With `start`, the folder of an earlier reader, its weights are where training begins, at half the rate.
-    """
+def fit(out: Path, some: Iterable[Line], settings: ReaderTraining | None = None) -> FactReader:
+    """Train on lines and write weights (with a mix that only listens to the reader), curve and settings in `out`."""
+    settings = settings or ReaderTraining()
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    weights = new_weights(seed, pair_encoder())
-    peak = RATE if start is None else RATE / 2
-    if start is not None:
-        with torch.no_grad():
-            for name, value in load_file(start / "reader.safetensors").items():
-                weights[name].copy_(value)
-    learner = _Learner(weights)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    taught = [line for line in some if line.teaches]
+    weights = {name: value.detach().to(device).requires_grad_() for name, value in new_weights(settings.seed).items()}
+    learner = _Learner(weights, settings.dropout)
     learnt = [value for name, value in weights.items() if not name.startswith("mix.")]  # these are fitted at the end
-    optimizer = torch.optim.AdamW(learnt, lr=RATE, weight_decay=DECAY)
+    optimizer = torch.optim.AdamW(learnt, lr=settings.rate, weight_decay=DECAY)
     checkpointer = Checkpointer(out / "checkpoint.pt")
     step, before = 0, 0.0
     if state := checkpointer.load():
         with torch.no_grad():
             for name, value in weights.items():
-                if not name.startswith("mix."):
-                    value.copy_(state["weights"][name])
+                value.copy_(state["weights"][name])
         optimizer.load_state_dict(state["optimizer"])
         step, before = state["step"], state["elapsed_s"]
     began = time.monotonic()
-    losses: list[float] = []
+    per_pass = max(1, -(-len(taught) // max(1, settings.pairs // LEARNT)))
+    total = max(1, round(per_pass * settings.passes))
 
     def elapsed() -> float:
         return before + time.monotonic() - began
@@ -184,38 +207,100 @@ def fit(
             }
         )
 
+    def endless() -> Iterator[list[Line]]:
+        number = step // per_pass
+        while True:
+            yield from _batches(taught, settings.pairs, np.random.default_rng((settings.seed, number)))
+            number += 1
+
+    losses = torch.zeros(2, device=device)
     with open(out / "curve.csv", "a", newline="") as file:
         curve = csv.writer(file)
-        for batch in _batches(lines(seed + step, "train", lesson)):
-            along = elapsed() / (60 * minutes)
+        for batch in endless():
+            along = max(step / total, elapsed() / (60 * settings.minutes))
             if along >= 1:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = peak * min(1.0, (step + 1) / 50) * (1 - 0.95 * along)
+                group["lr"] = settings.rate * min(1.0, (step + 1) / 50) * (1 - 0.95 * along)
             loss = _loss(learner, batch)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(learnt, 1.0)
             optimizer.step()
-            losses.append(float(loss.detach()))
+            losses += torch.stack([loss.detach(), torch.ones_like(loss)])
             step += 1
             if step % 25 == 0:
-                curve.writerow([step, f"{np.mean(losses):.4f}", f"{elapsed():.0f}"])
+                mean = float(losses[0] / losses[1])
+                curve.writerow([step, f"{mean:.4f}", f"{elapsed():.0f}"])
                 file.flush()
-                log.info("step %d loss %.3f (%.0f s)", step, np.mean(losses), elapsed())
-                losses = []
+                log.info("step %d of %d, loss %.3f (%.0f s)", step, total, mean, elapsed())
+                losses.zero_()
             if checkpointer.due():
                 save()
     save()
-    learner.mix = fit_mix(learner, seed, mix_lines)
-    with torch.no_grad():
-        for part in MIX_PARTS:
-            weights[f"mix.{part}"].copy_(torch.as_tensor(getattr(learner.mix, part)))
-    arrays = {name: value.detach().half().contiguous() for name, value in weights.items()}
-    save_file(arrays, out / "reader.safetensors")
-    (out / "reader.json").write_text(
-        json.dumps({"rank": RANK, "seed": seed, "steps": step, "minutes": round(elapsed() / 60, 1)}, indent=1) + "\n"
+    _write(out, weights)
+    facts = {"rank": RANK, "seed": settings.seed, "steps": step, "lines": len(taught)}
+    facts |= {"minutes": round(elapsed() / 60, 1), "device": device.type}
+    (out / "reader.json").write_text(json.dumps(facts, indent=1) + "\n")
+    return FactReader.load(out)
+
+
+def _write(out: Path, weights: dict[str, Tensor]) -> None:
+    save_file(
+        {n: v.detach().to("cpu", torch.float16).contiguous() for n, v in weights.items()}, out / "reader.safetensors"
     )
+
+
+@torch.inference_mode()
+def read(reader: FactReader, some: Sequence[Line], at_once: int = 1024) -> NDArray[np.float32]:
+    """What a reader says of every fact of every line, one after the other; bf16 is enough to learn from."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    reader = reader.to(device)
+    pairs = [(line.question, fact) for line in some for fact in line.facts]
+    order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]) + len(pairs[i][1]))
+    out = torch.zeros(len(pairs), device=device)
+    for first in range(0, len(order), at_once):
+        places = order[first : first + at_once]
+        with torch.autocast(device.type, torch.bfloat16):
+            out[torch.tensor(places, device=device)] = reader.logits([pairs[i] for i in places]).float()
+    return out.cpu().numpy()
+
+
+def cross_fit(runs: Path, settings: ReaderTraining | None = None) -> None:
+    """Train the readers of the folds and the one that ships, from RUNS/corpora/visits_*, and keep what they read.
+
+    Writes RUNS/folds/0 and 1, RUNS/reader, and RUNS/corpora/read_train.npy (of the fold that did not learn from it)
+    and read_dev.npy: logits in the order of the lines.
+    """
+    settings = settings or ReaderTraining()
+    corpora = runs / "corpora"
+    train = list(lines(read_parts(corpora / "visits_train")))
+    if len({line.fold for line in train}) < 2:
+        raise UsageError("expected visits to personas of both folds, got one only: draw more (`visavis train corpus`)")
+    counts = np.array([len(line.facts) for line in train])
+    ends = np.cumsum(counts)
+    out = np.zeros(int(ends[-1]), np.float32)
+    for fold in (0, 1):
+        reader = fit(runs / "folds" / str(fold), [line for line in train if line.fold == fold], settings)
+        others = [i for i, line in enumerate(train) if line.fold != fold]
+        said = read(reader, [train[i] for i in others])
+        at = np.concatenate([np.arange(ends[i] - counts[i], ends[i]) for i in others])
+        out[at] = said
+    np.save(corpora / "read_train.npy", out)
+    reader = fit(runs / "reader", train, settings)
+    np.save(corpora / "read_dev.npy", read(reader, list(lines(read_parts(corpora / "visits_dev")))))
+
+
+def finish(runs: Path, mix_lines: int = MIX_LINES) -> FactReader:
+    """Fit the mix on readings of personas that the reader never saw, and write it into RUNS/reader."""
+    train = list(lines(read_parts(runs / "corpora" / "visits_train")))
+    said = np.load(runs / "corpora" / "read_train.npy", allow_pickle=False)
+    mix = fit_mix(train, said, mix_lines)
+    weights = load_file(runs / "reader" / "reader.safetensors")
+    for part in MIX_PARTS:
+        weights[f"mix.{part}"] = torch.as_tensor(getattr(mix, part))
+    _write(runs / "reader", weights)
+    return FactReader.load(runs / "reader")
 
 
 def first_mix() -> Mix:
@@ -225,17 +310,22 @@ def first_mix() -> Mix:
     return Mix(0 * one, one, wide, np.zeros(MIXED), np.eye(MIXED)[0] * 10.0, np.zeros(()))
 
 
-def fit_mix(reader: FactReader, seed: int, count: int = 3000) -> Mix:
-    """How much the reader and meaning count, on lines of REPLY's lesson, which the reader never saw."""
+def fit_mix(some: Sequence[Line], said: NDArray[np.float32], count: int = MIX_LINES, seed: int = 1) -> Mix:
+    """How much the reader and meaning count, on at most `count` lines; `said` are the logits of all lines."""
+    ends = np.cumsum([len(line.facts) for line in some])
+    if len(said) != ends[-1]:
+        raise UsageError(
+            f"expected {ends[-1]} readings of these lines, got {len(said)}: train the reader on them again"
+        )
+    chosen = [i for i in np.random.default_rng(seed).permutation(len(some)) if some[i].teaches][:count]
     every: list[NDArray[np.float64]] = []
     right: list[NDArray[np.bool_]] = []
-    for line in islice(lines(seed + 500, "train", "reply"), count):
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            read = reader.logits([(line.question, fact) for fact in line.facts]).double().numpy()
-        every.append(weigh(line.near, read))
+    for i in chosen:
+        line = some[i]
+        every.append(weigh(line.near, said[ends[i] - len(line.facts) : ends[i]].astype(np.float64)))
         right.append(np.array(line.right))
-    flat = np.concatenate(every)
-    mean, scale = flat.mean(0), flat.std(0) + 1e-6
+    whole = np.concatenate(every)
+    mean, scale = whole.mean(0), whole.std(0) + 1e-6
     rows = torch.zeros(len(every), READ, len(FEATURES))
     hits, there = (
         torch.zeros(len(every), READ + 1, dtype=torch.bool),
@@ -281,7 +371,7 @@ def _share(hits: Sequence[bool]) -> float:
 def measure(reader: FactReader, count: int = 1500, seed: int = 1001, split: Split = "dev") -> dict[str, float]:
     """On unseen settings and people: how often the right fact is first, and known told from unknown."""
     figures: dict[str, float] = {}
-    some = list(islice(lines(seed, split), count))
+    some = list(islice((line for line in lines(draw(seed, split)) if line.facts), count))
     for name, mine in (("settings", [x for x in some if not x.person]), ("people", [x for x in some if x.person])):
         known, unknown, near, first, probability, truth = [], [], [], [], [], []
         for line in mine:
@@ -320,16 +410,19 @@ def measure(reader: FactReader, count: int = 1500, seed: int = 1001, split: Spli
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m visavis.finetune.replies.train_reader", description=__doc__)
-    parser.add_argument("out", type=Path, help="folder for the weights, the curve and the checkpoint")
-    parser.add_argument("--minutes", type=float, default=25.0)
+    parser.add_argument("runs", type=Path, help="folder of a run: its corpora, and where the readers go")
+    parser.add_argument("--passes", type=float, default=2.0)
+    parser.add_argument("--minutes", type=float, default=80.0, help="of each of the three readers at most")
+    parser.add_argument("--pairs", type=int, default=192, help="pairs a step (a GPU likes 1500)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--start", type=Path, help="go on from the reader in this folder")
-    parser.add_argument("--measure", action="store_true", help="measure what is there instead of training")
+    parser.add_argument("--measure", action="store_true", help="measure RUNS/reader instead of training")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    if not options.measure:
-        fit(options.out, options.minutes, options.seed, start=options.start)
-    print(json.dumps(measure(FactReader.load(options.out)), indent=1))
+    if options.measure:
+        print(json.dumps(measure(FactReader.load(options.runs / "reader")), indent=1))
+        return
+    settings = ReaderTraining(options.passes, options.minutes, pairs=options.pairs, seed=options.seed)
+    cross_fit(options.runs, settings)
 
 
 if __name__ == "__main__":

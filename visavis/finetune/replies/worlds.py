@@ -20,11 +20,9 @@ from visavis import safe_yaml
 from visavis.agent.persona import Card, Persona
 from visavis.finetune.replies.fillers import fill, words
 
-__all__ = ["Known", "Lesson", "Setting", "Split", "World", "draw_world", "of_lesson", "of_split", "settings"]
+__all__ = ["Known", "Setting", "Split", "World", "draw_world", "fold_of", "of_split", "settings"]
 
 Split = Literal["train", "dev"]
-Lesson = Literal["reader", "reply"]
-READER_SHARE = 6  # of ten settings and people of the train split, those that the reader learns from; REPLY has the rest
 DEV_SHARE = 8  # one in eight
 
 
@@ -33,9 +31,9 @@ def of_split(text: str, split: Split, kind: str = "") -> bool:
     return (zlib.crc32(f"{kind}:{text}".encode()) % DEV_SHARE == 0) == (split == "dev")
 
 
-def of_lesson(name: str, lesson: Lesson) -> bool:
-    """Whether a setting or person is for the reader to learn from, or for REPLY."""
-    return (zlib.crc32(f"lesson:{name}".encode()) % 10 < READER_SHARE) == (lesson == "reader")
+def fold_of(name: str) -> int:
+    """0 or 1 for a setting or person: REPLY is given what a reader says that learnt from the other fold."""
+    return zlib.crc32(f"lesson:{name}".encode()) % 2
 
 
 @dataclass(frozen=True)
