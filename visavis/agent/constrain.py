@@ -129,6 +129,7 @@ class ReplyConstraint(_Machine):
         quotes: bool = True,
         quote_bias: float = 0.0,
         most_quotes: int = 2,
+        card_trust: float = 1.0,
     ) -> None:
         self._quotes_left = most_quotes
         self._vocabulary, self._limit, self._bias = vocabulary, limit, quote_bias
@@ -139,7 +140,7 @@ class ReplyConstraint(_Machine):
         # What RECALL thinks of a card counts where the words of two cards part: P(card) of retrieval times P(words) of
         # the model. A card without a score is as likely as any.
         scores = [card.score if isinstance(card, Candidate) else 1.0 for card in cards] if quotes else []
-        chances = [float(np.log(max(score, 0.01))) for score in scores]
+        chances = [card_trust * float(np.log(max(score, 0.01))) for score in scores]
         starts = [range(1 if whole else len(words)) for words in self._cards]
         self._trie = Trie(
             [_flat(words[start:]) for words, some in zip(self._cards, starts, strict=True) for start in some],
