@@ -1,10 +1,10 @@
-"""The frozen questions: read them, or draw others (`python -m visavis.evals.personas draw OUT.jsonl --seed N`).
+"""The frozen questions: read them, or draw others (`python -m visavis.evals.personas draw --out FILE.jsonl --seed N`).
 
-Drawn once with seed 0, before the weights were trained that are measured on them. People and settings are those of the
-split `dev` (`visavis.finetune.replies`): `of_split` gives a setting, a person, a persona's name and a question template
-to one split by its words alone, and both the readers and REPLY learn from the split `train` only. A drawn person lacks
-some of its facts, so the questions for those become near misses in natural words. Left out are questions that two facts
-of the persona answer, and lines that stand in the training split by chance.
+Drawn once, with seed 0, and never changed since. People and settings are those of the split `dev`
+(`visavis.finetune.replies`): `of_split` gives a setting, a person, a persona's name and a question template to one
+split by its words alone, and both the readers and REPLY learn from the split `train` only. A drawn person lacks some of
+its facts, so the questions for those become near misses in natural words. Left out are questions that two facts of the
+persona answer, and lines that stand in the training split by chance.
 """
 
 from __future__ import annotations

@@ -103,13 +103,16 @@ def measure(
     replied = _together(lambda pair: ask(planners, *pair, seed), chosen, at_once, "questions")
     numbered = [(people[place % len(people)], line) for place, line in enumerate(lines)]
     felt = _together(lambda pair: feel(planner, *pair, seed), numbered, at_once, "emotions")
-    table = Table(f"{len(people)} held-out personas of {len({p.persona.name for p in people})} names")
+    people_drawn = sum(not one.setting for one in people)
+    table = Table(f"{people_drawn} held-out people and {len(people) - people_drawn} personas of held-out settings")
     known = [r for r in replied if r.ask.kind == "known"]
     following = [r for r in replied if r.ask.kind == "follow_up"]
     _recalled(table, "RECALL", known)
     for name in planners:
         rows = [(r.side, r.answers[name]) for r in known]
         _shares(table, f"right {name}", rows, lambda a: a.right)
+        found = [a.right for _, a in rows if a.cards and a.cards[0].text == a.expected]
+        table.add(f"right where RECALL is right {name}", share(found), "%", 100)
         table.add(f"another card's fact {name}", share(bool(a.wrong_facts) for _, a in rows), "%", 100)
         table.add(f"declined though known {name}", share(a.declined for _, a in rows), "%", 100)
         unknown = [(r.ask.kind, r.answers[name]) for r in replied if r.ask.fact is None]

@@ -67,9 +67,9 @@ def told(played: Iterable[tuple[Talk, Sequence[Turn]]], seed: int) -> str:
         out += [f"- {card.topic}: {' '.join(card.facts)}" for card in persona.cards] + [""]
     head = [
         "# Transcripts", "",
-        f"Written by `python -m visavis.evals.personas transcripts --seed {seed}`, unedited. What the user says",
-        "was written before the model was trained; nothing of the held-out personas was trained on. In brackets:",
-        f"the emotion of the reply, and its gestures with their words. Models: {', '.join(prints)}.", "",
+        f"Written by `python -m visavis.evals.personas transcripts --seed {seed}`, unedited. Nothing is trained on",
+        "what the user says here, nor on the held-out personas. In brackets: the emotion of the reply, and its",
+        f"gestures with their words. Models: {', '.join(prints)}.", "",
     ]  # fmt: skip
     return "\n".join([*head, *out]).rstrip() + "\n"
 
