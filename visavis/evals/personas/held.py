@@ -4,7 +4,8 @@ Drawn once, with seed 0, and never changed since. People and settings are those 
 (`visavis.finetune.replies`): `of_split` gives a setting, a person, a persona's name and a question template to one
 split by its words alone, and both the readers and REPLY learn from the split `train` only. A drawn person lacks some of
 its facts, so the questions for those become near misses in natural words. Left out are questions that two facts of the
-persona answer, and lines that stand in the training split by chance.
+persona answer, and lines that stand in the training split by chance. Readers were compared on people of this split
+before it was frozen here (LOG.md), so it has served to choose; nothing learnt from it.
 """
 
 from __future__ import annotations

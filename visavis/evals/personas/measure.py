@@ -103,8 +103,9 @@ def measure(
     replied = _together(lambda pair: ask(planners, *pair, seed), chosen, at_once, "questions")
     numbered = [(people[place % len(people)], line) for place, line in enumerate(lines)]
     felt = _together(lambda pair: feel(planner, *pair, seed), numbered, at_once, "emotions")
-    people_drawn = sum(not one.setting for one in people)
-    table = Table(f"{people_drawn} held-out people and {len(people) - people_drawn} personas of held-out settings")
+    hand = len({(one.persona.name, one.persona.role) for one in people if not one.setting})
+    drawn = [one.setting for one in people if one.setting]
+    table = Table(f"{hand} held-out people, and {len(drawn)} personas of {len(set(drawn))} held-out settings")
     known = [r for r in replied if r.ask.kind == "known"]
     following = [r for r in replied if r.ask.kind == "follow_up"]
     _recalled(table, "RECALL", known)
