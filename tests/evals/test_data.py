@@ -120,3 +120,56 @@ def test_parameter_sentences_are_whole(half, count):
     for row in rows:
         assert str(row["word"]) in row["text"] and set(row["expect"]) <= set(lexicon[row["gloss"]].params), row
         assert row["expect"].get("target", "you") in {*SCENE.objects, "you"}
+
+
+def test_held_out_questions_are_whole():
+    from visavis.evals.personas.held import FAR, FOLLOWING, KNOWN, NEAR, held
+
+    people = held()
+    asks = {(one.setting == "", ask.kind): 0 for one in people for ask in one.asks}
+    for one in people:
+        facts = set(one.persona.facts)
+        for ask in one.asks:
+            asks[one.setting == "", ask.kind] += 1
+            assert " ".join(ask.text.split()) == ask.text and ask.text.isprintable()
+            if ask.kind == "follow_up":
+                assert ask.before[1] in facts and ask.before[1] != ask.fact
+            assert (ask.fact in facts) if ask.kind in ("known", "follow_up") else ask.fact is None
+        plain = [(ask.text, ask.before) for ask in one.asks]
+        assert len(set(plain)) == len(plain)
+    for kind, counts in (("known", KNOWN), ("near", NEAR), ("far", FAR), ("follow_up", FOLLOWING)):
+        assert (asks[True, kind], asks[False, kind]) == counts
+    assert (sum(KNOWN), sum(NEAR) + sum(FAR), sum(FOLLOWING)) == (1000, 300, 300) and sum(NEAR) >= 150
+
+
+def test_nothing_trains_on_the_held_out_personas():
+    from visavis.evals.personas.held import held
+    from visavis.finetune.replies.people import people
+    from visavis.finetune.replies.worlds import of_split
+
+    trained = {(person.name, person.role) for person in people("train")}
+    lines = {ask for person in people("train") for fact in person.facts for ask in (*fact.asks, *fact.near)}
+    for one in held():
+        if one.setting:
+            assert of_split(one.setting, "dev", "setting") and of_split(one.persona.name, "dev", "name")
+        else:
+            assert (one.persona.name, one.persona.role) not in trained
+        assert not lines & {ask.text for ask in one.asks}
+
+
+def test_emotion_lines_are_whole():
+    from visavis.emotion import EMOTIONS
+    from visavis.evals.personas.held import feelings
+    from visavis.finetune.replies.conversation import acts
+
+    lines = feelings()
+    assert len({line.text for line in lines}) == len(lines) >= 150
+    assert {line.accept[0] for line in lines} == set(EMOTIONS)
+    assert all(1 <= len(set(line.accept)) <= 2 and checked_text(line.text) == line.text for line in lines)
+    learnt = {re.sub(r"\W+", " ", text.lower()).strip() for act in acts().values() for text in _said(act)}
+    sentences = {s for line in lines for s in re.split(r"(?<=[.!?])\s+", line.text) if len(s.split()) > 3}
+    assert not learnt & {re.sub(r"\W+", " ", text.lower()).strip() for text in sentences}
+
+
+def _said(act):
+    return act.get("user", []) if isinstance(act, dict) else act

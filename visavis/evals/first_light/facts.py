@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -68,10 +69,18 @@ def judge(text: str, persona: Persona, expected: str | None) -> tuple[bool, bool
     return right, not stated and bool(_DECLINES.search(text.lower().replace("’", "'"))), others
 
 
-def answer(planner: Planner, persona: Persona, asked: str, expected: str | None, seed: int = 0) -> Answer:
-    """Recall and reply as a turn does."""
-    cards = rank_cards(asked, persona.known, [])
-    plan = planner.reply(ReplyPrompt(persona.name, persona.role, cards, [], asked), seed=seed, cancel=Cancel())
+def answer(
+    planner: Planner,
+    persona: Persona,
+    asked: str,
+    expected: str | None,
+    seed: int = 0,
+    history: Sequence[tuple[str, str]] = (),
+    cards: list[Candidate] | None = None,
+) -> Answer:
+    """Recall (unless `cards` were recalled already) and reply as a turn does."""
+    cards = rank_cards(asked, persona.known, history) if cards is None else cards
+    plan = planner.reply(ReplyPrompt(persona.name, persona.role, cards, history, asked), seed=seed, cancel=Cancel())
     right, declined, others = judge(plan.text, persona, expected)
     if any(segment.quoted for segment in plan.segments):
         declined = False

@@ -1,0 +1,87 @@
+"""`python -m visavis.evals.personas [measure | transcripts | draw]`."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from visavis.errors import UsageError, VisavisError
+from visavis.evals.first_light.table import Table, report
+
+__all__ = ["main"]
+
+NAMES = ("measure", "transcripts", "draw")
+
+
+def _measure(args: argparse.Namespace) -> Table:
+    import torch
+
+    from visavis.agent.loading import load_tools
+    from visavis.agent.native import NativePlanner
+    from visavis.agent.persona import load_persona
+    from visavis.evals.personas.measure import measure
+
+    torch.set_num_threads(1)  # as the command line does
+    tools = load_tools(load_persona("guide"), "silent", args.model, True)  # of the persona nothing is asked
+    try:
+        planner = tools.planner
+        assert isinstance(planner, NativePlanner), "the shipped planner is the native one"
+        unquoted = copy.copy(planner)
+        unquoted.quotes = False
+        return measure(planner, unquoted, limit=args.limit, seed=args.seed, at_once=args.at_once)
+    finally:
+        tools.close()
+
+
+def _transcripts(args: argparse.Namespace) -> None:
+    import torch
+
+    from visavis.evals.personas.transcripts import play, talks, told
+
+    torch.set_num_threads(1)
+    out = Path(args.out or "docs/transcripts.md")
+    if not out.parent.is_dir():
+        raise UsageError(f"expected a folder to write into; got {out}: run this in the repository, or give --out")
+    played = [(talk, play(talk, args.seed, model=args.model, limit=args.limit)) for talk in talks()]
+    out.write_text(told(played, args.seed), encoding="utf-8")
+    print(f"{out}: {len(played)} talks, {sum(len(turns) for _, turns in played)} turns")
+
+
+def _draw(args: argparse.Namespace) -> None:
+    from visavis.evals.personas.held import draw, write
+
+    if not args.out:
+        raise UsageError("expected --out FILE.jsonl to draw questions into; got none")
+    write(Path(args.out), draw(args.seed))
+    print(f"{args.out}: drawn with seed {args.seed}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, or write the transcripts; exit status as of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m visavis.evals.personas", description=__doc__)
+    parser.add_argument("name", choices=NAMES, nargs="?", default="measure")
+    parser.add_argument("--out", "--json", metavar="FILE", help="the table and every reply as JSON; or what is written")
+    parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
+    parser.add_argument(
+        "--limit", type=int, default=None, metavar="N", help="questions of each kind, or turns of a talk"
+    )
+    parser.add_argument("--at-once", type=int, default=8, metavar="N", help="replies side by side")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    args = parser.parse_args(argv)
+    if args.limit is not None and args.limit < 1 or args.at_once < 1:
+        parser.error("expected --limit and --at-once of 1 or more")
+    if args.name == "measure":
+        return report(lambda: _measure(args), args.out)
+    try:
+        {"transcripts": _transcripts, "draw": _draw}[args.name](args)
+    except VisavisError as error:
+        print(f"visavis: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
