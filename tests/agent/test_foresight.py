@@ -31,7 +31,7 @@ def move() -> MoveConstraint:
 
 
 MAKERS = {
-    "emotion": lambda: EmotionConstraint(VOCABULARY), "emotion, biased": lambda: EmotionConstraint(VOCABULARY, 2.0),
+    "emotion": lambda: EmotionConstraint(VOCABULARY), "emotion, biased": lambda: EmotionConstraint(VOCABULARY, [2.0]),
     "reply": reply, "reply, biased": lambda: reply(1.5), "act": act, "act, felt": lambda: act(False), "move": move,
 }  # fmt: skip
 
