@@ -44,7 +44,7 @@ GESTURE_BIAS = -4.0
 RECALL_TRUST = 8.0
 # The best of a grid on half of GoEmotions' development comments (`python -m visavis.evals.feeling trust`): this model
 # breaks ties between emotions, and says how strongly they are felt (LOG.md).
-FEELING_TRUST = 128.0
+FEELING_TRUST = 1024.0
 
 
 def param_values(params: Mapping[str, Param]) -> dict[str, Sequence[str | int | float] | None]:

@@ -46,7 +46,7 @@ __all__ = [
 
 Places = NDArray[np.int64]
 
-TRUSTS: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+TRUSTS: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)  # float32 ends soon after
 
 
 @dataclass(frozen=True, eq=False)
