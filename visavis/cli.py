@@ -181,8 +181,10 @@ def _say(args: argparse.Namespace) -> int:
 
         open_avatar(args.avatar)
     out = _folder(args.out) if args.out else None
+    if args.after is not None:
+        checked_text(args.after, what="input")
     with _agent(args) as agent:
-        turn = agent.say(text, audio=args.audio)
+        turn = agent.say(text, audio=args.audio, after=args.after)
         _report(args, turn, turn.save(out, avatar=args.avatar, to_avatar=args.to_avatar) if out else None)
     return 0
 
@@ -381,6 +383,7 @@ def _parser() -> argparse.ArgumentParser:
     say.add_argument(
         "--transcript", metavar="TEXT|@FILE", help="what it says; without, its rhythm alone moves the body"
     )
+    say.add_argument("--after", metavar="LINE", help="the partner's line that is answered, which tells what is felt")
     say.add_argument("--out", metavar="DIR", help="write the folder of the turn")
     _bodies(say)
     _common(say)

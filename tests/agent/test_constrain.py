@@ -167,5 +167,5 @@ def test_emotion_is_one_and_its_level(vocabulary: JointVocabulary) -> None:
     name, level = write(EmotionConstraint(vocabulary), 0)
     assert vocabulary.emotion_of(name) is not None
     assert vocabulary.level_of(level) is not None
-    name, _ = write(EmotionConstraint(vocabulary, neutral_bias=100), 1)
+    name, _ = write(EmotionConstraint(vocabulary, [100.0]), 1)
     assert vocabulary.emotion_of(name) == "neutral"

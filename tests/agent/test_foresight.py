@@ -18,9 +18,11 @@ def reply(bias: float = 0.0) -> ReplyConstraint:
     return ReplyConstraint(VOCABULARY, CARDS, limit=12, whole=True, quote_bias=bias)
 
 
-def act(unfelt: bool = True) -> ActConstraint:
+def act(unfelt: bool = True, feelings: tuple[float, ...] = ()) -> ActConstraint:
     shown = [Candidate("huge size", 0.9), Candidate("counting", 0.2)]
-    return ActConstraint(VOCABULARY, TEXT, shown, SIZES, unfelt=unfelt, chances=[0.1] * len(TEXT.split()))
+    return ActConstraint(
+        VOCABULARY, TEXT, shown, SIZES, unfelt=unfelt, chances=[0.1] * len(TEXT.split()), feelings=feelings
+    )
 
 
 def move() -> MoveConstraint:
@@ -31,8 +33,9 @@ def move() -> MoveConstraint:
 
 
 MAKERS = {
-    "emotion": lambda: EmotionConstraint(VOCABULARY), "emotion, biased": lambda: EmotionConstraint(VOCABULARY, 2.0),
-    "reply": reply, "reply, biased": lambda: reply(1.5), "act": act, "act, felt": lambda: act(False), "move": move,
+    "emotion": lambda: EmotionConstraint(VOCABULARY), "emotion, biased": lambda: EmotionConstraint(VOCABULARY, [2.0]),
+    "reply": reply, "reply, biased": lambda: reply(1.5), "act": act, "act, felt": lambda: act(False),
+    "act, weighed": lambda: act(feelings=(1.0, -2.0)), "move": move,
 }  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def move():
     "make",
     [
         lambda: None, reply, lambda: reply(3.0), lambda: reply(9.0), act, lambda: act(3.0), lambda: act(9.0), move,
-        lambda: EmotionConstraint(VOCABULARY), lambda: EmotionConstraint(VOCABULARY, 3.0),
+        lambda: EmotionConstraint(VOCABULARY), lambda: EmotionConstraint(VOCABULARY, [3.0]),
     ],
 )  # fmt: skip
 def test_it_writes_what_the_embedded_engine_writes(engine, embedded, make):

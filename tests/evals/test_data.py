@@ -177,3 +177,18 @@ def test_emotion_lines_are_whole():
 
 def _said(act):
     return act.get("user", []) if isinstance(act, dict) else act
+
+
+def test_two_turn_cases_are_whole():
+    from visavis.emotion import EMOTIONS
+
+    entries = yaml.safe_load((DATA / "feeling_turns.yaml").read_text("utf-8"))
+    said = [entry["say"] for entry in entries]
+    cases = [case for entry in entries for case in entry["after"]]
+    assert len(set(said)) == len(said) == 100
+    assert len({case["before"] for case in cases}) == len(cases) == 200
+    for entry in entries:
+        first, second = (case["accept"] for case in entry["after"])
+        assert first[0] != second[0] and all(1 <= len(accept) <= 2 for accept in (first, second))
+        assert {*first, *second} <= set(EMOTIONS)
+        assert all(checked_text(text) == text for text in (entry["say"], *(c["before"] for c in entry["after"])))

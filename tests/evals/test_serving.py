@@ -74,7 +74,8 @@ def test_every_chunk_of_a_turn_is_a_grammar(turns, models):
     found = grammars.grammars_of(recorded, library, models / "planner")
     for calls, texts in zip(recorded, found, strict=True):
         stages = [call.stage for call in calls]
-        assert len(texts) == stages.count("move") + stages.count("reply") + stages.count("feel")
+        # What is felt is no chunk: meaning weighs the emotion, so it is chosen from here, and then its level.
+        assert len(texts) == stages.count("move") + stages.count("reply")
         assert all(text.startswith("start: <[") for text in texts)
 
 

@@ -171,6 +171,7 @@ class Agent:
         *,
         audio: str | Path | None = None,
         gestures: Sequence[GestureRequest] | None = None,
+        after: str | None = None,
     ) -> Turn:
         """Say a text as given: the model adds emotion and gestures, the voice speaks, the body moves.
 
@@ -181,13 +182,14 @@ class Agent:
                 moves the body and, by loudness and colour of the sound, the mouth; there are no semantic gestures.
             audio: a wav file that is played instead of the voice. The turn begins with its first sample.
             gestures: exactly these, instead of those that the model would choose; one that has no time is left out.
+            after: the partner's line that is answered: "Really?" is felt by what it is said to.
 
         Raises:
-            TextError: the text is empty, too long, not English, or holds control characters.
+            TextError: the text or the line is empty, too long, not English, or holds control characters.
             FileFormatError: the recording cannot be used.
             LexiconError: a gesture that the library does not have, or parameters that it does not take.
         """
-        return self.session().say(text, audio=audio, gestures=gestures)
+        return self.session().say(text, audio=audio, gestures=gestures, after=after)
 
     def close(self) -> None:
         """End sessions and the voice's process, leave the servers; nothing is left running or used afterwards."""

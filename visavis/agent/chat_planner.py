@@ -133,7 +133,10 @@ class ChatPlanner:
     def feel(self, prompt: ActPrompt, *, cancel: Cancel) -> Emotion:
         """See `Planner`."""
         system = f"Say what a speaker feels who says this. Answer with one JSON object: {_FEELING}."
-        found = self._ask([_message("system", system), _message("user", prompt.text)], _Feeling, _nothing, 0, cancel)
+        line = (
+            f"{prompt.text}\n\nIt answers this line of the partner: {prompt.before}" if prompt.before else prompt.text
+        )
+        found = self._ask([_message("system", system), _message("user", line)], _Feeling, _nothing, 0, cancel)
         if isinstance(found, _Feeling):
             return found.felt()
         degrade("planner: the chat model did not say what a text feels like, twice", "it is said neutrally")

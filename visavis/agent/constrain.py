@@ -18,7 +18,7 @@ from typing import Final, Literal
 import numpy as np
 
 from visavis.agent.engine import Ahead, Floats, Ids, Stretch
-from visavis.emotion import Emotion
+from visavis.emotion import EMOTIONS, Emotion
 from visavis.tokenizers.turn_language import ActPlan, Candidate, MoveStep, Tag, format_params, parse_params
 from visavis.tokenizers.vocabulary import CONTROLS, JointVocabulary
 
@@ -79,13 +79,18 @@ class _Machine:
 
 
 class EmotionConstraint(_Machine):
-    """An emotion, then an intensity; then the end. `neutral_bias` is added to the logit of neutral."""
+    """An emotion, then an intensity; then the end.
 
-    def __init__(self, vocabulary: JointVocabulary, neutral_bias: float = 0.0) -> None:
+    Args:
+        vocabulary: of the model.
+        weights: added to the logits of the emotions, in the order of `EMOTIONS`; none of them by default.
+    """
+
+    def __init__(self, vocabulary: JointVocabulary, weights: Sequence[float] = ()) -> None:
         ids = range(vocabulary.text_size, vocabulary.text_size + len(CONTROLS))
         self._emotions = _array([id_ for id_ in ids if vocabulary.emotion_of(id_) is not None])
         self._levels = _array([id_ for id_ in ids if vocabulary.level_of(id_) is not None])
-        self._neutral, self._bias = vocabulary.control("neutral"), neutral_bias
+        self._weights = {vocabulary.control(name): weight for name, weight in zip(EMOTIONS, weights, strict=False)}
         self._taken = 0
 
     @property
@@ -98,12 +103,14 @@ class EmotionConstraint(_Machine):
         return (self._emotions, self._levels, NOTHING)[min(2, self._taken)]
 
     def weigh(self, ids: Ids, logits: Floats) -> Floats:
-        """Bias neutral."""
-        return logits + self._bias * (ids == self._neutral).astype(np.float32) if self._taken == 0 else logits
+        """Weigh the emotions."""
+        if self._taken or not self._weights:
+            return logits
+        return logits + np.array([self._weights.get(int(id_), 0.0) for id_ in ids], np.float32)
 
     def ahead(self) -> Ahead:
         """See `Foresight`: an emotion, then a level, whatever the emotion."""
-        return Ahead() if self._bias and not self._taken else Ahead((self._emotions, self._levels)[self._taken :])
+        return Ahead() if self._weights and not self._taken else Ahead((self._emotions, self._levels)[self._taken :])
 
     def accept(self, id_: int) -> None:
         """See `Constraint`."""
@@ -241,6 +248,7 @@ class ActConstraint(_Machine):
         apart: words between two tags at least.
         chances: for each word, what recall thinks that some gesture belongs to it.
         trust: how much the log-odds of that count beside the model's own.
+        feelings: of an emotion that is left open: see `EmotionConstraint`.
     """
 
     def __init__(
@@ -255,12 +263,13 @@ class ActConstraint(_Machine):
         apart: int = 2,
         chances: Sequence[float] = (),
         trust: float = 1.0,
+        feelings: Sequence[float] = (),
     ) -> None:
         # Per word, the log-odds that recall gives a gesture there; 0.1 is even, about the share of words with one.
         share = np.clip(np.asarray(chances, np.float32), 0.003, 0.9)
         self._priors = trust * (np.log(share / (1 - share)) - np.log(0.1 / 0.9))
         self._vocabulary, self._most, self._bias, self._apart = vocabulary, most, bias, apart
-        self._emotion = EmotionConstraint(vocabulary) if unfelt else None
+        self._emotion = EmotionConstraint(vocabulary, feelings) if unfelt else None
         names = ("gesture", "/gesture", "arg", "end")
         self._gesture, self._ungesture, self._arg, self._end = (vocabulary.control(name) for name in names)
         self._words = [ids for *_, ids in vocabulary.encode_words(text)]
@@ -337,6 +346,8 @@ class ActConstraint(_Machine):
 
     def weigh(self, ids: Ids, logits: Floats) -> Floats:
         """Note how likely a tag is here; bias it."""
+        if self._emotion is not None and not self._emotion.done:
+            return self._emotion.weigh(ids, logits)
         if self._state == "gloss" and not self._gloss:
             return self._trie.weigh(self._node, ids, logits)
         if self._state != "words" or ids[0] != self._gesture or len(ids) != 2:

@@ -116,13 +116,19 @@ def _given(state: TurnState, runtime: Runtime[Work]) -> TurnState:
         return {"emotion": [wanted.name, wanted.intensity], "text": text, "clauses": clauses}
     with work.stage("feel"):
         head = " ".join(text.split()[:LONGEST_FELT])
-        prompt = ActPrompt(head, None, work.tools.library.candidates(head))
+        prompt = ActPrompt(head, None, work.tools.library.candidates(head), _line_before(state))
         try:
             felt = work.call("planner", ACT_S, lambda: work.tools.planner.feel(prompt, cancel=work.cancel))
         except ServiceError as error:
             work.degrade(f"emotion: {error}", "a neutral face")
             felt = Emotion()
     return {"emotion": [felt.name, felt.intensity], "text": text, "clauses": clauses}
+
+
+def _line_before(state: TurnState) -> str:
+    """The partner's line that is answered; empty where nobody has said anything, or the agent itself spoke last."""
+    speaker, text = (state.get("history") or [["", ""]])[-1]
+    return state.get("user") or (text if speaker == "user" else "")
 
 
 def _act(state: TurnState, runtime: Runtime[Work]) -> TurnState:

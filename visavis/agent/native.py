@@ -12,8 +12,10 @@ from visavis.agent.constrain import ActConstraint, EmotionConstraint, MoveConstr
 from visavis.agent.engine import Engine, Sampling
 from visavis.agent.grid import move_steps
 from visavis.agent.planner import Cancel
+from visavis.agent.recall import shared_meanings
 from visavis.emotion import Emotion
 from visavis.retrieval.aiming import DIRECTIONS
+from visavis.retrieval.feeling import Feeling
 from visavis.retrieval.lexicon import Param
 from visavis.retrieval.library import Library
 from visavis.retrieval.params import told
@@ -40,6 +42,9 @@ LONGEST_REPLY = 160
 # Chosen on the development half of the library's sentences: the model has not learnt most glosses yet (LOG.md).
 GESTURE_BIAS = -4.0
 RECALL_TRUST = 8.0
+# The best of a grid on half of GoEmotions' development comments (`python -m visavis.evals.feeling trust`): this model
+# breaks ties between emotions, and says how strongly they are felt (LOG.md).
+FEELING_TRUST = 1024.0
 
 
 def param_values(params: Mapping[str, Param]) -> dict[str, Sequence[str | int | float] | None]:
@@ -90,6 +95,8 @@ class NativePlanner:
         quote_bias: added to the log-odds of beginning a quote.
         gesture_bias: added to the log-odds of every gesture tag, so that the density is the one of the corpus.
         recall_trust: how much the log-odds of recall, word by word, count beside the model's own.
+        feeling_trust: how much the log-probabilities of what meaning says is felt count beside the model's own.
+        feeling: who says that (default: what ships).
     """
 
     name = "native"
@@ -103,10 +110,13 @@ class NativePlanner:
         quote_bias: float = 0.0,
         gesture_bias: float = GESTURE_BIAS,
         recall_trust: float = RECALL_TRUST,
+        feeling_trust: float = FEELING_TRUST,
+        feeling: Feeling | None = None,
     ) -> None:
         self.engine, self.library = engine, library
         self.quotes, self.quote_bias = quotes, quote_bias
         self.gesture_bias, self.recall_trust = gesture_bias, recall_trust
+        self.feeling_trust, self.feeling = feeling_trust, feeling or Feeling.default()
 
     def reply(self, prompt: ReplyPrompt, *, seed: int, cancel: Cancel) -> ReplyPlan:
         """See `Planner`; greedy, so the same prompt has the same answer."""
@@ -138,7 +148,8 @@ class NativePlanner:
         begin = prompt.ids(vocabulary)
         if len(begin) + 2 > self.engine.context:  # words that are hardly any
             return Emotion()
-        ids = list(self.engine.generate(begin, EmotionConstraint(vocabulary), limit=2, cancel=cancel))
+        constraint = EmotionConstraint(vocabulary, self._feelings(prompt))
+        ids = list(self.engine.generate(begin, constraint, limit=2, cancel=cancel))
         cancel.check()
         name, level = vocabulary.emotion_of(ids[0]), vocabulary.level_of(ids[1])
         assert name is not None and level is not None, "the constraint allows an emotion and a level"
@@ -160,6 +171,7 @@ class NativePlanner:
         constraint = ActConstraint(
             vocabulary, prompt.text, prompt.candidates, allowed, unfelt=prompt.emotion is None,
             bias=self.gesture_bias + bias, chances=chances, trust=self.recall_trust,
+            feelings=self._feelings(prompt) if prompt.emotion is None else (),
         )  # fmt: skip
         end = vocabulary.control("end")
         begin = prompt.ids(vocabulary)
@@ -171,6 +183,13 @@ class NativePlanner:
         called = {word: gloss for gloss, word in told(prompt.text)}
         plan = constraint.plan
         return replace(plan, tags=settled(plan.tags, chances, prompt.candidates, called))
+
+    def _feelings(self, prompt: ActPrompt) -> Sequence[float]:
+        """What is added to the logits of the emotions."""
+        if not self.feeling_trust:
+            return ()
+        chances = self.feeling.log_chances(prompt.text, prompt.before, shared_meanings())
+        return [self.feeling_trust * float(chance) for chance in chances]
 
 
 def settled(

@@ -121,17 +121,20 @@ class Session:
         *,
         audio: str | os.PathLike[str] | None = None,
         gestures: Sequence[GestureRequest] | None = None,
+        after: str | None = None,
     ) -> Turn:
         """Say a text as given, or what is recorded in `audio`; see `Agent.say`."""
+        line = None if after is None else checked_text(after, what="input")
         if audio is None:
             said = checked_text(text)
-            return self._maker.make(self._run(given=said, gestures=self._checked(gestures, said)))
+            return self._maker.make(self._run(user=line, given=said, gestures=self._checked(gestures, said)))
         transcript = None if text is None else checked_text(text, what="transcript", longest=LONGEST_TRANSCRIPT)
         samples, rate_hz = read_recording(audio)
         speech, degraded = recorded_speech(samples, rate_hz, transcript)
         wanted = self._checked(gestures, speech.text)
         recording = tuple(clauses_of(speech))
-        return self._maker.make(self._run(given=speech.text, recording=recording, degraded=degraded, gestures=wanted))
+        run = self._run(user=line, given=speech.text, recording=recording, degraded=degraded, gestures=wanted)
+        return self._maker.make(run)
 
     def answer(self, text: str) -> Turn:
         """Answer the partner's line and wait for the whole turn, which counts as heard."""

@@ -83,7 +83,9 @@ class Encoder:
         places = weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
         kinds = weights["embeddings.token_type_embeddings.weight"][0 if types is None else types]
         x = self._norm(words + places + kinds, "embeddings.LayerNorm")
-        bias = torch.zeros(len(ids), 1, 1, ids.shape[1], device=ids.device).masked_fill(mask[:, None, None] == 0, float("-inf"))
+        bias = torch.zeros(len(ids), 1, 1, ids.shape[1], device=ids.device).masked_fill(
+            mask[:, None, None] == 0, float("-inf")
+        )
         for layer in range(self.layers):
             name = f"encoder.layer.{layer}"
             mixed = self._attention(x, bias, f"{name}.attention")

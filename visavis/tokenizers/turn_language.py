@@ -151,11 +151,15 @@ class ReplyPlan:
 
 @dataclass(frozen=True)
 class ActPrompt:
-    """What ACT reads: the clause, its emotion (None: the model chooses) and candidate glosses, best first."""
+    """What ACT reads: the clause, its emotion (None: the model chooses) and candidate glosses, best first.
+
+    `before`, the partner's line that the clause answers, is for planners that feel with it; it is no part of the ids.
+    """
 
     text: str
     emotion: Emotion | None
     candidates: Sequence[Candidate]
+    before: str = ""
 
     def ids(self, vocabulary: JointVocabulary) -> list[int]:
         """The prompt's ids."""
