@@ -45,7 +45,7 @@ def pair_batch(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Ids, mask and types, (B, T) int64 each, of [CLS] question [SEP] fact [SEP]; `known` remembers texts as pieces."""
     tokenizer = encoder.tokenizer
-    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    cls, sep = int(tokenizer.token_to_id("[CLS]") or 0), int(tokenizer.token_to_id("[SEP]") or 0)
     known = {} if known is None else known
 
     def pieces(text: str) -> list[int]:

@@ -277,7 +277,7 @@ class _Run:
         return self.peak * (settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * along)))
 
     def _log(self, stage: str, tokens_per_s: float) -> None:
-        loss = {}
+        loss: dict[str, float] = {}
         for names, sums in self.sums.items():
             totals, counts = sums.tolist()
             loss |= {name: round(t / n, 4) for name, t, n in zip(names, totals, counts, strict=True) if n}

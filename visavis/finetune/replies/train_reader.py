@@ -239,7 +239,7 @@ def fit(out: Path, some: Iterable[Line], settings: ReaderTraining | None = None)
                 save()
     save()
     _write(out, weights)
-    facts = {"rank": RANK, "seed": settings.seed, "steps": step, "lines": len(taught)}
+    facts: dict[str, int | float | str] = {"rank": RANK, "seed": settings.seed, "steps": step, "lines": len(taught)}
     facts |= {"minutes": round(elapsed() / 60, 1), "device": device.type}
     (out / "reader.json").write_text(json.dumps(facts, indent=1) + "\n")
     return FactReader.load(out)
