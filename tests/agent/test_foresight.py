@@ -20,7 +20,7 @@ def reply(bias: float = 0.0) -> ReplyConstraint:
 
 def act(unfelt: bool = True) -> ActConstraint:
     shown = [Candidate("huge size", 0.9), Candidate("counting", 0.2)]
-    return ActConstraint(VOCABULARY, TEXT, shown, SIZES, unfelt=unfelt, chances=[0.1] * len(TEXT.split()))
+    return ActConstraint(VOCABULARY, TEXT, shown, SIZES, unfelt=unfelt)
 
 
 def move() -> MoveConstraint:
@@ -33,6 +33,7 @@ def move() -> MoveConstraint:
 MAKERS = {
     "emotion": lambda: EmotionConstraint(VOCABULARY), "emotion, biased": lambda: EmotionConstraint(VOCABULARY, 2.0),
     "reply": reply, "reply, biased": lambda: reply(1.5), "act": act, "act, felt": lambda: act(False), "move": move,
+    "act, decided": lambda: ActConstraint(VOCABULARY, TEXT, ["huge size", "counting"], SIZES, places={2, 6}),
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from visavis.agent.constrain import ActConstraint, EmotionConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Engine, Sampling
 from visavis.agent.grid import move_steps
+from visavis.agent.joining import Joining, log_odds
 from visavis.agent.planner import Cancel
 from visavis.emotion import Emotion
 from visavis.retrieval.aiming import DIRECTIONS
@@ -28,6 +29,7 @@ from visavis.tokenizers.turn_language import (
     Segment,
     Tag,
     Violation,
+    emotion_ids,
     parse_reply,
 )
 
@@ -37,9 +39,6 @@ __all__ = ["NativeMover", "NativePlanner", "param_values", "sane_params", "settl
 MOVE_TEMPERATURE = 1.0
 MOVE_TOP_K = 0
 LONGEST_REPLY = 160
-# Chosen on the development half of the library's sentences: the model has not learnt most glosses yet (LOG.md).
-GESTURE_BIAS = -4.0
-RECALL_TRUST = 8.0
 
 
 def param_values(params: Mapping[str, Param]) -> dict[str, Sequence[str | int | float] | None]:
@@ -88,8 +87,7 @@ class NativePlanner:
         library: tells which parameters a gesture takes.
         quotes: whether facts are quoted under the constraint (off only to measure what it is worth).
         quote_bias: added to the log-odds of beginning a quote.
-        gesture_bias: added to the log-odds of every gesture tag, so that the density is the one of the corpus.
-        recall_trust: how much the log-odds of recall, word by word, count beside the model's own.
+        joining: how what it thinks of gestures is joined with what recall does; the shipped planner's if None.
     """
 
     name = "native"
@@ -101,12 +99,11 @@ class NativePlanner:
         *,
         quotes: bool = True,
         quote_bias: float = 0.0,
-        gesture_bias: float = GESTURE_BIAS,
-        recall_trust: float = RECALL_TRUST,
+        joining: Joining | None = None,
     ) -> None:
         self.engine, self.library = engine, library
         self.quotes, self.quote_bias = quotes, quote_bias
-        self.gesture_bias, self.recall_trust = gesture_bias, recall_trust
+        self.joining = joining or Joining.load()
 
     def reply(self, prompt: ReplyPrompt, *, seed: int, cancel: Cancel) -> ReplyPlan:
         """See `Planner`; greedy, so the same prompt has the same answer."""
@@ -154,23 +151,42 @@ class NativePlanner:
         chances: Sequence[float] = (),
         bias: float = 0.0,
     ) -> ActPlan:
-        """See `Planner`; greedy."""
-        vocabulary = self.engine.vocabulary
-        allowed = {c.text: param_values(self.library.params(c.text)) for c in prompt.candidates if c.text in params}
-        constraint = ActConstraint(
-            vocabulary, prompt.text, prompt.candidates, allowed, unfelt=prompt.emotion is None,
-            bias=self.gesture_bias + bias, chances=chances, trust=self.recall_trust,
-        )  # fmt: skip
-        end = vocabulary.control("end")
-        begin = prompt.ids(vocabulary)
+        """See `Planner`; greedy.
+
+        The model reads the clause to its end and says before each word how likely a gesture is there; with recall that
+        decides on words (`Joining.places`). Where there are any it reads once more and names gestures and parameters.
+        """
+        begin = prompt.ids(self.engine.vocabulary)
         if len(begin) >= self.engine.context:  # words that are hardly any: they are said without a gesture
             return ActPlan(None, prompt.text, ())
+        felt, odds = self.read(prompt, cancel=cancel)
+        places = self.joining.places(prompt.candidates, chances, odds, bias)
+        if not places:
+            return ActPlan(felt, prompt.text, ())
+        allowed = {c.text: param_values(self.library.params(c.text)) for c in prompt.candidates if c.text in params}
+        constraint = ActConstraint(
+            self.engine.vocabulary, prompt.text, prompt.candidates, allowed, unfelt=False, places=places,
+            weights=self.joining.which(prompt.candidates).tolist(), trust=self.joining.which_model,
+        )  # fmt: skip
+        self._write([*begin, *([] if felt is None else emotion_ids(self.engine.vocabulary, felt))], constraint, cancel)
+        called = {word: gloss for gloss, word in told(prompt.text)}
+        return ActPlan(felt, prompt.text, settled(constraint.plan.tags, chances, prompt.candidates, called))
+
+    def read(self, prompt: ActPrompt, *, cancel: Cancel) -> tuple[Emotion | None, dict[int, float]]:
+        """What the model thinks before recall is asked: the emotion where the prompt left it open, and by word its
+        log-odds of a gesture.
+        """
+        constraint = ActConstraint(
+            self.engine.vocabulary, prompt.text, prompt.candidates, unfelt=prompt.emotion is None, bias=-np.inf
+        )
+        self._write(prompt.ids(self.engine.vocabulary), constraint, cancel)
+        return constraint.plan.emotion, {choice.word: log_odds(choice.probability) for choice in constraint.choices}
+
+    def _write(self, begin: Sequence[int], constraint: ActConstraint, cancel: Cancel) -> None:
+        end = self.engine.vocabulary.control("end")
         for _ in self.engine.generate(begin, constraint, stop=(end,), limit=1000, cancel=cancel):
             pass
         cancel.check()
-        called = {word: gloss for gloss, word in told(prompt.text)}
-        plan = constraint.plan
-        return replace(plan, tags=settled(plan.tags, chances, prompt.candidates, called))
 
 
 def settled(
