@@ -1,13 +1,17 @@
 """The measurement of ACT's decisions, on sentences and opinions made by hand."""
 
+import json
+
 import numpy as np
 import pytest
 
 from visavis.agent.joining import Joining
 from visavis.agent.offers import Offer
+from visavis.errors import FileFormatError, UsageError
+from visavis.evals.acts import topical
 from visavis.evals.acts.items import COLUMNS, Item, Made, counts, f1, items
 from visavis.evals.acts.measure import best_threshold, gain, over
-from visavis.evals.acts.systems import Chance, Clause, Frequent, clauses, recalled
+from visavis.evals.acts.systems import Chance, Frequent, Sentence, recalled, sentences
 from visavis.evals.acts.tune import Opinion, choose, fit
 from visavis.retrieval.index import GestureIndex
 from visavis.retrieval.lexicon import load_lexicon
@@ -62,7 +66,7 @@ def test_halves_do_not_meet():
 
 def test_recall_alone_and_what_needs_no_thought():
     assert any(LONG.fits(gesture) and LONG.away(gesture) <= 1 for gesture in recalled(LIBRARY, LONG))
-    parts = list(clauses(LIBRARY, Item("Well done, my dear friend, that was great! Goodbye, then.", "neutral")))
+    parts = list(sentences(LIBRARY, Item("Well done, my dear friend, that was great! Goodbye, then.", "neutral")))
     assert len(parts) > 1
     assert [part.before for part in parts] == [0, *np.cumsum([len(part.text.split()) for part in parts])[:-1]]
     known = [STOP, STOP, QUIET]
@@ -79,7 +83,7 @@ def opinion(item, right, gloss, rng, model):
     offer = Offer((Candidate("nod", 0.5), Candidate("stop", 0.49)), tuple(chances))
     odds = {i: (3.0 if model and i == right else -3.0) for i in range(len(words))}
     names = tuple(-0.1 if model and gloss == c.text else -3.0 for c in offer.candidates)
-    return Clause(item.text, 0, offer), odds, {i: names for i in range(len(words))}
+    return Sentence(item.text, 0, offer), odds, {i: names for i in range(len(words))}
 
 
 @pytest.mark.parametrize("model", (True, False))
@@ -102,3 +106,35 @@ def test_tuning_finds_out_whom_to_trust(model):
         assert max(joining.whether_model, joining.where_model, joining.which_model) < 0.2
         assert score < 0.5
     assert fit(some, read, model=False).where_model == 0.0
+
+
+def test_verdicts_are_read_and_are_kept_by_what_was_made(tmp_path):
+    shipped = topical.verdicts()
+    assert len(shipped) > 90 and all(reason for _, reason in shipped.values())
+    assert 0.5 < np.mean([accepted for accepted, _ in shipped.values()]) < 1
+    key = topical.key_of("Please stop it now.", made())
+    assert len({key, *(topical.key_of("Please stop it now.", other) for other in (made("nod"), made(word=2)))}) == 3
+    own = tmp_path / "verdicts.yaml"
+    assert topical.verdicts(own) == {}
+    own.write_text(f'"{key}": [true, "it says so"]\n')
+    assert topical.verdicts(own) == {key: (True, "it says so")}
+    own.write_text(f'"{key}": [, ]\n')
+    with pytest.raises(FileFormatError, match="could not read"):
+        topical.verdicts(own)
+    own.write_text(f'"{key}": [maybe, "it says so"]\n')
+    with pytest.raises(FileFormatError, match="true or false"):
+        topical.verdicts(own)
+
+
+def test_turns_are_chosen_whatever_their_order(tmp_path):
+    texts = [f"This is what number {i} says." for i in range(30)]
+    for name, order in (("a.json", texts), ("b.json", texts[::-1])):
+        talks = {"talk": {"content": [{"message": f" {text} "} for text in [*order, "Hi."]]}}
+        (tmp_path / name).write_text(json.dumps(talks))
+    chosen = topical.turns(tmp_path / "a.json", 10)
+    assert chosen == topical.turns(tmp_path / "b.json", 10) and len(chosen) == 10
+    with pytest.raises(UsageError, match="expected Topical-Chat's conversations"):
+        topical.turns(tmp_path / "none.json")
+    (tmp_path / "a.json").write_text("[]")
+    with pytest.raises(FileFormatError, match="conversations of Topical-Chat"):
+        topical.turns(tmp_path / "a.json")

@@ -19,7 +19,7 @@ from langgraph.runtime import Runtime
 
 from visavis.agent.behaviours import Behaviour, TurnView
 from visavis.agent.choreography import Choice, arms_of, lead_in_s, parts_of, place
-from visavis.agent.clauses import split_clauses
+from visavis.agent.clauses import sentences_of, split_clauses
 from visavis.agent.events import GestureAdded, ResponseEmotion, TextDelta
 from visavis.agent.grid import STEP_S
 from visavis.agent.moving import move_clause
@@ -134,13 +134,14 @@ def _act(state: TurnState, runtime: Runtime[Work]) -> TurnState:
         emotion = None if felt is None else Emotion(felt[0], felt[1])
         wished = _wished(work, state["clauses"], number)
         if wished is not None:
-            choices, emotion = wished, emotion or Emotion()
+            choices = wished
         else:
             try:
-                choices, emotion = work.call("planner", ACT_S, lambda: _chosen(work, text, number, emotion))
+                choices, emotion = work.call("planner", ACT_S, lambda: _chosen(work, state["clauses"], number, emotion))
             except ServiceError as error:
                 work.degrade(f"gestures: {error}", "words without gestures")
-                choices, emotion = [], emotion or Emotion()
+                choices = []
+    emotion = emotion or Emotion()
     work.send(ResponseEmotion(emotion=emotion.name, intensity=emotion.intensity))
     work.send(TextDelta(text=text, clause=number))
     return {
@@ -162,8 +163,24 @@ def _wished(work: Work, clauses: list[str], number: int) -> list[Choice] | None:
     ]
 
 
-def _chosen(work: Work, text: str, number: int, emotion: Emotion | None) -> tuple[list[Choice], Emotion]:
-    """What the model does with a clause, among what the library has for it; the text's own numbers aim the gestures."""
+def _chosen(
+    work: Work, clauses: list[str], number: int, emotion: Emotion | None
+) -> tuple[list[Choice], Emotion | None]:
+    """What the model does with a clause, chosen at the first of a sentence for all of its clauses."""
+    if number not in work.chosen:
+        sentence = next(span for span in sentences_of(clauses) if number in span)
+        made, emotion = _chosen_for(work, " ".join(clauses[i] for i in sentence), number, emotion)
+        before = 0
+        for i in sentence:
+            count = len(clauses[i].split())
+            here = [choice for choice in made if before <= choice.word < before + count]
+            work.chosen[i] = [replace(choice, word=choice.word - before) for choice in here]
+            before += count
+    return work.chosen[number], emotion
+
+
+def _chosen_for(work: Work, text: str, number: int, emotion: Emotion | None) -> tuple[list[Choice], Emotion | None]:
+    """What the model makes of a text, among what the library has for it; the text's own numbers aim the gestures."""
     tools, library, style = work.tools, work.tools.library, work.tools.persona.gestures
     wanted = Wanted(emotion=emotion, recent=work.lately())
     offer = offered(library, text, wanted, tools.scene, style.avoid) if tools.gestures else Offer((), ())
@@ -182,7 +199,7 @@ def _chosen(work: Work, text: str, number: int, emotion: Emotion | None) -> tupl
         params = aimed(library, text, tag, tools.scene)
         variant = None if params else work.variant(tag.gloss, number)
         choices.append(Choice(tag.gloss, tag.word, offer.score(tag.gloss), "model", shown, params, variant))
-    return choices, emotion or plan.emotion or Emotion()
+    return choices, emotion or plan.emotion
 
 
 def _speak(state: TurnState, runtime: Runtime[Work]) -> TurnState:

@@ -1,7 +1,7 @@
 """How the model's opinion on gestures and that of recall make one decision: whether, on which word, which.
 
 Both speak in log-odds, and each of the three questions has its own trust in either, because they know different things:
-recall tells well whether a clause calls for a gesture and which, the model reads the whole clause around a word. The
+recall tells well whether a sentence calls for a gesture and which, the model reads what stands around a word. The
 trusts are regressions on sentences that neither the model nor recall has learnt from (`python -m visavis.evals.acts
 tune`), so they belong to the weights: a planner's folder may hold its own `joining.json`.
 """
@@ -24,7 +24,7 @@ from visavis.tokenizers.turn_language import Candidate
 __all__ = ["APART", "FILE", "MOST", "SUREST", "Joining", "log_odds", "where_features", "which_features"]
 
 FILE: Final = "joining.json"
-MOST: Final = 2  # gestures in a clause
+MOST: Final = 2  # gestures in a sentence
 APART: Final = 2  # words between two of them, at least
 SUREST: Final = (-9.0, 4.0)  # the model's log-odds are believed within these
 LEAST: Final = 0.01  # of a chance: below, recall has no opinion
@@ -108,9 +108,9 @@ class Joining:
     def places(
         self, candidates: Sequence[Candidate], chances: Sequence[float], odds: Mapping[int, float], bias: float = 0.0
     ) -> list[int]:
-        """Words of a clause that get a gesture, the surest first.
+        """Words of a sentence that get a gesture, the surest first.
 
-        The clause as a whole decides on the first; another word must by itself be as sure.
+        The sentence as a whole decides on the first; another word must by itself be as sure.
 
         Args:
             candidates: best first.

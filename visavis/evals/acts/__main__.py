@@ -16,7 +16,7 @@ from visavis.evals.first_light.table import Table, report
 
 __all__ = ["main"]
 
-NAMES = ("decisions", "tune")
+NAMES = ("decisions", "tune", "topical")
 
 
 def _decisions(args: argparse.Namespace) -> Table:
@@ -37,6 +37,17 @@ def _tune(args: argparse.Namespace) -> Table:
         path = Path(args.model) / FILE if args.model else shipped()
         joining.save(path)
         print(f"written to {path}")
+    return table
+
+
+def _topical(args: argparse.Namespace) -> Table:
+    from visavis.evals.acts.topical import VERDICTS, measure
+
+    tools = _tools(args)
+    table, waiting = measure(tools.planner, tools.library, args.limit)
+    if waiting:
+        print(f'{len(waiting)} gestures wait for a verdict in {VERDICTS}, `"KEY": [true or false, "one reason"]`:')
+        print(*waiting, sep="\n")
     return table
 
 

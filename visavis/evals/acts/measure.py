@@ -16,7 +16,7 @@ from visavis.evals.first_light.table import Table, median, progress, share
 from visavis.metrics.bootstrap import Estimate, bootstrap
 from visavis.retrieval.library import Library
 
-__all__ = ["PRODUCT", "RECALL", "best_threshold", "gain", "measure", "over", "ratio"]
+__all__ = ["PRODUCT", "RECALL", "best_threshold", "gain", "measure", "over", "ratio", "ratio_of"]
 
 Floats = NDArray[np.float64]
 PRODUCT = "ACT"
@@ -121,8 +121,13 @@ def _moved(rows: Floats) -> NDArray[np.bool_]:
 
 def ratio(rows: Floats, part: str, whole: str) -> float:
     """The share of one of `COLUMNS` in another; NaN for nothing."""
-    total = rows[:, COLUMNS.index(whole)].sum()
-    return float(rows[:, COLUMNS.index(part)].sum() / total) if total else float("nan")
+    return ratio_of(rows[:, COLUMNS.index(part)], rows[:, COLUMNS.index(whole)])
+
+
+def ratio_of(part: Floats, whole: Floats) -> float:
+    """The sum of one over the sum of the other; NaN over nothing."""
+    total = float(whole.sum())
+    return float(part.sum()) / total if total else float("nan")
 
 
 def _mean(hits: Floats) -> float:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from visavis.agent.clauses import split_clauses
+from visavis.agent.clauses import sentences_of, split_clauses
 from visavis.agent.native import param_values
 from visavis.agent.offers import Offer, aimed, offered
 from visavis.agent.planner import Cancel, Planner
@@ -19,12 +19,12 @@ from visavis.retrieval.library import Library, Wanted
 from visavis.retrieval.params import told
 from visavis.tokenizers.turn_language import ActPrompt, Tag
 
-__all__ = ["Chance", "Clause", "Frequent", "Product", "System", "clauses", "recalled"]
+__all__ = ["Chance", "Frequent", "Product", "Sentence", "System", "recalled", "sentences"]
 
 
 @dataclass(frozen=True)
-class Clause:
-    """Part of a sentence with what the library offers for it; `before` words of the sentence come first."""
+class Sentence:
+    """A sentence of a text with what the library offers for it; `before` words of the text come first."""
 
     text: str
     before: int
@@ -38,23 +38,22 @@ class System(Protocol):
         """In order of their words."""
 
 
-def clauses(
-    library: Library, item: Item, felt: Emotion | None = None, recent: tuple[str, ...] = ()
-) -> Iterator[Clause]:
-    """A sentence as a turn says it."""
-    before = 0
-    for text in split_clauses(item.text):
-        yield Clause(text, before, offered(library, text, Wanted(emotion=felt, recent=recent), item.scene))
+def sentences(library: Library, item: Item, felt: Emotion | None = None) -> Iterator[Sentence]:
+    """The sentences of a text as a turn decides on them."""
+    before, clauses = 0, split_clauses(item.text)
+    for span in sentences_of(clauses):
+        text = " ".join(clauses[i] for i in span)
+        yield Sentence(text, before, offered(library, text, Wanted(emotion=felt), item.scene))
         before += len(text.split())
 
 
-def _made(library: Library, item: Item, clause: Clause, tag: Tag) -> Made:
-    params = aimed(library, clause.text, tag, item.scene)
-    return Made(tag.gloss, clause.before + tag.word, params, clause.offer.score(tag.gloss))
+def _made(library: Library, item: Item, sentence: Sentence, tag: Tag) -> Made:
+    params = aimed(library, sentence.text, tag, item.scene)
+    return Made(tag.gloss, sentence.before + tag.word, params, sentence.offer.score(tag.gloss))
 
 
 class Product:
-    """What `visavis say` does: the model feels the text, then decides clause by clause among what is recalled."""
+    """What `visavis say` does: the model feels the text, then decides sentence by sentence among what is recalled."""
 
     def __init__(self, planner: Planner, library: Library) -> None:
         self.planner, self.library = planner, library
@@ -66,31 +65,31 @@ class Product:
     def __call__(self, item: Item) -> list[Made]:
         """See `System`."""
         felt, made = self.felt(item), list[Made]()
-        for number, clause in enumerate(clauses(self.library, item, felt)):
-            found = clause.offer.candidates
+        for number, sentence in enumerate(sentences(self.library, item, felt)):
+            found = sentence.offer.candidates
             plan = self.planner.act(
-                ActPrompt(clause.text, felt, found),
+                ActPrompt(sentence.text, felt, found),
                 params={c.text: tuple(param_values(self.library.params(c.text))) for c in found},
-                seed=number, cancel=Cancel(), chances=clause.offer.chances,
+                seed=number, cancel=Cancel(), chances=sentence.offer.chances,
             )  # fmt: skip
-            made += [_made(self.library, item, clause, tag) for tag in plan.tags]
+            made += [_made(self.library, item, sentence, tag) for tag in plan.tags]
         return made
 
 
 def recalled(library: Library, item: Item) -> list[Made]:
-    """The best gesture that recall has for each clause, on its word by recall, with parameters by the text.
+    """The best gesture that recall has for each sentence, on its word by recall, with parameters by the text.
 
     With a threshold on the scores this is recall alone.
     """
     made = []
-    for clause in clauses(library, item):
-        if not clause.offer.candidates:
+    for sentence in sentences(library, item):
+        if not sentence.offer.candidates:
             continue
-        gloss = clause.offer.candidates[0].text
-        words = [word for called, word in told(clause.text, item.scene) if called == gloss]
+        gloss = sentence.offer.candidates[0].text
+        words = [word for called, word in told(sentence.text, item.scene) if called == gloss]
         assert library.index is not None, "the shipped library has an index"
-        word = words[0] if words else int(np.argmax(library.index.anchors(clause.text, gloss)))
-        made.append(_made(library, item, clause, Tag(gloss, word)))
+        word = words[0] if words else int(np.argmax(library.index.anchors(sentence.text, gloss)))
+        made.append(_made(library, item, sentence, Tag(gloss, word)))
     return made
 
 

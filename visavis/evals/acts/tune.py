@@ -1,7 +1,7 @@
 """Choose how the model's opinion and recall's are joined (`visavis.agent.joining`), on the development half alone.
 
-What both say of every clause is read once. Then three regressions: whether a clause calls for a gesture (logistic), on
-which of its words, and which of the candidates fits (conditional logit, McFadden 1974), all drawn towards recall alone.
+What both say of every sentence is read once. Three regressions: whether it calls for a gesture (logistic), on which of
+its words, and which of the candidates fits (conditional logit, McFadden 1974), all drawn towards recall alone.
 The bias is the one of the best joint F1 on sentences that the regressions have not seen, and so are all figures here.
 """
 
@@ -21,7 +21,7 @@ from visavis.agent.offers import aimed
 from visavis.agent.planner import Cancel
 from visavis.evals.acts.items import Item, Made, counts, f1, items
 from visavis.evals.acts.measure import RECALL, best_threshold, gain, over, ratio
-from visavis.evals.acts.systems import Clause, Product, clauses, recalled
+from visavis.evals.acts.systems import Product, Sentence, recalled, sentences
 from visavis.evals.first_light.table import Table, progress
 from visavis.retrieval.library import Library
 from visavis.retrieval.params import told
@@ -30,7 +30,7 @@ from visavis.tokenizers.turn_language import ActPrompt, Tag, tag_ids
 __all__ = ["Opinion", "choose", "decide", "fit", "opinions", "tune"]
 
 FOLDS: Final = 10
-WORDS: Final = 3  # of a clause, by recall's chances, where the model is asked for the names
+WORDS: Final = 3  # of a sentence, by recall's chances, where the model is asked for the names
 PULL: Final = 0.1  # squared distance from recall alone counts so much, in nats
 JOINED: Final = "joined"
 
@@ -39,13 +39,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Opinion:
-    """What model and recall say of a clause.
+    """What model and recall say of a sentence.
 
     odds: the model's log-odds of a gesture, by word; names: by word, its log-probability of naming each candidate.
     """
 
     item: int
-    clause: Clause
+    sentence: Sentence
     odds: dict[int, float]
     names: dict[int, tuple[float, ...]]
 
@@ -55,37 +55,37 @@ class Opinion:
 
 
 def opinions(planner: NativePlanner, library: Library, some: Sequence[Item]) -> list[Opinion]:
-    """Of all clauses that have candidates, as the product reads them; about 0.2 s a sentence."""
+    """Of all sentences that have candidates, as the product reads them; about 0.2 s each."""
     product, vocabulary, found = Product(planner, library), planner.engine.vocabulary, []
     for number, item in enumerate(progress(some, "sentences")):
         felt = product.felt(item)
-        for clause in clauses(library, item, felt):
-            shown, words = clause.offer.candidates, vocabulary.encode_words(clause.text)
-            prompt = ActPrompt(clause.text, felt, shown)
+        for sentence in sentences(library, item, felt):
+            shown, words = sentence.offer.candidates, vocabulary.encode_words(sentence.text)
+            prompt = ActPrompt(sentence.text, felt, shown)
             _, odds = planner.read(prompt, cancel=Cancel())
             if not shown or not odds:
                 continue
             names = {}
-            for word in sorted(odds, key=lambda w, c=clause.offer.chances: -c[w])[:WORDS]:  # type: ignore[misc]
+            for word in sorted(odds, key=lambda w, c=sentence.offer.chances: -c[w])[:WORDS]:  # type: ignore[misc]
                 before = [*prompt.ids(vocabulary), *(id_ for *_, ids in words[:word] for id_ in ids)]
                 tags = [tag_ids(vocabulary, Tag(c.text, 0)) for c in shown]
                 names[word] = tuple(float(planner.engine.score([*before, tag[0]], tag[1:]).sum()) for tag in tags)
-            found.append(Opinion(number, clause, odds, names))
+            found.append(Opinion(number, sentence, odds, names))
     return found
 
 
 def decide(item: Item, opinion: Opinion, joining: Joining, library: Library) -> list[tuple[Made, float]]:
-    """What the product makes of a clause, but for parameters that only the model gives; each with its log-odds."""
-    clause, offer = opinion.clause, opinion.clause.offer
+    """What the product makes of a sentence, but for parameters that only the model gives; each with its log-odds."""
+    sentence, offer = opinion.sentence, opinion.sentence.offer
     sure = joining.whether(max(c.score for c in offer.candidates), opinion.odds)
     places = joining.places(offer.candidates, offer.chances, opinion.odds, bias=max(0.0, -sure))
     tags = []
     for place in sorted(places):
         names = joining.which(offer.candidates) + joining.which_model * opinion.written(place)
         tags.append(Tag(offer.candidates[int(np.argmax(names))].text, place))
-    called = {word: gloss for gloss, word in told(clause.text)}
+    called = {word: gloss for gloss, word in told(sentence.text)}
     return [
-        (Made(tag.gloss, clause.before + tag.word, aimed(library, clause.text, tag, item.scene), 0.0), sure)
+        (Made(tag.gloss, sentence.before + tag.word, aimed(library, sentence.text, tag, item.scene), 0.0), sure)
         for tag in settled(tags, offer.chances, offer.candidates, called)
     ]
 
@@ -94,8 +94,8 @@ def fit(some: Sequence[Item], read: Sequence[Opinion], model: bool = True) -> Jo
     """The trusts, with a bias that is even odds; without the model its trusts are 0."""
     whether, called, where, which = [], [], [], []
     for opinion in read:
-        item, offer = some[opinion.item], opinion.clause.offer
-        places = [i - opinion.clause.before for i in _places(item)]
+        item, offer = some[opinion.item], opinion.sentence.offer
+        places = [i - opinion.sentence.before for i in _places(item)]
         right = [place for place in places if place in opinion.odds]
         best, most = max(c.score for c in offer.candidates), max(opinion.odds.values())
         whether.append([log_odds(best), float(np.clip(most, *SUREST)), 1.0])
@@ -197,14 +197,17 @@ def choose(
 
 
 def tune(planner: NativePlanner, library: Library, seed: int = 0) -> tuple[Table, Joining]:
-    """Read, fit, and say by cross-validation what it is worth."""
+    """Read, fit, and say by cross-validation what it is worth.
+
+    The joining is that without the model if the model's opinion makes the decisions worse.
+    """
     some = items("tune")
     read = opinions(planner, library, some)
-    joining, made = choose(some, read, library, seed=seed)
-    _, without = choose(some, read, library, model=False, seed=seed)
-    alone = [recalled(library, item) for item in progress(some, "recall alone")]
-    threshold = best_threshold(some, alone)
-    kept = [[gesture for gesture in row if gesture.score >= threshold] for row in alone]
+    trusting, made = choose(some, read, library, seed=seed)
+    alone, without = choose(some, read, library, model=False, seed=seed)
+    best = [recalled(library, item) for item in progress(some, "recall alone")]
+    threshold = best_threshold(some, best)
+    kept = [[gesture for gesture in row if gesture.score >= threshold] for row in best]
     table = Table(
         f"Joining model and recall, {len(some)} sentences of the development half, each unseen by its regressions"
     )
@@ -222,5 +225,6 @@ def tune(planner: NativePlanner, library: Library, seed: int = 0) -> tuple[Table
         table.add(f"{name}: gesture or none, recall", over(one, lambda x: ratio(x, "both", "wanted")), "%", 100)
     for name in list(rows)[1:]:
         table.add(f"{JOINED} minus {name}, joint F1", gain(rows[JOINED], rows[name], f1))
-    table.details = {"joining": asdict(joining), "threshold": threshold}
+    joining = trusting if f1(rows[JOINED]) >= f1(rows["without the model"]) else alone
+    table.details = {"with the model": asdict(trusting), "joining": asdict(joining), "threshold": threshold}
     return table, joining
