@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from visavis.agent.joining import FILE, Joining, log_odds
+from visavis.agent.joining import FILE, Joining, evidence, log_odds
 from visavis.errors import FileFormatError
 from visavis.tokenizers.turn_language import Candidate
 
@@ -48,3 +48,10 @@ def test_a_planners_own_file_goes_first(tmp_path):
     (tmp_path / FILE).write_text('{"bias": 1}')
     with pytest.raises(FileFormatError, match="expected the numbers bias, .* run `python -m visavis.evals.acts tune"):
         Joining.load(tmp_path)
+
+
+def test_another_stands_in_for_what_was_just_made():
+    rest = [Candidate("nod", 0.1)]
+    assert RECALL.places(rest, [0.05, 0.8, 0.05], {0: 0.0, 1: 0.0, 2: 0.0}) == [1]
+    assert RECALL.places(rest, [0.05, 0.1, 0.05], {0: 0.0, 1: 0.0, 2: 0.0}) == []
+    assert evidence(rest, ()) == 0.1

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from visavis.errors import FileFormatError
 from visavis.tokenizers.turn_language import Candidate
 
-__all__ = ["APART", "FILE", "MOST", "SUREST", "Joining", "log_odds", "where_features", "which_features"]
+__all__ = ["APART", "FILE", "MOST", "SUREST", "Joining", "evidence", "log_odds", "where_features", "which_features"]
 
 FILE: Final = "joining.json"
 MOST: Final = 2  # gestures in a sentence
@@ -50,12 +50,20 @@ def which_features(candidates: Sequence[Candidate]) -> Floats:
     return np.log([max(candidate.score, LEAST) for candidate in candidates])
 
 
+def evidence(candidates: Sequence[Candidate], chances: Sequence[float]) -> float:
+    """How surely recall sees a gesture in a sentence: by the best candidate, or by a word.
+
+    A word speaks for a gesture that is no candidate, too, because it was just made: then another stands in for it.
+    """
+    return max(*(candidate.score for candidate in candidates), *chances, 0.0, 0.0)
+
+
 @dataclass(frozen=True)
 class Joining:
     """The trusts.
 
     bias: log-odds of a gesture where neither says anything; 0 or more is made.
-    whether_recall, whether_model: trust in the log-odds of the best candidate, and in those of the model at its
+    whether_recall, whether_model: trust in the log-odds of what recall has, and in those of the model at its
         likeliest word.
     where_recall, where_model: trust in the log-chance of a word, and in the model's log-odds there.
     which_recall, which_model: trust in the log-score of a candidate, and in the log-probability of its name.
@@ -93,7 +101,7 @@ class Joining:
         path.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
 
     def whether(self, best: float, odds: Mapping[int, float]) -> float:
-        """Log-odds of a gesture; `best` is the score of the likeliest candidate, `odds` the model's by word."""
+        """Log-odds of a gesture; `best` is what recall has (`evidence`), `odds` the model's by word."""
         model = min(max(max(odds.values(), default=SUREST[0]), SUREST[0]), SUREST[1])
         return self.bias + self.whether_recall * log_odds(best) + self.whether_model * model
 
@@ -122,8 +130,7 @@ class Joining:
             return []
         share = self.where(chances, odds, max(odds) + 1)
         order = sorted(odds, key=lambda word: (-share[word], word))
-        best = max(candidate.score for candidate in candidates)
-        if self.whether(best, odds) + bias < 0:
+        if self.whether(evidence(candidates, chances), odds) + bias < 0:
             return []
         taken = order[:1]
         for word in order[1:]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from visavis.agent.joining import SUREST, Joining, log_odds, where_features, which_features
+from visavis.agent.joining import SUREST, Joining, evidence, log_odds, where_features, which_features
 from visavis.agent.native import NativePlanner, settled
 from visavis.agent.offers import aimed
 from visavis.agent.planner import Cancel
@@ -77,7 +77,7 @@ def opinions(planner: NativePlanner, library: Library, some: Sequence[Item]) -> 
 def decide(item: Item, opinion: Opinion, joining: Joining, library: Library) -> list[tuple[Made, float]]:
     """What the product makes of a sentence, but for parameters that only the model gives; each with its log-odds."""
     sentence, offer = opinion.sentence, opinion.sentence.offer
-    sure = joining.whether(max(c.score for c in offer.candidates), opinion.odds)
+    sure = joining.whether(evidence(offer.candidates, offer.chances), opinion.odds)
     places = joining.places(offer.candidates, offer.chances, opinion.odds, bias=max(0.0, -sure))
     tags = []
     for place in sorted(places):
@@ -97,7 +97,7 @@ def fit(some: Sequence[Item], read: Sequence[Opinion], model: bool = True) -> Jo
         item, offer = some[opinion.item], opinion.sentence.offer
         places = [i - opinion.sentence.before for i in _places(item)]
         right = [place for place in places if place in opinion.odds]
-        best, most = max(c.score for c in offer.candidates), max(opinion.odds.values())
+        best, most = evidence(offer.candidates, offer.chances), max(opinion.odds.values())
         whether.append([log_odds(best), float(np.clip(most, *SUREST)), 1.0])
         called.append(float(bool(right)))
         if not right or item.kind == "aimed":
