@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visavis.agent.clauses import MAX_CHARACTERS, MAX_WORDS, split_clauses
+from visavis.agent.clauses import MAX_CHARACTERS, MAX_WORDS, sentences_of, split_clauses
 
 WORDS = st.text("ab", min_size=1, max_size=6)
 ENDS = st.sampled_from(["", "", "", ",", ".", "!", "?", '."', ";", "…", " —"])
@@ -34,3 +34,14 @@ def test_short_openings_go_with_what_follows():
 def test_long_words_do_not_make_a_long_clause():
     clauses = split_clauses(" ".join(["x" * 99] * 20))
     assert all(len(clause) <= MAX_CHARACTERS + 100 + MAX_WORDS for clause in clauses)
+
+
+def test_sentences_hold_their_clauses():
+    text = "We need eggs, milk and a lot of flour, and then some sugar for the cake. Mr. Hall, who knows? Yes, I do."
+    clauses = split_clauses(text)
+    spans = sentences_of(clauses)
+    assert [i for span in spans for i in span] == list(range(len(clauses)))
+    assert [" ".join(clauses[i] for i in span)[-5:] for span in spans] == ["cake.", "nows?", "I do."]
+    endless = split_clauses("word " * 100)
+    assert all(sum(len(endless[i].split()) for i in span) <= 36 for span in sentences_of(endless))
+    assert [*sentences_of([])] == [] and sentences_of([""]) == [range(0, 1)]

@@ -127,6 +127,31 @@ def test_recall_decides_where_the_model_does_not_care(vocabulary: JointVocabular
     assert made.count("huge size") >= 16
 
 
+def test_places_that_are_decided_get_their_tags(vocabulary: JointVocabulary) -> None:
+    named = []
+    for seed in range(20):
+        constraint = ActConstraint(vocabulary, TEXT, GLOSSES, PARAMS, unfelt=False, places={1, 5})
+        plan = parse_act(write(constraint, seed), vocabulary, unfelt=False)
+        assert isinstance(plan, ActPlan)
+        assert [tag.word for tag in constraint.tags] == [1, 5]
+        assert constraint.choices == []  # nothing was left to the model
+        named += [tag.gloss for tag in constraint.tags]
+    assert len(set(named)) > 1
+    for weights, gloss in (((0.0, 30.0, 0.0), "stop"), ((0.0, 0.0, 30.0), "step by step")):
+        constraint = ActConstraint(vocabulary, TEXT, GLOSSES, unfelt=False, places={2}, weights=weights, trust=0.0)
+        write(constraint, 0)
+        assert [(tag.gloss, tag.word) for tag in constraint.tags] == [(gloss, 2)]
+
+
+def test_who_only_asks_sets_no_tags(vocabulary: JointVocabulary) -> None:
+    constraint = ActConstraint(vocabulary, TEXT, GLOSSES, unfelt=True, bias=-np.inf)
+    write(constraint, 1)
+    assert constraint.tags == []
+    assert constraint.plan.emotion is not None
+    assert len(constraint.choices) == len([word for word in TEXT.split() if word != "\u200b"])
+    assert all(0 < choice.probability < 1 for choice in constraint.choices)
+
+
 def test_without_candidates_the_words_are_forced(vocabulary: JointVocabulary) -> None:
     constraint = ActConstraint(vocabulary, TEXT, (), unfelt=False)
     assert write(constraint, 0) == [*vocabulary.encode_text(TEXT), vocabulary.control("end")]

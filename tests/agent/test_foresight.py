@@ -20,9 +20,7 @@ def reply(bias: float = 0.0) -> ReplyConstraint:
 
 def act(unfelt: bool = True, feelings: tuple[float, ...] = ()) -> ActConstraint:
     shown = [Candidate("huge size", 0.9), Candidate("counting", 0.2)]
-    return ActConstraint(
-        VOCABULARY, TEXT, shown, SIZES, unfelt=unfelt, chances=[0.1] * len(TEXT.split()), feelings=feelings
-    )
+    return ActConstraint(VOCABULARY, TEXT, shown, SIZES, unfelt=unfelt, feelings=feelings)
 
 
 def move() -> MoveConstraint:
@@ -36,6 +34,7 @@ MAKERS = {
     "emotion": lambda: EmotionConstraint(VOCABULARY), "emotion, biased": lambda: EmotionConstraint(VOCABULARY, [2.0]),
     "reply": reply, "reply, biased": lambda: reply(1.5), "act": act, "act, felt": lambda: act(False),
     "act, weighed": lambda: act(feelings=(1.0, -2.0)), "move": move,
+    "act, decided": lambda: ActConstraint(VOCABULARY, TEXT, ["huge size", "counting"], SIZES, places={2, 6}),
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from visavis.agent.engine import Engine
+from visavis.agent.joining import Joining
 from visavis.agent.knowledge import Knowledge, Passage, Sources, read_passages, with_facts
 from visavis.agent.native import NativePlanner
 from visavis.agent.persona import Persona
@@ -104,7 +105,7 @@ class Brain:
         """
         if not isinstance(self.planner, str):
             return self.planner
-        native = NativePlanner(engine, library)
+        native = NativePlanner(engine, library, joining=Joining.load(self.folder))
         if self.planner == "native":
             return native
         from visavis.agent.chat_planner import ChatPlanner, find_chat_model

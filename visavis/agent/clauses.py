@@ -1,15 +1,20 @@
-"""Clauses: the unit of streaming. The first clause speaks and moves while the next is being planned."""
+"""Clauses: the unit of streaming. The first clause speaks and moves while the next is being planned.
+
+What a gesture means is told by the sentence, so gestures are chosen for the clauses of one together.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-__all__ = ["split_clauses"]
+__all__ = ["sentences_of", "split_clauses"]
 
 _STRONG = re.compile(r"[.!?;:…][\"'”’)\]]*$")
 MIN_WORDS = 4
 MAX_WORDS = 18
 MAX_CHARACTERS = 240
+LONGEST_SENTENCE = 2 * MAX_WORDS
 
 
 def split_clauses(text: str) -> list[str]:
@@ -31,6 +36,23 @@ def split_clauses(text: str) -> list[str]:
     if current:
         clauses.append(current)
     return [" ".join(clause) for clause in _join_short(clauses)]
+
+
+def sentences_of(clauses: Sequence[str]) -> list[range]:
+    """Which clauses make a sentence, in order; of one that does not end, as many as hold `LONGEST_SENTENCE` words."""
+    out: list[range] = []
+    begin = words = 0
+    for number, clause in enumerate(clauses):
+        own = clause.split()
+        if number > begin and words + len(own) > LONGEST_SENTENCE:
+            out.append(range(begin, number))
+            begin, words = number, 0
+        words += len(own)
+        last = own[-1] if own else ""
+        if _STRONG.search(last) and not _abbreviation(last):
+            out.append(range(begin, number + 1))
+            begin, words = number + 1, 0
+    return [*out, range(begin, len(clauses))] if begin < len(clauses) else out
 
 
 def _abbreviation(word: str) -> bool:

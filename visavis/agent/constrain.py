@@ -11,7 +11,7 @@ restrict: what is likely is the model's. A bias shifts one decision, for calibra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -244,10 +244,13 @@ class ActConstraint(_Machine):
             one of its values.
         unfelt: the prompt left the emotion open, so it comes first.
         most: tags at most.
-        bias: added to the logit of `<|gesture|>`: positive sets more tags.
+        bias: added to the logit of `<|gesture|>`: positive sets more tags, minus infinity sets none and only notes in
+            `choices` what the model would do.
         apart: words between two tags at least.
-        chances: for each word, what recall thinks that some gesture belongs to it.
-        trust: how much the log-odds of that count beside the model's own.
+        places: the words that get a tag, where that is decided already; None leaves it to the model.
+        weights: for each candidate, what is added to the model's log-probability of naming it; by default the log of
+            its score, so that recall counts as much as the model.
+        trust: what the model's own log-probability of a name is multiplied by.
         feelings: of an emotion that is left open: see `EmotionConstraint`.
     """
 
@@ -261,14 +264,13 @@ class ActConstraint(_Machine):
         most: int = 2,
         bias: float = 0.0,
         apart: int = 2,
-        chances: Sequence[float] = (),
+        places: Collection[int] | None = None,
+        weights: Sequence[float] = (),
         trust: float = 1.0,
         feelings: Sequence[float] = (),
     ) -> None:
-        # Per word, the log-odds that recall gives a gesture there; 0.1 is even, about the share of words with one.
-        share = np.clip(np.asarray(chances, np.float32), 0.003, 0.9)
-        self._priors = trust * (np.log(share / (1 - share)) - np.log(0.1 / 0.9))
         self._vocabulary, self._most, self._bias, self._apart = vocabulary, most, bias, apart
+        self._places, self._trust = places, trust
         self._emotion = EmotionConstraint(vocabulary, feelings) if unfelt else None
         names = ("gesture", "/gesture", "arg", "end")
         self._gesture, self._ungesture, self._arg, self._end = (vocabulary.control(name) for name in names)
@@ -276,8 +278,11 @@ class ActConstraint(_Machine):
         glosses = list(dict.fromkeys(c.text if isinstance(c, Candidate) else c for c in candidates))
         self._encoded = {tuple(vocabulary.encode_text(gloss)): gloss for gloss in glosses}
         # As with quotes: the choice among glosses is the model's, weighed by what RECALL thinks of each.
-        scores = {c.text: c.score for c in candidates if isinstance(c, Candidate)}
-        self._chances = [trust * float(np.log(max(scores.get(gloss, 1.0), 0.01))) for gloss in self._encoded.values()]
+        scores = {c.text: float(np.log(max(c.score, 0.01))) for c in candidates if isinstance(c, Candidate)}
+        if len(weights):
+            named = (c.text if isinstance(c, Candidate) else c for c in candidates)
+            scores = {gloss: float(weight) for gloss, weight in zip(named, weights, strict=True)}
+        self._weights = [scores.get(gloss, 0.0) for gloss in self._encoded.values()]
         self._params = params or {}
         self._word, self._place = 0, 0  # the next piece to force
         self._set = 0  # tags begun
@@ -312,6 +317,7 @@ class ActConstraint(_Machine):
     def _may_tag(self) -> bool:
         return (
             self._place == 0
+            and (self._places is None or self._word in self._places)
             and self._set < self._most
             and bool(self._encoded)
             and self._word < len(self._words)
@@ -331,7 +337,9 @@ class ActConstraint(_Machine):
         if self._word == len(self._words):
             return NOTHING if self._place else _array([self._end])
         forced = self._words[self._word][self._place]
-        return _array([self._gesture, forced] if self._may_tag else [forced])
+        if not self._may_tag:
+            return _array([forced])
+        return _array([self._gesture, forced] if self._places is None else [self._gesture])
 
     def _closing(self) -> list[int]:
         return [self._ungesture, *([self._arg] if self._open_names() else [])]
@@ -349,18 +357,17 @@ class ActConstraint(_Machine):
         if self._emotion is not None and not self._emotion.done:
             return self._emotion.weigh(ids, logits)
         if self._state == "gloss" and not self._gloss:
-            return self._trie.weigh(self._node, ids, logits)
+            return self._trie.weigh(self._node, ids, np.float32(self._trust) * logits)
         if self._state != "words" or ids[0] != self._gesture or len(ids) != 2:
             return logits
         self._probability = float(1 / (1 + np.exp(np.clip(float(logits[1]) - float(logits[0]), -50, 50))))
-        prior = float(self._priors[self._word]) if self._word < len(self._priors) else 0.0
-        return logits + np.array([self._bias + prior, 0.0], np.float32)
+        return logits + np.array([self._bias, 0.0], np.float32)
 
     def ahead(self) -> Ahead:
         """See `Foresight`: the words that are left come without a tag; where one could stand is a choice."""
         if self._emotion is not None and not self._emotion.done:
             return self._emotion.ahead()
-        if self._state != "words" or self._word == len(self._words):
+        if self._state != "words" or self._word == len(self._words) or self._places is not None:
             return Ahead()
         likely, choices = list[int](), dict[int, Ids]()
         first = self._last + (self._apart if self._set else 0) + 1
@@ -399,11 +406,12 @@ class ActConstraint(_Machine):
 
     def _accept_word(self, id_: int) -> None:
         if self._may_tag:
-            self.choices.append(Choice(self._word, self._probability, id_ == self._gesture))
+            if self._places is None:
+                self.choices.append(Choice(self._word, self._probability, id_ == self._gesture))
             self._probability = 0.0
         if id_ == self._gesture:
             self._state, self._set, self._last = "gloss", self._set + 1, self._word
-            self._trie, self._node, self._path = Trie(list(self._encoded), self._chances), 0, []
+            self._trie, self._node, self._path = Trie(list(self._encoded), self._weights), 0, []
             self._gloss, self._args = "", []
         elif self._word == len(self._words):
             self._place = 1  # the end was written

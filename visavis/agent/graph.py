@@ -19,11 +19,11 @@ from langgraph.runtime import Runtime
 
 from visavis.agent.behaviours import Behaviour, TurnView
 from visavis.agent.choreography import Choice, arms_of, lead_in_s, parts_of, place
-from visavis.agent.clauses import split_clauses
+from visavis.agent.clauses import sentences_of, split_clauses
 from visavis.agent.events import GestureAdded, ResponseEmotion, TextDelta
 from visavis.agent.grid import STEP_S
 from visavis.agent.moving import move_clause
-from visavis.agent.native import sane_params
+from visavis.agent.offers import Offer, aimed, offered
 from visavis.agent.recall import rank_cards
 from visavis.agent.records import gesture_record
 from visavis.agent.rhythm import beat_library, beat_stresses, choose_beats
@@ -32,10 +32,8 @@ from visavis.agent.work import SpokenClause, Work
 from visavis.emotion import Emotion
 from visavis.errors import ServiceError, VisavisError
 from visavis.retrieval.library import Wanted
-from visavis.retrieval.params import params_of, told
 from visavis.speech.types import Word
 from visavis.tokenizers.turn_language import (
-    MAX_CANDIDATES,
     MAX_CARDS,
     ActPrompt,
     Candidate,
@@ -46,7 +44,6 @@ from visavis.tokenizers.turn_language import (
 __all__ = ["TurnState", "build_graph"]
 
 PAUSE_S = {"sentence": 0.28, "clause": 0.08}
-TOLD = 0.85  # how surely a length, a count or a place calls for the gesture that shows it
 LONGEST_REPLY = 300  # words; what a planner says beyond is left out
 REPLY_S, ACT_S, SPEAK_S, BEHAVIOUR_S = 60.0, 20.0, 60.0, 60.0  # the longest to wait for planner, voice and others
 LONGEST_FELT = 60  # words of a given text that decide its emotion
@@ -143,13 +140,14 @@ def _act(state: TurnState, runtime: Runtime[Work]) -> TurnState:
         emotion = None if felt is None else Emotion(felt[0], felt[1])
         wished = _wished(work, state["clauses"], number)
         if wished is not None:
-            choices, emotion = wished, emotion or Emotion()
+            choices = wished
         else:
             try:
-                choices, emotion = work.call("planner", ACT_S, lambda: _chosen(work, text, number, emotion))
+                choices, emotion = work.call("planner", ACT_S, lambda: _chosen(work, state["clauses"], number, emotion))
             except ServiceError as error:
                 work.degrade(f"gestures: {error}", "words without gestures")
-                choices, emotion = [], emotion or Emotion()
+                choices = []
+    emotion = emotion or Emotion()
     work.send(ResponseEmotion(emotion=emotion.name, intensity=emotion.intensity))
     work.send(TextDelta(text=text, clause=number))
     return {
@@ -171,33 +169,43 @@ def _wished(work: Work, clauses: list[str], number: int) -> list[Choice] | None:
     ]
 
 
-def _chosen(work: Work, text: str, number: int, emotion: Emotion | None) -> tuple[list[Choice], Emotion]:
-    """What the model does with a clause, among what the library has for it; the text's own numbers aim the gestures."""
+def _chosen(
+    work: Work, clauses: list[str], number: int, emotion: Emotion | None
+) -> tuple[list[Choice], Emotion | None]:
+    """What the model does with a clause, chosen at the first of a sentence for all of its clauses."""
+    if number not in work.chosen:
+        sentence = next(span for span in sentences_of(clauses) if number in span)
+        made, emotion = _chosen_for(work, " ".join(clauses[i] for i in sentence), number, emotion)
+        before = 0
+        for i in sentence:
+            count = len(clauses[i].split())
+            here = [choice for choice in made if before <= choice.word < before + count]
+            work.chosen[i] = [replace(choice, word=choice.word - before) for choice in here]
+            before += count
+    return work.chosen[number], emotion
+
+
+def _chosen_for(work: Work, text: str, number: int, emotion: Emotion | None) -> tuple[list[Choice], Emotion | None]:
+    """What the model makes of a text, among what the library has for it; the text's own numbers aim the gestures."""
     tools, library, style = work.tools, work.tools.library, work.tools.persona.gestures
     wanted = Wanted(emotion=emotion, recent=work.lately())
-    found = library.candidates(text, wanted=wanted) if tools.gestures else []
-    chances = library.word_chances(text) if found else np.zeros(len(text.split()), np.float32)
-    for gloss, word in told(text, tools.scene) if tools.gestures else ():
-        if gloss in library and gloss not in wanted.recent:
-            found = [Candidate(gloss, TOLD), *(c for c in found if c.text != gloss)][:MAX_CANDIDATES]
-            chances[word] = max(float(chances[word]), TOLD)
-    found = [candidate for candidate in found if candidate.text not in style.avoid]
+    offer = offered(library, text, wanted, tools.scene, style.avoid) if tools.gestures else Offer((), ())
+    found = offer.candidates
     plan = tools.planner.act(
         ActPrompt(text, emotion, found),
         params={c.text: tuple(library.params(c.text)) for c in found},
         seed=work.seed + number,
         cancel=work.cancel,
-        chances=chances.tolist() if found else (),
+        chances=offer.chances,
         bias=float(np.log(max(style.amount, 1e-3))),
     )
     shown = tuple((c.text, c.score) for c in found)
     choices = []
     for tag in plan.tags:
-        known = library.params(tag.gloss)
-        params = sane_params(known, tag.params) | params_of(known, text, tag.word, tools.scene)
+        params = aimed(library, text, tag, tools.scene)
         variant = None if params else work.variant(tag.gloss, number)
-        choices.append(Choice(tag.gloss, tag.word, dict(shown).get(tag.gloss, 0.0), "model", shown, params, variant))
-    return choices, emotion or plan.emotion or Emotion()
+        choices.append(Choice(tag.gloss, tag.word, offer.score(tag.gloss), "model", shown, params, variant))
+    return choices, emotion or plan.emotion
 
 
 def _speak(state: TurnState, runtime: Runtime[Work]) -> TurnState:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visavis.agent.body import Body, Chunk
-from visavis.agent.choreography import Placed
+from visavis.agent.choreography import Choice, Placed
 from visavis.agent.events import Degraded, Event
 from visavis.agent.persona import Card, Persona
 from visavis.agent.planner import Cancel, Mover, Planner
@@ -106,6 +106,7 @@ class Work:
     degraded: what this turn could not do as well as asked, beside `tools.degraded`.
     gestures: what the caller wants instead of what the model would choose; None leaves it to the model.
     streamed: somebody waits for the first sound and motion.
+    chosen: the gestures of clauses, by number, that are chosen with those of their sentence.
     recalled: the cards beside the persona's that may help to answer a line: memories, a retriever's.
     """
 
@@ -122,6 +123,7 @@ class Work:
     clauses: list[SpokenClause] = field(default_factory=list)
     context: list[MoveStep] = field(default_factory=list)
     face: list[NDArray[np.float32]] = field(default_factory=list)
+    chosen: dict[int, list[Choice]] = field(default_factory=dict)
     moved_steps: int = 0
     timings_ms: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)

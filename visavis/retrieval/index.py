@@ -157,6 +157,11 @@ class GestureIndex:
             chances += candidate.score * self.anchors(text, candidate.text)
         return np.clip(chances, 0.0, 1.0)
 
+    def forget(self) -> None:
+        """Forget what was asked: the next question takes as long as the first."""
+        with self._lock:
+            self._memory.clear()
+
     @staticmethod
     def _trust(text: str, scores: np.ndarray) -> np.ndarray:
         """(n_words,) how far each word's part calls for a gloss, 1 + `OUTSIDE` at most; scores (n_parts,)."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import yaml
 
-from visavis.agent.clauses import split_clauses
+from visavis.agent.clauses import sentences_of, split_clauses
 from visavis.agent.native import param_values
 from visavis.agent.planner import Cancel, Planner
 from visavis.evals.first_light.table import Table, data_file, progress, share
@@ -32,20 +32,22 @@ class Made:
 
 
 def act(planner: Planner, library: Library, text: str, bias: float = 0.0) -> list[Made]:
-    """The gestures of a text, clause by clause as in a turn, in order."""
+    """The gestures of a text, sentence by sentence as in a turn, in order."""
     made: list[Made] = []
     before = 0
     felt = planner.feel(ActPrompt(text, None, library.candidates(text)), cancel=Cancel())
-    for number, clause in enumerate(split_clauses(text)):
-        found = library.candidates(clause, wanted=Wanted(emotion=felt))
+    clauses = split_clauses(text)
+    for number, span in enumerate(sentences_of(clauses)):
+        sentence = " ".join(clauses[i] for i in span)
+        found = library.candidates(sentence, wanted=Wanted(emotion=felt))
         params = {c.text: tuple(param_values(library.params(c.text))) for c in found}
-        chances = library.word_chances(clause).tolist()
+        chances = library.word_chances(sentence).tolist()
         plan = planner.act(
-            ActPrompt(clause, felt, found), params=params, seed=number, cancel=Cancel(), chances=chances, bias=bias
+            ActPrompt(sentence, felt, found), params=params, seed=number, cancel=Cancel(), chances=chances, bias=bias
         )
         scores = {c.text: c.score for c in found}
         made += [Made(tag.gloss, before + tag.word, scores.get(tag.gloss, 0.0)) for tag in plan.tags]
-        before += len(clause.split())
+        before += len(sentence.split())
     return made
 
 

@@ -1,0 +1,64 @@
+"""What the library offers for a clause: gestures by its meaning, and those that its numbers and places call for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from visavis.agent.native import sane_params
+from visavis.retrieval.library import Library, Wanted
+from visavis.retrieval.params import params_of, told
+from visavis.retrieval.scene import Scene
+from visavis.tokenizers.turn_language import MAX_CANDIDATES, Candidate, Tag
+
+__all__ = ["TOLD", "Offer", "aimed", "offered"]
+
+TOLD: Final = 0.85  # how surely a length, a count or a place calls for the gesture that shows it
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Candidates, best first, and for each word of the clause how likely some gesture belongs to it."""
+
+    candidates: tuple[Candidate, ...]
+    chances: tuple[float, ...]
+
+    def score(self, gloss: str) -> float:
+        """Of a candidate; 0 for any other gloss."""
+        return next((c.score for c in self.candidates if c.text == gloss), 0.0)
+
+
+def offered(
+    library: Library,
+    text: str,
+    wanted: Wanted | None = None,
+    scene: Scene | None = None,
+    avoid: Collection[str] = (),
+) -> Offer:
+    """What there is for a clause.
+
+    Args:
+        library: everything that can be performed.
+        text: the clause.
+        wanted: what the gestures must fit.
+        scene: places that can be pointed at.
+        avoid: glosses that this persona never makes.
+    """
+    wanted = wanted or Wanted()
+    found = library.candidates(text, wanted=wanted)
+    chances = library.word_chances(text) if found else np.zeros(len(text.split()), np.float32)
+    for gloss, word in told(text, scene):
+        if gloss in library and gloss not in wanted.recent:
+            found = [Candidate(gloss, TOLD), *(c for c in found if c.text != gloss)][:MAX_CANDIDATES]
+            chances[word] = max(float(chances[word]), TOLD)
+    found = [candidate for candidate in found if candidate.text not in avoid]
+    return Offer(tuple(found), tuple(chances.tolist()) if found else ())
+
+
+def aimed(library: Library, text: str, tag: Tag, scene: Scene | None = None) -> dict[str, Any]:
+    """The parameters of a tag: the model's where they are sane, but what the text itself says goes first."""
+    known = library.params(tag.gloss)
+    return sane_params(known, tag.params) | params_of(known, text, tag.word, scene)
