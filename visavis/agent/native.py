@@ -41,8 +41,8 @@ __all__ = ["NativeMover", "NativePlanner", "param_values", "sane_params", "settl
 MOVE_TEMPERATURE = 1.0
 MOVE_TOP_K = 0
 LONGEST_REPLY = 160
-# Whether to quote is RECALL's to say where it is sure or sees nothing, and the model's between: it takes near misses for
-# answers. Chosen on people of the development split (LOG.md): chances of the best card, and what is added to a quote.
+# RECALL says whether to quote where it is sure or sees nothing, the model between, who takes near misses for answers.
+# Chosen on people of the development split (LOG.md): chances of the best card, and what a quote gains.
 QUOTE_SURE, QUOTE_DOUBT, QUOTE_WEIGHT = 0.5, 0.35, 8.0
 # The best of a grid on half of GoEmotions' development comments (`python -m visavis.evals.feeling trust`): this model
 # breaks ties between emotions, and says how strongly they are felt (LOG.md).
