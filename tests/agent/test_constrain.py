@@ -27,7 +27,7 @@ PARAMS = {"huge size": {"size_m": None, "hand": ("left", "right", "both")}, "sto
 
 @pytest.fixture(scope="module")
 def vocabulary() -> JointVocabulary:
-    return JointVocabulary.default()
+    return JointVocabulary(JointVocabulary.default().text_model)  # of three parts
 
 
 def write(constraint: Constraint, seed: int, favoured: Sequence[int] = (), limit: int = 2000) -> list[int]:

@@ -8,7 +8,7 @@ from visavis.agent.engine import Foresight
 from visavis.tokenizers.turn_language import Candidate, MoveStep
 from visavis.tokenizers.vocabulary import JointVocabulary
 
-VOCABULARY = JointVocabulary.default()
+VOCABULARY = JointVocabulary(JointVocabulary.default().text_model)  # of three parts
 TEXT = "I caught 2 fish, and they were huge!"
 CARDS = [Candidate("The blue whale is thirty metres long.", 0.8), Candidate("The blue whale eats krill.", 0.3)]
 SIZES = {"huge size": {"size_m": None, "hand": ["left", "right"]}, "counting": {}}

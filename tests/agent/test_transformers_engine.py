@@ -13,7 +13,7 @@ from visavis.tokenizers.vocabulary import JointVocabulary
 
 @pytest.fixture(scope="module")
 def vocabulary() -> JointVocabulary:
-    return JointVocabulary.default()
+    return JointVocabulary(JointVocabulary.default().text_model)  # of three parts
 
 
 @pytest.fixture(scope="module")

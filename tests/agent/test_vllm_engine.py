@@ -14,7 +14,7 @@ from visavis.errors import FingerprintError, ServiceError, TokenError, UsageErro
 from visavis.tokenizers.turn_language import Candidate, MoveStep
 from visavis.tokenizers.vocabulary import JointVocabulary
 
-VOCABULARY = JointVocabulary.default()
+VOCABULARY = JointVocabulary(JointVocabulary.default().text_model)  # of three parts
 PROMPT = [VOCABULARY.control("bos"), *VOCABULARY.encode_text("hello there, how are you?")]
 
 

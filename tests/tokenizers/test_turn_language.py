@@ -43,7 +43,7 @@ STEPS = (
 
 @pytest.fixture(scope="module")
 def vocabulary() -> JointVocabulary:
-    return JointVocabulary.default()
+    return JointVocabulary(JointVocabulary.default().text_model)  # of three parts
 
 
 def test_reply_is_written_as_designed(vocabulary: JointVocabulary) -> None:

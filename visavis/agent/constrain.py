@@ -192,13 +192,7 @@ class ReplyConstraint(_Machine):
         """Bias the beginning of a quote; inside one, where cards part, add what RECALL thinks of them."""
         if self._node is not None:
             return self._trie.weigh(self._node, ids, logits)
-        bias = self._bias_now
-        return logits + bias * (ids == self._quote).astype(np.float32) if bias else logits
-
-    @property
-    def _bias_now(self) -> float:
-        """A bias against quotes is against beginning with one: what is told of its own accord has words before it."""
-        return self._bias if self._bias > 0 or not self._taken else 0.0
+        return logits + self._bias * (ids == self._quote).astype(np.float32) if self._bias else logits
 
     def ahead(self) -> Ahead:
         """See `Foresight`: outside quotes, words until a quote, the end, or a space alone."""
@@ -207,7 +201,7 @@ class ReplyConstraint(_Machine):
         if self._done or self._node is not None or (self._taken >= self._limit and not self._blank):
             return Ahead()
         most = 1 if self._fresh or self._blank else self._limit - self._taken
-        bias = {self._quote: self._bias_now} if self._bias_now else {}
+        bias = {self._quote: self._bias} if self._bias else {}
         until = [id_ for id_ in (self._quote, self._end, self._space) if id_ >= 0]  # not every text model has the space
         return Ahead(stretch=Stretch(until, most, bias))
 

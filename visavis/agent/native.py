@@ -44,7 +44,7 @@ LONGEST_REPLY = 160
 # RECALL says whether to quote where it is sure or sees nothing, the model between, who takes near misses for answers.
 # Chosen on people of the development split (LOG.md): chances of the best card, and what a quote gains.
 QUOTE_SURE, QUOTE_DOUBT = 0.5, 0.35
-QUOTE_MORE, QUOTE_LESS, ALWAYS = 8.0, -30.0, 60.0
+QUOTE_MORE, QUOTE_ALWAYS = 8.0, 60.0
 CARD_TRUST = 4.0  # how much recall's log-chances count beside the words' in the choice of a card; chosen likewise
 # The best of a grid on half of GoEmotions' development comments (`python -m visavis.evals.feeling trust`): this model
 # breaks ties between emotions, and says how strongly they are felt (LOG.md).
@@ -89,12 +89,6 @@ def sane_params(known: Mapping[str, Param], params: Mapping[str, object]) -> dic
     return out
 
 
-def recall_bias(cards: Sequence[Candidate]) -> float:
-    """What recall adds to the log-odds of quoting: much where a card surely answers, minus much where none does."""
-    best = max((card.score for card in cards), default=0.0)
-    return QUOTE_MORE if best >= QUOTE_SURE else QUOTE_LESS if best < QUOTE_DOUBT else 0.0
-
-
 class NativePlanner:
     """REPLY and ACT by the shipped model or any other of the same vocabulary.
 
@@ -129,10 +123,13 @@ class NativePlanner:
     def reply(self, prompt: ReplyPrompt, *, seed: int, cancel: Cancel) -> ReplyPlan:
         """See `Planner`; greedy, so the same prompt has the same answer."""
         vocabulary = self.engine.vocabulary
-        ids = self._reply(prompt, recall_bias(prompt.cards), cancel)
-        sure = self.quotes and recall_bias(prompt.cards) > 0
-        if sure and vocabulary.control("quote") not in ids:  # declined all the same
-            ids = self._reply(prompt, ALWAYS, cancel)
+        quote = vocabulary.control("quote")
+        best = max((card.score for card in prompt.cards), default=0.0) if self.quotes else QUOTE_DOUBT
+        ids = self._reply(prompt, prompt.cards, QUOTE_MORE if best >= QUOTE_SURE else 0.0, cancel)
+        if best >= QUOTE_SURE and quote not in ids:  # declined all the same
+            ids = self._reply(prompt, prompt.cards, QUOTE_ALWAYS, cancel)
+        elif best < QUOTE_DOUBT and quote in ids[2:3]:  # an answer; what it tells of its own accord has words before it
+            ids = self._reply(prompt, (), 0.0, cancel)
         plan = parse_reply(ids, vocabulary)
         if isinstance(plan, Violation):
             # Only without the constraint: what was written in text still counts.
@@ -140,11 +137,12 @@ class NativePlanner:
             plan = ReplyPlan(Emotion(), (Segment(text),))
         return plan
 
-    def _reply(self, prompt: ReplyPrompt, bias: float, cancel: Cancel) -> list[int]:
+    def _reply(self, prompt: ReplyPrompt, cards: Sequence[Candidate], bias: float, cancel: Cancel) -> list[int]:
+        """Ids of one attempt, which may quote these cards."""
         vocabulary = self.engine.vocabulary
         constraint = (
             ReplyConstraint(
-                vocabulary, prompt.cards, limit=LONGEST_REPLY, whole=True, quote_bias=self.quote_bias + bias,
+                vocabulary, cards, limit=LONGEST_REPLY, whole=True, quote_bias=self.quote_bias + bias,
                 card_trust=CARD_TRUST,
             )
             if self.quotes
