@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visavis.errors import FileFormatError
+from visavis.errors import FileFormatError, TokenError
 from visavis.tokenizers.turn_language import Example
 
 __all__ = ["Batch", "TokenCorpus", "ahead"]
@@ -57,6 +57,10 @@ class TokenCorpus:
         names: dict[str, int] = {}
         ids, masks, sizes, tasks = [], [], [], []
         for task, example in examples:
+            if len(example.ids) != len(example.mask):
+                raise TokenError(
+                    f"expected a mask for each of {len(example.ids)} ids of {task}, got {len(example.mask)}"
+                )
             if not any(example.mask[1:context]):
                 continue
             ids.append(np.asarray(example.ids[:context], dtype=np.uint32))

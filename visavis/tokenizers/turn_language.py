@@ -298,7 +298,7 @@ def move_example(prompt: MovePrompt, plan: MovePlan, vocabulary: JointVocabulary
     for step in plan.steps:
         written = step_ids(vocabulary, step)
         ids += written
-        mask += [False] * (len(written) - 3) + [not forced for forced in step.forced]
+        mask += [False] * (len(written) - len(step.codes)) + [not forced for forced in step.forced]
     return Example([*ids, vocabulary.control("end")], [*mask, False])
 
 
