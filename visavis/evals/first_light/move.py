@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visavis.agent.engine import Engine
+from visavis.emotion import EMOTIONS
 from visavis.evals.first_light.table import Table, progress
 from visavis.finetune.motion_codes import turn_codes
 from visavis.finetune.motion_corpus import MotionCorpus, TaughtTurn, move_examples
@@ -68,6 +69,8 @@ def measure_turns(
     found: list[list[int]] = []
     right: list[list[float]] = []
     wrong: list[list[float]] = []
+    otherwise: list[list[float]] = []
+    rng = np.random.default_rng(seed)
     for turn, other in progress(list(zip(turns, shuffled, strict=True)), "turns"):
         tokens = codes(turn)
         ids, logs = _score(
@@ -76,12 +79,19 @@ def measure_turns(
         _, blind = _score(
             engine, (move_example(p, plan, vocabulary) for p, plan in move_examples(other, tokens, vocabulary.parts))
         )
+        felt = replace(
+            turn, emotion=str(rng.choice([name for name in EMOTIONS if name != turn.emotion])), intensity=0.8
+        )
+        _, unfelt = _score(
+            engine, (move_example(p, plan, vocabulary) for p, plan in move_examples(felt, tokens, vocabulary.parts))
+        )
         if ids:
             count = min(len(logs), len(blind))
             modes.append("listening" if turn.mode == "listen" else "speaking")
             found.append(ids[:count])
             right.append(logs[:count])
             wrong.append(blind[:count])
+            otherwise.append(unfelt[:count])
     counts = np.bincount(np.concatenate([np.array(ids) for ids in found]), minlength=vocabulary.size).astype(float)
     unigram = np.zeros(vocabulary.size)
     for part in vocabulary.parts:
@@ -98,6 +108,9 @@ def measure_turns(
         table.add(f"{mode}: model", bootstrap(model), "nats")
         table.add(f"{mode}: best unigram", bootstrap(uni), "nats")
         table.add(f"{mode}: model, shuffled words", bootstrap(blind_model), "nats")
+        other_model = [-float(np.mean(otherwise[i])) for i in at]
+        table.add(f"{mode}: model, wrong emotion", bootstrap(other_model), "nats")
+        table.add(f"{mode}: wrong emotion minus model", paired_difference(other_model, model), "nats")
         table.add(f"{mode}: unigram minus model", paired_difference(uni, model), "nats")
         table.add(f"{mode}: shuffled words minus model", paired_difference(blind_model, model), "nats")
     table.details = {"tokens": int(counts.sum()), "turns": len(found)}
