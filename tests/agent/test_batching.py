@@ -353,7 +353,7 @@ def test_the_planner_in_threads_as_alone() -> None:
 
     cards = [Candidate("The blue whale is thirty metres long.", 0.9), Candidate("The museum opens at nine.", 0.3)]
     asked = ("How long is the whale?", "When do you open?", "Hello!")
-    zeros = np.zeros((8, 3), np.int64)
+    zeros = np.zeros((8, 5), np.int64)
 
     def reply(engine, line: str):
         prompt = ReplyPrompt("Mira", "a museum guide", cards, [], line)

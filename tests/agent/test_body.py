@@ -41,7 +41,7 @@ def write(body: Body, spans: list[tuple[int, int]]) -> list[Motion]:
     sound = np.random.default_rng(0).normal(size=(400, 5)).astype(np.float32)
     for first, last in spans:
         clips, codes, forced = body.clips(placed, first, last)
-        assert codes.shape == forced.shape == (last - first, 3)
+        assert codes.shape == forced.shape == (last - first, 5)
         assert len(clips) == 4 * (last - first)
         constraints = [c for item in placed for c in item.constraints]
         chunk = body.write(first, codes, clips, placed, constraints, sound[4 * first : 4 * last], JOY)

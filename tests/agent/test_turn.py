@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from visavis.agent.turn import TurnRecord
 from visavis.motion.bvh import read_bvh
+from visavis.tokenizers.codec import FIVE_PARTS
 
 # contracts.md, turn.json
 TURN = (
@@ -44,7 +45,7 @@ def test_turn_json_is_the_contract(folder, turn):
     assert data["clauses"]
     for clause in data["clauses"]:
         assert set(clause) == set(CLAUSE.split())
-        assert set(clause["tokens"]) == set(data["parts"]) == {"core", "left", "right"}
+        assert set(clause["tokens"]) == set(data["parts"]) == set(FIVE_PARTS)
         assert all(set(word) == {"text", "start_s", "end_s", "stress"} for word in clause["words"])
         assert all(set(viseme) == {"name", "start_s", "end_s"} for viseme in clause["visemes"])
         assert all(set(span) == {"from_step", "to_step", "part", "source"} for span in clause["provenance"])

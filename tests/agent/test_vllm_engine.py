@@ -14,7 +14,7 @@ from visavis.errors import FingerprintError, ServiceError, TokenError, UsageErro
 from visavis.tokenizers.turn_language import Candidate, MoveStep
 from visavis.tokenizers.vocabulary import JointVocabulary
 
-VOCABULARY = JointVocabulary(JointVocabulary.default().text_model)  # of three parts
+VOCABULARY = JointVocabulary.default()
 PROMPT = [VOCABULARY.control("bos"), *VOCABULARY.encode_text("hello there, how are you?")]
 
 
@@ -53,7 +53,9 @@ def act(bias=0.0):
 
 
 def move():
-    return MoveConstraint(VOCABULARY, [MoveStep("hi", n % 4, (3, 4, 5), (n == 2, False, n == 3)) for n in range(8)])
+    return MoveConstraint(
+        VOCABULARY, [MoveStep("hi", n % 4, (3, 4, 5, 6, 7), (n == 2, False, n == 3, n == 3, False)) for n in range(8)]
+    )
 
 
 @pytest.mark.parametrize(

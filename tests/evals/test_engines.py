@@ -47,7 +47,7 @@ def reference(folder):
 
 @pytest.fixture(scope="module")
 def requests(vocabulary):
-    steps = [MoveStep("yes" if i == 1 else "", 1, (0, 0, 0), (False, i == 2, False)) for i in range(4)]
+    steps = [MoveStep("yes" if i == 1 else "", 1, (0,) * 5, (False, i == 2, False, i == 3, False)) for i in range(4)]
     prompt = tuple(MovePrompt("speak", Emotion("joy", 0.5)).ids(vocabulary))
     stop = frozenset({vocabulary.control("end")})
 
@@ -62,7 +62,7 @@ def test_the_stock_way_writes_the_same(engine, reference, requests):
     request = requests[0]
     assert request.run(engine) == reference.run(request) == request.run(engine)  # the constraint is not used up
     choices = reference.judge(request, request.run(engine))
-    assert len(choices) == 4 * 3 - 1 and all(choice.chosen == choice.best for choice in choices)
+    assert len(choices) == 4 * 5 - 2 and all(choice.chosen == choice.best for choice in choices)
 
 
 def test_a_wrong_id_is_listed(engine, reference, requests, vocabulary):
@@ -111,7 +111,7 @@ def test_busy_streams_share_the_work(engine, requests, folder):
 
 def test_requests_are_noted_as_they_are_asked(engine, vocabulary):
     notes = _Notes(engine)
-    constraint = MoveConstraint(vocabulary, [MoveStep("", 1, (0, 0, 0), (False,) * 3)])
+    constraint = MoveConstraint(vocabulary, [MoveStep("", 1, (0,) * 5, (False,) * 5)])
     prompt = MovePrompt("listen", Emotion()).ids(vocabulary)
     written = list(notes.generate(prompt, constraint, sampling=Sampling(1.0, 0, 3), limit=50))
     list(notes.generate(prompt, EmotionConstraint(vocabulary), limit=2))

@@ -142,11 +142,11 @@ def test_move_is_scored():
     config = LlamaConfig(vocabulary.size, width=32, layers=1, heads=2)
     model = Llama(config)
     rng = np.random.default_rng(0)
-    codes = rng.integers(0, 4, (30, 3))
+    codes = rng.integers(0, 4, (30, 5))
     table = move.measure_turns(EmbeddedEngine(model, vocabulary), [_turn(0), _turn(1)], lambda turn: codes)
     assert table.value("speaking: model") == pytest.approx(np.log(vocabulary.size), abs=1.0)
     assert table.value("speaking: best unigram") < np.log(4) + 0.01
-    assert table.details["tokens"] == 2 * 90
+    assert table.details["tokens"] == 2 * 150
 
 
 def test_other_words_keep_times_and_punctuation():

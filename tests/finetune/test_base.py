@@ -99,9 +99,8 @@ def say(engine: Engine, seed: int) -> tuple[ReplyPlan, ActPlan, Sequence[MoveSte
     acted = parse_act(written, vocabulary, unfelt=True)
     assert isinstance(acted, ActPlan), acted
     assert acted.text == text and act.plan.tags == acted.tags
-    steps = [
-        MoveStep("whale" if number == 2 else "", number % 3, (0, 7, 0), (False, True, False)) for number in range(12)
-    ]
+    forced = (False, True, False, False, True)
+    steps = [MoveStep("whale" if n == 2 else "", n % 3, (0, 7, 0, 0, 7), forced) for n in range(12)]
     move = MoveConstraint(vocabulary, steps)
     prompt = MovePrompt("speak", Emotion("joy", 0.5)).ids(vocabulary)
     moved = parse_move(list(engine.generate(prompt, move, sampling=dice, stop=end, limit=move.length)), vocabulary)
@@ -354,7 +353,8 @@ def test_a_real_vllm_serves_an_exported_base(out: Path, tmp_path: Path, models: 
     try:
         server.wait()
         engine = VllmEngine.connect(f"http://127.0.0.1:{port}/v1", target)
-        steps = [MoveStep("", number % 3, (0, 7, 0), (False, number % 2 == 0, False)) for number in range(8)]
+        forced = [(False, number % 2 == 0, False, False, False) for number in range(8)]
+        steps = [MoveStep("", number % 3, (0, 7, 0, 0, 0), forced[number]) for number in range(8)]
         prompt = MovePrompt("speak", Emotion("joy", 0.5)).ids(vocabulary)
         end = (vocabulary.control("end"),)
         written = list(engine.generate(prompt, MoveConstraint(vocabulary, steps), stop=end, limit=100))

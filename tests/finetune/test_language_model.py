@@ -10,6 +10,7 @@ import torch
 from visavis.agent.embedded import EmbeddedEngine
 from visavis.agent.llama import Llama, LlamaConfig
 from visavis.errors import FileFormatError, UsageError
+from visavis.finetune.commands import PLANNER
 from visavis.finetune.language_model import PlannerTraining, Stage, evaluate, new_model, train
 from visavis.finetune.token_corpus import TokenCorpus
 from visavis.tokenizers.turn_language import Example
@@ -119,4 +120,5 @@ def test_model_and_vocabulary_must_agree(vocabulary: JointVocabulary) -> None:
 
 
 def test_the_default_model_is_small_on_disk(vocabulary: JointVocabulary) -> None:
-    assert 2 * sum(parameter.numel() for parameter in Llama(LlamaConfig(vocabulary.size)).parameters()) < 12.45e6
+    planner = Llama(LlamaConfig(vocabulary.size, **PLANNER))
+    assert 2 * sum(parameter.numel() for parameter in planner.parameters()) < 22e6

@@ -55,7 +55,7 @@ def test_the_folds_are_of_like_size():
 
 def test_lines_know_which_facts_answer(monkeypatch):
     monkeypatch.setattr(conversation, "WORLDS_AT_ONCE", 4)
-    some = [line for line, _ in zip(lines(draw(3, "train")), range(60), strict=False)]
+    some = [line for line, _ in zip(lines(draw(3, "train")), range(240), strict=False)]
     for line in some:
         assert len(line.facts) == len(line.right) <= 10 and line.fold in (0, 1)
         assert any(line.right) <= line.answerable and line.teaches == (any(line.right) == line.answerable)

@@ -23,7 +23,7 @@ BARS = ("|", "｜", "ǀ", "│", "∣")
 
 @pytest.fixture(scope="module")
 def vocabulary() -> JointVocabulary:
-    return JointVocabulary.default()
+    return JointVocabulary(JointVocabulary.default().text_model)  # of three parts
 
 
 def test_ids_are_text_then_controls_then_cues_then_motion(vocabulary: JointVocabulary) -> None:

@@ -123,8 +123,8 @@ class ReplyConstraint(_Machine):
     Outside a quote every text piece but bytes may come, `<|quote|>` where a word ended, `<|end|>` once there are words.
     Inside, only what goes on some card's words from where the quote began, which is the start of a word;
     `<|/quote|>` where a word of the card ends, if the quote has `min_quote` words or reached the card's end.
-    `card_trust` is how much recall's log-chances of cards count there. `whole`: quotes are whole cards. After `limit`
-    pieces of text only endings are allowed.
+    `card_trust` is how much recall's log-chances of cards count there, `feelings` are added to the logits of the
+    emotions. `whole`: quotes are whole cards. After `limit` pieces of text only endings are allowed.
     """
 
     def __init__(
@@ -138,10 +138,11 @@ class ReplyConstraint(_Machine):
         quote_bias: float = 0.0,
         most_quotes: int = 2,
         card_trust: float = 1.0,
+        feelings: Sequence[float] = (),
     ) -> None:
         self._quotes_left = most_quotes
         self._vocabulary, self._limit, self._bias = vocabulary, limit, quote_bias
-        self._emotion = EmotionConstraint(vocabulary)
+        self._emotion = EmotionConstraint(vocabulary, feelings)
         self._quote, self._unquote, self._end = (vocabulary.control(name) for name in ("quote", "/quote", "end"))
         texts = [card.text if isinstance(card, Candidate) else card for card in cards]
         self._cards = [[ids for *_, ids in vocabulary.encode_words(text) if ids] for text in texts] if quotes else []
@@ -190,6 +191,8 @@ class ReplyConstraint(_Machine):
 
     def weigh(self, ids: Ids, logits: Floats) -> Floats:
         """Bias the beginning of a quote; inside one, where cards part, add what RECALL thinks of them."""
+        if not self._emotion.done:
+            return self._emotion.weigh(ids, logits)
         if self._node is not None:
             return self._trie.weigh(self._node, ids, logits)
         return logits + self._bias * (ids == self._quote).astype(np.float32) if self._bias else logits

@@ -124,12 +124,14 @@ class NativePlanner:
         """See `Planner`; greedy, so the same prompt has the same answer."""
         vocabulary = self.engine.vocabulary
         quote = vocabulary.control("quote")
+        # A line that nothing answers may tell of a feeling, which the model knows from few words only.
         best = max((card.score for card in prompt.cards), default=0.0) if self.quotes else QUOTE_DOUBT
-        ids = self._reply(prompt, prompt.cards, QUOTE_MORE if best >= QUOTE_SURE else 0.0, cancel)
+        felt = self.feeling.log_chances(prompt.user, vectors=shared_meanings()).tolist() if best < QUOTE_DOUBT else ()
+        ids = self._reply(prompt, prompt.cards, QUOTE_MORE if best >= QUOTE_SURE else 0.0, felt, cancel)
         if best >= QUOTE_SURE and quote not in ids:  # declined all the same
-            ids = self._reply(prompt, prompt.cards, QUOTE_ALWAYS, cancel)
+            ids = self._reply(prompt, prompt.cards, QUOTE_ALWAYS, (), cancel)
         elif best < QUOTE_DOUBT and quote in ids[2:3]:  # an answer; what it tells of its own accord has words before it
-            ids = self._reply(prompt, (), 0.0, cancel)
+            ids = self._reply(prompt, (), 0.0, felt, cancel)
         plan = parse_reply(ids, vocabulary)
         if isinstance(plan, Violation):
             # Only without the constraint: what was written in text still counts.
@@ -137,13 +139,15 @@ class NativePlanner:
             plan = ReplyPlan(Emotion(), (Segment(text),))
         return plan
 
-    def _reply(self, prompt: ReplyPrompt, cards: Sequence[Candidate], bias: float, cancel: Cancel) -> list[int]:
-        """Ids of one attempt, which may quote these cards."""
+    def _reply(
+        self, prompt: ReplyPrompt, cards: Sequence[Candidate], bias: float, felt: Sequence[float], cancel: Cancel
+    ) -> list[int]:
+        """Ids of one attempt, which may quote these cards; `felt` is added to the logits of the emotions."""
         vocabulary = self.engine.vocabulary
         constraint = (
             ReplyConstraint(
                 vocabulary, cards, limit=LONGEST_REPLY, whole=True, quote_bias=self.quote_bias + bias,
-                card_trust=CARD_TRUST,
+                card_trust=CARD_TRUST, feelings=felt,
             )
             if self.quotes
             else None

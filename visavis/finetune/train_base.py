@@ -32,6 +32,7 @@ from visavis.finetune.motion_codes import move_token_examples
 from visavis.finetune.plan import make_plan
 from visavis.finetune.text_corpus import act_examples, reply_examples
 from visavis.finetune.token_corpus import TokenCorpus
+from visavis.tokenizers.codec import CodecConfig, MotionCodec
 from visavis.tokenizers.fingerprint import part_hashes
 from visavis.tokenizers.turn_language import Example
 from visavis.tokenizers.vocabulary import JointVocabulary
@@ -66,10 +67,10 @@ def train_base(base: str, out: Path, settings: LoraTraining, *, dry_run: bool = 
     folder = base_folder(out, base)
     with _main_first():
         read = read_base(base, folder / READ_FOLDER)
-    expanded = ExpandedModel.from_base(read, dtype="bfloat16")
+        codec = _codec(out)
+    expanded = ExpandedModel.from_base(read, codec.parts, codec.codebook_size, dtype="bfloat16")
     vocabulary = expanded.vocabulary
     with _main_first():
-        _codec(out)
         _note(folder, base, expanded, out, settings)
         vocabulary.save(folder)
         train = _corpus(out, folder, "train", vocabulary, settings)
@@ -117,11 +118,12 @@ def _note(folder: Path, base: str, expanded: ExpandedModel, out: Path, settings:
     (folder / BASE_FILE).write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
 
 
-def _codec(out: Path) -> None:
-    """The codec of MOVE's tokens: OUT/codec, which is the shipped one unless another was trained."""
+def _codec(out: Path) -> CodecConfig:
+    """Of the codec of MOVE's tokens: OUT/codec, which is the shipped one unless another was trained."""
     if not (out / "codec" / "codec.safetensors").exists():
         shutil.copytree(str(files("visavis.models") / "codec"), out / "codec", dirs_exist_ok=True)
         log.info("codec=shipped: none in %s", out)
+    return MotionCodec.load(out / "codec").config
 
 
 def _corpus(out: Path, folder: Path, split: str, vocabulary: JointVocabulary, settings: LoraTraining) -> TokenCorpus:

@@ -63,7 +63,7 @@ class Hot:
 
 
 def longest_repeat_s(codes: NDArray[np.int64], free: NDArray[np.bool_]) -> float:
-    """Seconds of the longest stretch of (S, 3) codes that repeats itself with a period of up to `LONGEST_PERIOD` steps.
+    """Seconds of the longest stretch of (S, P) codes that repeats itself with a period of up to `LONGEST_PERIOD` steps.
 
     Only steps count whose codes are all the model's own, `free` (S,): a clip may hold still.
     """
@@ -147,7 +147,7 @@ def _judge(calls: Sequence[Call], made: Sequence[object]) -> dict[str, list[floa
         elif call.stage == "move":
             _, _, cues, clip, forced = call.args
             assert isinstance(came, np.ndarray)
-            exact = came.shape == (len(cues), 3) and bool((came[forced] == clip[forced]).all() and (came >= 0).all())
+            exact = came.shape == clip.shape and bool((came[forced] == clip[forced]).all() and (came >= 0).all())
             note("steps and forced codes exact", exact)
             repeat = longest_repeat_s(came, ~forced.any(1))
             note("repeat", repeat)
