@@ -28,7 +28,7 @@ from visavis.finetune.lora import adapt, trained_share
 from visavis.finetune.text_corpus import write_examples
 from visavis.finetune.train_base import READ_FOLDER, base_folder, read_base_file
 from visavis.retrieval.describe import describe
-from visavis.tokenizers.codec import MotionCodec
+from visavis.tokenizers.codec import FIVE_PARTS, MotionCodec
 from visavis.tokenizers.fingerprint import check_models
 from visavis.tokenizers.turn_language import (
     ActPlan,
@@ -142,7 +142,7 @@ def whole_way(base: str | Path, out: Path, folder: Path, models: Path, *more: st
     check_models(models, target)
 
     engine = TransformersEngine.load(target, device="cpu")
-    untrained = ExpandedModel.from_base(read_base(str(base), run / READ_FOLDER))
+    untrained = ExpandedModel.from_base(read_base(str(base), run / READ_FOLDER), FIVE_PARTS)
     vocabulary = engine.vocabulary
     assert vocabulary.names == untrained.vocabulary.names
     assert engine._model.get_input_embeddings().weight.shape[0] == vocabulary.size
