@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from visavis.agent.answering import Answering
 from visavis.agent.constrain import ActConstraint, EmotionConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Engine, Sampling
 from visavis.agent.grid import move_steps
@@ -45,6 +46,7 @@ LONGEST_REPLY = 160
 # Chosen on people of the development split (LOG.md): chances of the best card, and what a quote gains.
 QUOTE_SURE, QUOTE_DOUBT = 0.5, 0.35
 QUOTE_MORE, QUOTE_ALWAYS = 8.0, 60.0
+ANSWERING_TRUST = 4.0  # how much `Answering` counts beside the model's own feeling; chosen likewise
 CARD_TRUST = 4.0  # how much recall's log-chances count beside the words' in the choice of a card; chosen likewise
 # The best of a grid on half of GoEmotions' development comments (`python -m visavis.evals.feeling trust`): this model
 # breaks ties between emotions, and says how strongly they are felt (LOG.md).
@@ -126,7 +128,8 @@ class NativePlanner:
         quote = vocabulary.control("quote")
         # A line that nothing answers may tell of a feeling, which the model knows from few words only.
         best = max((card.score for card in prompt.cards), default=0.0) if self.quotes else QUOTE_DOUBT
-        felt = self.feeling.log_chances(prompt.user, vectors=shared_meanings()).tolist() if best < QUOTE_DOUBT else ()
+        felt = (ANSWERING_TRUST * Answering.default().log_chances(prompt.user, shared_meanings())).tolist()
+        felt = felt if best < QUOTE_DOUBT else ()
         ids = self._reply(prompt, prompt.cards, QUOTE_MORE if best >= QUOTE_SURE else 0.0, felt, cancel)
         if best >= QUOTE_SURE and quote not in ids:  # declined all the same
             ids = self._reply(prompt, prompt.cards, QUOTE_ALWAYS, (), cancel)
