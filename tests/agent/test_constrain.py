@@ -194,3 +194,21 @@ def test_emotion_is_one_and_its_level(vocabulary: JointVocabulary) -> None:
     assert vocabulary.level_of(level) is not None
     name, _ = write(EmotionConstraint(vocabulary, [100.0]), 1)
     assert vocabulary.emotion_of(name) == "neutral"
+
+
+def test_a_name_that_was_begun_is_said_to_its_end(vocabulary: JointVocabulary) -> None:
+    name = vocabulary.encode_text("Maya")
+    assert len(name) > 1
+    constraint = ReplyConstraint(vocabulary, (), name="Maya")
+    begin = [vocabulary.control("joy"), vocabulary.control("i5"), *vocabulary.encode_text("I'm")]
+    for id_ in (*begin, *name):
+        assert id_ in constraint.allowed()
+        constraint.accept(id_)
+    assert len(constraint.allowed()) > 1
+    for id_ in (*vocabulary.encode_text("."), name[0]):  # "May I" is something else
+        constraint.accept(id_)
+    assert len(constraint.allowed()) > 1
+    constraint = ReplyConstraint(vocabulary, (), name="Maya")
+    for id_ in (*begin, name[0]):
+        constraint.accept(id_)
+    assert constraint.allowed().tolist() == name[1:2] and not constraint.ahead().stretch

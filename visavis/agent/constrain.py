@@ -124,7 +124,8 @@ class ReplyConstraint(_Machine):
     Inside, only what goes on some card's words from where the quote began, which is the start of a word;
     `<|/quote|>` where a word of the card ends, if the quote has `min_quote` words or reached the card's end.
     `card_trust` is how much recall's log-chances of cards count there, `feelings` are added to the logits of the
-    emotions. `whole`: quotes are whole cards. After `limit` pieces of text only endings are allowed.
+    emotions. Whoever says "I'm" and the beginning of the `name` says the name. `whole`: quotes are whole cards. After
+    `limit` pieces of text only endings are allowed.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class ReplyConstraint(_Machine):
         most_quotes: int = 2,
         card_trust: float = 1.0,
         feelings: Sequence[float] = (),
+        name: str = "",
     ) -> None:
         self._quotes_left = most_quotes
         self._vocabulary, self._limit, self._bias = vocabulary, limit, quote_bias
@@ -164,6 +166,10 @@ class ReplyConstraint(_Machine):
         self._space = vocabulary.space  # a space alone, as before digits: a word must follow
         self._blank = False
         self._done = False
+        self._name = vocabulary.encode_text(name)
+        self._naming = {vocabulary.encode_text(words)[-1] for words in ("I'm", "I am", "it is", "called")}
+        self._last = -1  # the id before
+        self._named = 0  # pieces of the name that were just said
 
     def allowed(self) -> Ids:
         """See `Constraint`."""
@@ -173,6 +179,8 @@ class ReplyConstraint(_Machine):
             return NOTHING
         if self._node is not None:
             return self._in_quote(self._node)
+        if self._named:
+            return _array([self._name[self._named]])
         if self._blank:
             return self._inside
         endings = [self._end] if self._taken else []
@@ -201,11 +209,13 @@ class ReplyConstraint(_Machine):
         """See `Foresight`: outside quotes, words until a quote, the end, or a space alone."""
         if not self._emotion.done:
             return self._emotion.ahead()
-        if self._done or self._node is not None or (self._taken >= self._limit and not self._blank):
+        if self._done or self._node is not None or self._named or (self._taken >= self._limit and not self._blank):
             return Ahead()
         most = 1 if self._fresh or self._blank else self._limit - self._taken
         bias = {self._quote: self._bias} if self._bias else {}
-        until = [id_ for id_ in (self._quote, self._end, self._space) if id_ >= 0]  # not every text model has the space
+        until = [
+            id_ for id_ in (self._quote, self._end, self._space, *self._name[:1]) if id_ >= 0
+        ]  # not every text model has the space
         return Ahead(stretch=Stretch(until, most, bias))
 
     def accept(self, id_: int) -> None:
@@ -226,6 +236,9 @@ class ReplyConstraint(_Machine):
             if self._node is not None:
                 self._words_quoted += self._vocabulary.starts_word(id_)
                 self._node = self._trie.step(self._node, id_)
+            elif self._named or (self._last in self._naming and [id_] == self._name[:1]):
+                self._named = (self._named + 1) % len(self._name)
+        self._last = id_
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ class NativePlanner:
         constraint = (
             ReplyConstraint(
                 vocabulary, cards, limit=LONGEST_REPLY, whole=True, quote_bias=self.quote_bias + bias,
-                card_trust=CARD_TRUST, feelings=felt,
+                card_trust=CARD_TRUST, feelings=felt, name=prompt.name,
             )
             if self.quotes
             else None
