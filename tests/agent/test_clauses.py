@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visavis.agent.clauses import MAX_CHARACTERS, MAX_WORDS, sentences_of, split_clauses
+from visavis.agent.clauses import MAX_CHARACTERS, MAX_WORDS, parted, sentences_of, split_clauses
 
 WORDS = st.text("ab", min_size=1, max_size=6)
 ENDS = st.sampled_from(["", "", "", ",", ".", "!", "?", '."', ";", "…", " —"])
@@ -45,3 +45,10 @@ def test_sentences_hold_their_clauses():
     endless = split_clauses("word " * 100)
     assert all(sum(len(endless[i].split()) for i in span) <= 36 for span in sentences_of(endless))
     assert [*sentences_of([])] == [] and sentences_of([""]) == [range(0, 1)]
+
+
+def test_a_text_is_parted_into_its_sentences():
+    assert parted("Hello there! I caught a fish, and it was huge! Yes.") == [
+        "Hello there!", "I caught a fish, and it was huge!", "Yes.",
+    ]  # fmt: skip
+    assert parted("Dr. Lee said: no") == ["Dr. Lee said: no"] and parted(" ") == []

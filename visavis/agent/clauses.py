@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["sentences_of", "split_clauses"]
+__all__ = ["parted", "sentences_of", "split_clauses"]
 
 _STRONG = re.compile(r"[.!?;:…][\"'”’)\]]*$")
+_ENDS = re.compile(r"[.!?…][\"'”’)\]]*$")
 MIN_WORDS = 4
 MAX_WORDS = 18
 MAX_CHARACTERS = 240
@@ -53,6 +54,16 @@ def sentences_of(clauses: Sequence[str]) -> list[range]:
             out.append(range(begin, number + 1))
             begin, words = number + 1, 0
     return [*out, range(begin, len(clauses))] if begin < len(clauses) else out
+
+
+def parted(text: str) -> list[str]:
+    """The sentences of a text; short ones too, which share a clause with the next ("Hello! It is open.")."""
+    out: list[list[str]] = [[]]
+    for word in text.split():
+        out[-1].append(word)
+        if _ENDS.search(word) and not _abbreviation(word):
+            out.append([])
+    return [" ".join(words) for words in out if words]
 
 
 def _abbreviation(word: str) -> bool:

@@ -19,7 +19,7 @@ from langgraph.runtime import Runtime
 
 from visavis.agent.behaviours import Behaviour, TurnView
 from visavis.agent.choreography import Choice, arms_of, lead_in_s, parts_of, place
-from visavis.agent.clauses import sentences_of, split_clauses
+from visavis.agent.clauses import parted, sentences_of, split_clauses
 from visavis.agent.events import GestureAdded, ResponseEmotion, TextDelta
 from visavis.agent.grid import STEP_S
 from visavis.agent.moving import move_clause
@@ -175,7 +175,12 @@ def _chosen(
     """What the model does with a clause, chosen at the first of a sentence for all of its clauses."""
     if number not in work.chosen:
         sentence = next(span for span in sentences_of(clauses) if number in span)
-        made, emotion = _chosen_for(work, " ".join(clauses[i] for i in sentence), number, emotion)
+        parts = parted(" ".join(clauses[i] for i in sentence))
+        starts = [0, *itertools.accumulate(len(part.split()) for part in parts)]
+        made: list[Choice] = []
+        for k in sorted(range(len(parts)), key=lambda k: -len(parts[k])):  # the longest says best what is felt
+            some, emotion = _chosen_for(work, parts[k], number, emotion)
+            made += [replace(choice, word=choice.word + starts[k]) for choice in some]
         before = 0
         for i in sentence:
             count = len(clauses[i].split())
