@@ -192,7 +192,12 @@ class NativePlanner:
         begin = prompt.ids(self.engine.vocabulary)
         if len(begin) >= self.engine.context:  # words that are hardly any: they are said without a gesture
             return ActPlan(None, prompt.text, ())
-        felt, odds = self.read(prompt, cancel=cancel)
+        if self.joining.whether_model or self.joining.where_model:
+            felt, odds = self.read(prompt, cancel=cancel)
+        else:  # nobody asks what it thinks of places
+            felt = None if prompt.emotion is not None else self.feel(prompt, cancel=cancel)
+            words = self.engine.vocabulary.encode_words(prompt.text)
+            odds = {number: 0.0 for number, (*_, ids) in enumerate(words) if ids}
         places = self.joining.places(prompt.candidates, chances, odds, bias)
         if not places:
             return ActPlan(felt, prompt.text, ())
