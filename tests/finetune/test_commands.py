@@ -26,7 +26,10 @@ def runs(tmp_path_factory):
 
 def test_everything_is_there(runs):
     lines = (runs / "corpora" / "reply_train.jsonl").read_text().splitlines()
-    assert len(lines) == 200 and set(json.loads(lines[0])) == {"prompt", "plan"}
+    assert len(lines) == 2 * 7 * 30 and set(json.loads(lines[0])) == {
+        "prompt",
+        "plan",
+    }  # whole visits, each in two wordings
     assert len(MotionCorpus(runs / "corpora" / "motion", "train").turns) == 16
     assert MotionCodec.load(runs / "codec").config.codebook_size == 512
     assert Refiner.load(runs / "refiner").config.patch == 4
