@@ -203,7 +203,7 @@ def test_a_real_base_on_its_whole_way(out: Path, tmp_path: Path, models: Path) -
     whole_way("smollm2", out, tmp_path, models, "--tokens", "2048")
     run = base_folder(out, "smollm2")
     base = AutoModelForCausalLM.from_pretrained(run / READ_FOLDER).eval()
-    expanded = ExpandedModel.from_base(run / READ_FOLDER)
+    expanded = ExpandedModel.from_base(run / READ_FOLDER, FIVE_PARTS)
     sentence = "The blue whale is the largest animal on Earth."
     losses = []
     for text in (sentence, " ".join(reversed(sentence.split()))):
@@ -256,7 +256,7 @@ def test_dry_run_says_what_it_takes(tmp_path: Path, capsys: pytest.CaptureFixtur
     ).save_pretrained(tmp_path)  # fmt: skip
     assert main(["train", "planner", "--base", str(tmp_path), "--out", str(tmp_path / "runs"), "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "trained 11,810,816 (1.98 %): 1,718,272 of new rows, 10,092,544 of LoRA" in said
+    assert "trained 12,859,392 (2.16 %): 2,766,848 of new rows, 10,092,544 of LoRA" in said
     for word in ("memory", "GB", "hours", "tokens      30,000,000"):
         assert word in said
     assert not (tmp_path / "runs" / "planner").exists()
@@ -282,7 +282,9 @@ def test_every_family_on_its_whole_way(kind: str, out: Path, tmp_path: Path, mod
 
     with Agent(voice="silent", model=str(target), engine="transformers") as agent:
         assert agent.say("Hello, it was this big!").text == "Hello, it was this big!"
-    rows, lora, total = trained_share(adapt(ExpandedModel.from_base(target).model, JointVocabulary.load(target), 16))
+    rows, lora, total = trained_share(
+        adapt(ExpandedModel.from_base(target, FIVE_PARTS).model, JointVocabulary.load(target), 16)
+    )
     print(f"{kind}: rank 16 trains {rows + lora:,} of {total:,} weights; LoRA alone {100 * lora / total:.2f} %")
 
 

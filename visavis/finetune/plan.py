@@ -18,6 +18,7 @@ from visavis.finetune.answer_loss import CHUNK
 from visavis.finetune.expand import base_config, base_vocabulary
 from visavis.finetune.gguf_base import head
 from visavis.finetune.lora import LoraTraining, adapt, trained_share
+from visavis.tokenizers.codec import FIVE_PARTS
 
 __all__ = ["Plan", "make_plan", "measured_flops"]
 
@@ -81,7 +82,7 @@ def make_plan(base: str | Path, settings: LoraTraining) -> Plan:
 
     with head(str(base)) as read:
         config = base_config(read)
-        vocabulary = base_vocabulary(read, rows=config.vocab_size)
+        vocabulary = base_vocabulary(read, FIVE_PARTS, rows=config.vocab_size)
     config.vocab_size, config.bos_token_id, config.eos_token_id, config.pad_token_id = vocabulary.size, None, None, None
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
