@@ -69,7 +69,7 @@ def test_shipped_models_have_their_cards_and_stay_small(wheel):
         assert f"visavis/models/{part}/README.md" in names
         assert any(name.startswith(f"visavis/models/{part}/") and name.endswith(".safetensors") for name in names)
     assert "visavis/models/fingerprint.json" in names
-    assert sum(info.file_size for info in parts) <= 20e6
+    assert sum(info.file_size for info in parts) <= 60e6  # the first ones were to be 20 MB at most
 
 
 def test_the_installed_wheel_speaks_from_another_directory(wheel, tmp_path):
