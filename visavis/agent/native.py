@@ -128,8 +128,9 @@ class NativePlanner:
         quote = vocabulary.control("quote")
         # A line that nothing answers may tell of a feeling, which the model knows from few words only.
         best = max((card.score for card in prompt.cards), default=0.0) if self.quotes else QUOTE_DOUBT
-        felt = (ANSWERING_TRUST * Answering.default().log_chances(prompt.user, shared_meanings())).tolist()
-        felt = felt if best < QUOTE_DOUBT else ()
+        felt: Sequence[float] = ()
+        if best < QUOTE_DOUBT:
+            felt = (ANSWERING_TRUST * Answering.default().log_chances(prompt.user, shared_meanings())).tolist()
         ids = self._reply(prompt, prompt.cards, QUOTE_MORE if best >= QUOTE_SURE else 0.0, felt, cancel)
         if best >= QUOTE_SURE and quote not in ids:  # declined all the same
             ids = self._reply(prompt, prompt.cards, QUOTE_ALWAYS, (), cancel)

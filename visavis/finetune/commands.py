@@ -41,7 +41,7 @@ class Sizes:
 
     motion_turns: int = 16_000
     motion_dev: int = 200
-    replies: int = 100_000
+    replies: int = 120_000
     acts: int = 80_000
     drills: int = 15_000
     text_dev: int = 1_000
@@ -54,7 +54,7 @@ class Sizes:
     planner_tokens: int = 400_000_000
     planner_seconds: float = 5400.0
     reader_minutes: float = 80.0
-    reader_passes: float = 2.0
+    reader_passes: float = 3.0
     processes: int = 2
     judge_epochs: float = 4.0
     modes_steps: int = 3000
@@ -109,7 +109,8 @@ def _corpus(out: Path, sizes: Sizes) -> None:
     for split, turns in (("train", sizes.replies), ("dev", sizes.text_dev)):
         visits.write_parts(folder / f"visits_{split}", turns, split, processes=sizes.processes)  # type: ignore[arg-type]
     if not (folder / "read_dev.npy").exists():
-        train_reader.cross_fit(out, train_reader.ReaderTraining(sizes.reader_passes, sizes.reader_minutes))
+        pairs = 1536 if torch.cuda.is_available() else 192
+        train_reader.cross_fit(out, train_reader.ReaderTraining(sizes.reader_passes, sizes.reader_minutes, pairs=pairs))
     reader = train_reader.finish(out)
     known = acts.material(out / "judges", sizes.judge_epochs)
     for split, n_act in (("train", sizes.acts), ("dev", sizes.text_dev)):
@@ -239,6 +240,6 @@ def _planner(out: Path, sizes: Sizes) -> None:
         vocabulary,
         out / "planner",
         PlannerTraining(seconds=sizes.planner_seconds, weights=TASK_WEIGHTS),
-        new_model(vocabulary, LlamaConfig(vocabulary.size, **PLANNER), rows=out / "planner" / "first_rows.safetensors"),
+        new_model(vocabulary, LlamaConfig(vocabulary.size, **PLANNER), rows=folder / "first_rows.safetensors"),
         heldout=dev,
     )
