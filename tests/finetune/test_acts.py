@@ -12,7 +12,7 @@ from visavis.finetune.acts.compose import generate
 from visavis.finetune.acts.recall_head import auc
 from visavis.finetune.acts.unseen import FOLDS, HALVES, Judge, folds_of
 from visavis.finetune.acts.vary import Sentence, join, lower_first, part_of, sentence_of, vary
-from visavis.finetune.text_corpus import read_acts, write_examples, write_in_parts
+from visavis.finetune.text_corpus import read_acts, write_examples
 from visavis.retrieval.index import GestureIndex
 from visavis.retrieval.layers import DEFAULT_ENCODER, load_encoder
 from visavis.retrieval.utterances import NONE, load_utterances
@@ -61,26 +61,6 @@ def test_a_corpus_survives_the_disk(examples: list[tuple[ActPrompt, ActPlan]], t
     path = tmp_path / "deep" / "act.jsonl"
     assert write_examples(path, len(examples), lambda n: examples[:n]) == len(examples)
     assert list(read_acts(path)) == examples
-
-
-def test_a_corpus_that_was_stopped_goes_on_at_its_last_part(
-    examples: list[tuple[ActPrompt, ActPlan]], tmp_path: Path
-) -> None:
-    path, asked = tmp_path / "act.jsonl", []
-
-    def generate(count: int, part: int) -> list[tuple[ActPrompt, ActPlan]]:
-        asked.append((count, part))
-        if asked == [(30, 0), (30, 1)]:
-            raise KeyboardInterrupt
-        return examples[30 * part : 30 * part + count]
-
-    with pytest.raises(KeyboardInterrupt):
-        write_in_parts(path, 70, generate, lines=30)
-    assert not path.exists()
-    assert write_in_parts(path, 70, generate, lines=30) == 70
-    assert asked == [(30, 0), (30, 1), (30, 1), (10, 2)]
-    assert list(read_acts(path)) == examples[:70]
-    assert [file.name for file in tmp_path.iterdir()] == ["act.jsonl"]
 
 
 def test_variation_keeps_gestures_on_real_words() -> None:

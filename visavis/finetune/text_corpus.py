@@ -34,7 +34,6 @@ __all__ = [
     "recall_drill",
     "reply_examples",
     "write_examples",
-    "write_in_parts",
 ]
 
 
@@ -56,33 +55,6 @@ def write_examples(path: Path, n: int, generate: Callable[[int], Iterable[tuple[
             count += 1
     os.replace(temporary, path)
     return count
-
-
-def write_in_parts(
-    path: Path, n: int, generate: Callable[[int, int], Iterable[tuple[Any, Any]]], lines: int = 2000
-) -> int:
-    """As `write_examples`, but so many lines at a time, each part kept once it is whole: a stop loses one at most.
-
-    Args:
-        path: of the whole file; its parts lie beside it until it is there.
-        n: lines in all.
-        generate: examples, given how many and the number of the part, from 0.
-        lines: of a part.
-    Returns:
-        how many lines the file has.
-    """
-    if not path.exists():
-        parts = [path.with_suffix(f".part{part}") for part in range(-(-n // lines))]
-        for number, part in enumerate(parts):
-            write_examples(part, min(lines, n - number * lines), lambda count, k=number: generate(count, k))  # type: ignore
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            for part in parts:
-                file.write(part.read_bytes())
-        os.replace(temporary, path)
-        for part in parts:
-            part.unlink()
-    return write_examples(path, n, lambda _: ())
 
 
 def _pairs(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
