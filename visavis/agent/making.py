@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from visavis.agent.behaviours import Retriever
 from visavis.agent.body import Body
@@ -22,11 +22,14 @@ from visavis.agent.remembering import Remembering
 from visavis.agent.running import Run, finish, motion_until
 from visavis.agent.stage import Stage
 from visavis.agent.turn import Turn
+from visavis.agent.waiting import Asked
 from visavis.agent.work import Tools, Work
 from visavis.errors import VisavisError
 from visavis.motion.motion import FPS
 
 __all__ = ["Maker"]
+
+LEFT_S: Final = 2.0  # what is waited at the end for those who were asked and may never answer
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ class Maker:
         self._retrievers, self._seed = tuple(retrievers), seed
         self.lock = threading.Lock()
         self.threads: set[threading.Thread] = set()
+        self._asked = Asked()
 
     def start(self, run: Run, ended: Callable[[BaseException | None], None] = lambda error: None) -> None:
         """Make a turn in a thread of its own."""
@@ -99,7 +103,7 @@ class Maker:
         run.work = Work(
             self.tools, self.body, lambda event: self._stage.emit(run, event), self._stage.id, run.turn_id,
             self._seed + run.number - 1, run.cancel, run.recording, run.gestures, run.degraded,
-            recalled=lambda line: self._recalled(run, line), streamed=not run.offline,
+            recalled=lambda line: self._recalled(run, line), streamed=not run.offline, asked=self._asked,
         )  # fmt: skip
         with self._stage.gate:
             run.cancel.check()
@@ -149,10 +153,11 @@ class Maker:
             self.body.end(len(shown))
 
     def wait(self, seconds: float) -> None:
-        """Wait until all threads have ended, but no longer."""
+        """Wait until all threads have ended, those of who was asked too, but no longer."""
         with self._stage.gate:
             threads = list(self.threads)
         deadline = time.monotonic() + seconds
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(max(deadline - time.monotonic(), 0.0))
+        self._asked.wait(min(max(deadline - time.monotonic(), 0.0), LEFT_S))

@@ -8,18 +8,51 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from visavis.agent.planner import Cancel, Cancelled
 from visavis.errors import ServiceError, VisavisError
 
-__all__ = ["call_within"]
+__all__ = ["Asked", "call_within"]
 
 T = TypeVar("T")
 
 
-def call_within(who: str, within_s: float, cancel: Cancel, ask: Callable[[], T]) -> T:
+class Asked:
+    """The threads of those who were asked and have not come back yet."""
+
+    def __init__(self) -> None:
+        self._gate = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+
+    def begin(self, run: Callable[[], None], name: str) -> None:
+        """Run in a thread which is known here until it ends."""
+
+        def work() -> None:
+            try:
+                run()
+            finally:
+                with self._gate:
+                    self._threads.discard(threading.current_thread())
+
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        with self._gate:
+            self._threads.add(thread)
+        thread.start()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until all have come back, but no longer."""
+        with self._gate:
+            threads = list(self._threads)
+        deadline = time.monotonic() + seconds
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(max(deadline - time.monotonic(), 0.0))
+
+
+def call_within(who: str, within_s: float, cancel: Cancel, ask: Callable[[], T], asked: Asked | None = None) -> T:
     """Ask, and wait for the answer.
 
     Args:
@@ -27,6 +60,7 @@ def call_within(who: str, within_s: float, cancel: Cancel, ask: Callable[[], T])
         within_s: how long to wait.
         cancel: ends the waiting.
         ask: the question; runs in another thread, in this one's context.
+        asked: where that thread is known for as long as it runs.
     Raises:
         Cancelled: `cancel` was set.
         VisavisError: what `ask` raised; any other exception of it, or no answer in time, as a `ServiceError`.
@@ -46,7 +80,7 @@ def call_within(who: str, within_s: float, cancel: Cancel, ask: Callable[[], T])
 
     cancel.check()
     cancel.tell(done)
-    threading.Thread(target=run, name=f"visavis-{who}", daemon=True).start()
+    (Asked() if asked is None else asked).begin(run, f"visavis-{who}")
     came = done.wait(within_s)
     cancel.check()
     if not came:

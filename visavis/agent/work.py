@@ -20,7 +20,7 @@ from visavis.agent.planner import Cancel, Mover, Planner
 from visavis.agent.spans import span
 from visavis.agent.standby import Notes, noting
 from visavis.agent.voices import Voices
-from visavis.agent.waiting import call_within
+from visavis.agent.waiting import Asked, call_within
 from visavis.emotion import Emotion
 from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
@@ -129,6 +129,7 @@ class Work:
     began: float = field(default_factory=time.perf_counter)
     recalled: Callable[[str], Sequence[Card]] = lambda line: ()
     streamed: bool = False
+    asked: Asked = field(default_factory=Asked)
 
     def call(self, who: str, within_s: float, ask: Callable[[], T]) -> T:
         """Ask somebody who may fail: a planner, a mover, a voice. An interruption does not wait for the answer.
@@ -137,7 +138,7 @@ class Work:
             Cancelled: the turn was interrupted; the call goes on by itself until it sees that or comes back.
             VisavisError: what the call raised; any other exception of it becomes a `ServiceError`.
         """
-        return call_within(who, within_s, self.cancel, ask)
+        return call_within(who, within_s, self.cancel, ask, self.asked)
 
     def __post_init__(self) -> None:
         self.notes = Notes(self.degrade)
