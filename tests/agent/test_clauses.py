@@ -44,6 +44,10 @@ def test_sentences_hold_their_clauses():
     assert [" ".join(clauses[i] for i in span)[-5:] for span in spans] == ["cake.", "nows?", "I do."]
     endless = split_clauses("word " * 100)
     assert all(sum(len(endless[i].split()) for i in span) <= 36 for span in sentences_of(endless))
+    recognised = ["the first thing i like", "and i think", "because when you have to"]
+    assert sentences_of(recognised) == [range(0, 1), range(1, 2), range(2, 3)]
+    assert sentences_of(recognised[:2]) == [range(0, 2)]
+    assert sentences_of(["I went to the shop,", "bought a fish", "and it was huge"]) == [range(0, 3)]
     assert [*sentences_of([])] == [] and sentences_of([""]) == [range(0, 1)]
 
 

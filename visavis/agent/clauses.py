@@ -12,10 +12,12 @@ __all__ = ["parted", "sentences_of", "split_clauses"]
 
 _STRONG = re.compile(r"[.!?;:…][\"'”’)\]]*$")
 _ENDS = re.compile(r"[.!?…][\"'”’)\]]*$")
+_MARK = re.compile(r"[.,;:!?…—–][\"'”’)\]]*$")
 MIN_WORDS = 4
 MAX_WORDS = 18
 MAX_CHARACTERS = 240
 LONGEST_SENTENCE = 2 * MAX_WORDS
+MOST_UNMARKED = 2  # clauses of one sentence that somebody wrote without marks
 
 
 def split_clauses(text: str) -> list[str]:
@@ -40,7 +42,13 @@ def split_clauses(text: str) -> list[str]:
 
 
 def sentences_of(clauses: Sequence[str]) -> list[range]:
-    """Which clauses make a sentence, in order; of one that does not end, as many as hold `LONGEST_SENTENCE` words."""
+    """Which clauses make a sentence, in order; of one that does not end, as many as hold `LONGEST_SENTENCE` words.
+
+    Where many clauses hold no mark at all (a recogniser's transcript, cut at the speaker's pauses), each stands for
+    itself.
+    """
+    if len(clauses) > MOST_UNMARKED and not any(_MARK.search(word) for clause in clauses for word in clause.split()):
+        return [range(number, number + 1) for number in range(len(clauses))]
     out: list[range] = []
     begin = words = 0
     for number, clause in enumerate(clauses):

@@ -104,7 +104,9 @@ class GltfFile:
                 raise FileFormatError(f"{path.name}: expected at most {MOST_BYTES >> 20} MB: export a smaller file")
             data = path.read_bytes()
         except OSError as error:
-            raise FileFormatError(f"{path} cannot be read: {error.strerror or error}") from error
+            raise FileFormatError(
+                f"expected a .vrm or .glb file; {path} cannot be read: {error.strerror or error}"
+            ) from error
         if data[:4] == MAGIC:
             text, blob = _chunks(path, data)
         else:
