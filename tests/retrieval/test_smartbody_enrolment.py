@@ -78,7 +78,10 @@ def test_a_folder_of_smartbody_is_imported(tmp_path):
     store = ClipStore(tmp_path)
     done = import_smartbody(REAL, store, _codec())
     assert len(done.added) > 50 and not done.failed
-    assert len(store) == len(done.added) and len(done.added) + len(done.twins) > 80
+    named = read_gesture_map(REAL / "gesture_map.tsv").keys()
+    there = {path.stem for path in REAL.rglob("*.skm")}
+    assert len(store) == len(done.added) and len(done.added) + len(done.twins) == len(named & there) == 60
+    assert set(done.absent) == named - there
     library = Library(load_lexicon(), GestureIndex.default(), store)
     hit = library.search("denies it")[0]
     assert 0 < hit.score <= 1

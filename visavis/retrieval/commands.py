@@ -155,10 +155,11 @@ def _import(args: argparse.Namespace) -> int:
 
     done = import_smartbody(Path(args.folder), _store(args), _codec(), show=not args.json)
     if args.json:
-        print(json.dumps({"added": done.added, "twins": done.twins, "failed": done.failed}))
+        print(json.dumps({"added": done.added, "twins": done.twins, "failed": done.failed, "absent": done.absent}))
     else:
         print(
-            f"{len(done.added)} clips added, {len(done.twins)} like an earlier one left out, {len(done.failed)} failed"
+            f"{len(done.added)} clips added, {len(done.twins)} like an earlier one left out, "
+            f"{len(done.failed)} failed, {len(done.absent)} have no file"
         )
         for name, why in done.failed.items():
             print(f"  {name}: {why}")

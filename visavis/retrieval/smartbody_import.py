@@ -25,11 +25,19 @@ _COLUMNS = ("motion", "lexeme", "type")
 
 @dataclass
 class Imported:
-    """Clips that were added, motions like an earlier clip, and those that failed, with the reason."""
+    """What became of the motions that the map names.
+
+    Attributes:
+        added: clips, by their new names.
+        twins: like an earlier clip.
+        failed: with the reason.
+        absent: have no file; SmartBody's own blends of motions have none.
+    """
 
     added: list[str] = field(default_factory=list)
     twins: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
 
 
 def read_gesture_map(path: Path) -> dict[str, tuple[str, str]]:
@@ -79,7 +87,7 @@ def import_smartbody(folder: Path, store: ClipStore, codec: MotionCodec, show: b
     wanted = [(name, motions[name]) for name in sorted(uses) if name in motions]
     if not wanted:
         raise UsageError(f"expected motions (.skm) that gesture_map.tsv names below {folder}; found none")
-    done = Imported()
+    done = Imported(absent=sorted(uses.keys() - motions.keys()))
     from tqdm import tqdm
 
     for name, path in tqdm(wanted, unit="clip", disable=not show or None):
