@@ -171,14 +171,16 @@ def _refiner_of_modes(out: Path, sizes: Sizes) -> None:
 
 
 def _refiner(out: Path, sizes: Sizes) -> None:
+    from visavis.finetune.motion_codes import beating_features
     from visavis.finetune.refiner import RefinerBatch, RefinerTraining, fit
 
     corpus, decoded = _decoded(out)
+    clean = beating_features(corpus, out / "corpora" / "beating_train.npy")
 
     def sample(batch: int, frames: int, rng: np.random.Generator) -> RefinerBatch:
         rows, turns = corpus.windows(batch, frames, rng)
         return RefinerBatch(
-            torch.from_numpy(corpus.features[rows].astype(np.float32)),
+            torch.from_numpy(clean[rows].astype(np.float32)),
             torch.from_numpy(decoded[rows].astype(np.float32)),
             torch.from_numpy(corpus.prosody[rows].astype(np.float32)),
             torch.tensor([turn.felt.vector for turn in turns]),
