@@ -142,8 +142,8 @@ def test_systems_are_those_that_are_given(refiner, turns):
 
 
 def test_misuse_is_one_line(tmp_path, capsys):
-    assert main(["seams", "--corpus", str(tmp_path)]) == 2
+    assert main(["edits", "--corpus", str(tmp_path)]) == 2
     assert "expected a motion corpus with a split dev" in capsys.readouterr().err
     (tmp_path / "dev_0000.npz").write_bytes(b"")
-    assert main(["seams", "--corpus", str(tmp_path)]) == 2
-    assert "seams is of the refiner's modes: give --modes DIR" in capsys.readouterr().err
+    assert main(["edits", "--corpus", str(tmp_path)]) == 2
+    assert "edits is of the refiner's modes: give --modes DIR" in capsys.readouterr().err

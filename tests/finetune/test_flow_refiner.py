@@ -148,7 +148,7 @@ def test_windows_are_of_one_turn_with_its_performer_and_its_points():
             ]
 
     corpus = Corpus()
-    batch = Windows(corpus, corpus.features, 3).sample(30, 40, np.random.default_rng(0))
+    batch = Windows(corpus, corpus.features, corpus.features, 3).sample(30, 40, np.random.default_rng(0))
     assert batch.clean.shape == (30, 40, 273) and batch.example.shape == (30, 96, 273)
     assert batch.sound.shape == (30, 40, 5) and batch.sound.abs().max() < 3
     assert set(batch.performer.tolist()) == {1, 2, 3}  # the third has no label: nobody

@@ -144,16 +144,17 @@ def _codec(out: Path, sizes: Sizes) -> None:
     fit(corpus.sample, out / "codec", SHIPPED, CodecTraining(steps=sizes.codec_steps), corpus.at)
 
 
-def _decoded(out: Path) -> tuple[MotionCorpus, NDArray[np.float16]]:
-    """The motion corpus, and what the codec makes of it."""
-    from visavis.finetune.motion_codes import decoded_features
+def _pairs(out: Path) -> tuple[MotionCorpus, NDArray[np.float16], NDArray[np.float16]]:
+    """The motion corpus, its motion in the rhythm of the speech, and what the codec makes of it without."""
+    from visavis.finetune.motion_codes import beating_features, decoded_features
     from visavis.finetune.motion_corpus import MotionCorpus
     from visavis.tokenizers.codec import MotionCodec
 
     torch.set_num_threads(1)
     codec = MotionCodec.load(_needs(out / "codec" / "codec.safetensors", "codec").parent)
     corpus = MotionCorpus(_needs(out / "corpora" / "motion", "corpus"), "train")
-    return corpus, decoded_features(corpus, codec, out / "corpora" / "decoded_train.npy")
+    beating = beating_features(corpus, out / "corpora" / "beating_train.npy")
+    return corpus, beating, decoded_features(corpus, codec, out / "corpora" / "decoded_train.npy")
 
 
 def _refiner_of_modes(out: Path, sizes: Sizes) -> None:
@@ -165,7 +166,7 @@ def _refiner_of_modes(out: Path, sizes: Sizes) -> None:
     own = out / "refiner"  # of the same codec, if it was trained before; else the one that ships
     before = Refiner.load(own if (own / "refiner.safetensors").exists() else models_folder() / "refiner")
     config = FlowConfig()
-    windows = Windows(*_decoded(out), config.performers)
+    windows = Windows(*_pairs(out), config.performers)
     settings = FlowTraining(steps=sizes.modes_steps, seconds=sizes.modes_seconds)
     fit(windows.sample, out / "refiner_modes", config, settings, before)
 
@@ -173,12 +174,12 @@ def _refiner_of_modes(out: Path, sizes: Sizes) -> None:
 def _refiner(out: Path, sizes: Sizes) -> None:
     from visavis.finetune.refiner import RefinerBatch, RefinerTraining, fit
 
-    corpus, decoded = _decoded(out)
+    corpus, clean, decoded = _pairs(out)
 
     def sample(batch: int, frames: int, rng: np.random.Generator) -> RefinerBatch:
         rows, turns = corpus.windows(batch, frames, rng)
         return RefinerBatch(
-            torch.from_numpy(corpus.features[rows].astype(np.float32)),
+            torch.from_numpy(clean[rows].astype(np.float32)),
             torch.from_numpy(decoded[rows].astype(np.float32)),
             torch.from_numpy(corpus.prosody[rows].astype(np.float32)),
             torch.tensor([turn.felt.vector for turn in turns]),

@@ -80,18 +80,22 @@ class FlowBatch:
 
 
 class Windows:
-    """Random windows of a motion corpus with what the codec made of them, and examples of their performers."""
+    """Random windows of a motion corpus in the rhythm of its speech (`clean`), with what the codec made of the same
+    motion without it, and examples of their performers.
+    """
 
-    def __init__(self, corpus: MotionCorpus, decoded: NDArray[np.float16], performers: int) -> None:
-        self.corpus, self.decoded, self.nobody = corpus, decoded, performers
-        self.points = tuple(_all_points(x) for x in (corpus.features, decoded))
+    def __init__(
+        self, corpus: MotionCorpus, clean: NDArray[np.float16], decoded: NDArray[np.float16], performers: int
+    ) -> None:
+        self.corpus, self.features, self.nobody = corpus, (clean, decoded), performers
+        self.points = tuple(_all_points(x) for x in self.features)
         self._by_performer: dict[int, list[int]] = defaultdict(list)
         for number, turn in enumerate(corpus.turns):
             if turn.frames >= 40:
                 self._by_performer[turn.performer].append(number)
 
     def _rows(self, rows: NDArray[np.int64], which: int) -> Tensor:
-        features = (self.corpus.features, self.decoded)[which][rows]
+        features = self.features[which][rows]
         return torch.from_numpy(np.concatenate([features, self.points[which][rows]], axis=-1).astype(np.float32))
 
     def sample(self, batch: int, frames: int, rng: np.random.Generator) -> FlowBatch:

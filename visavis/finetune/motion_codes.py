@@ -1,7 +1,11 @@
-"""The motion corpus seen through the codec: motion tokens, what is decoded of them, and MOVE examples."""
+"""The motion corpus seen through the codec: motion tokens, what is decoded of them, and MOVE examples.
+
+What the tokens do not carry, the rhythm of the speech, is laid over it here for the refiner to learn.
+"""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,14 +14,16 @@ import torch
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from visavis.finetune.codec_corpus import performer_of
 from visavis.finetune.motion_corpus import MotionCorpus, TaughtTurn, move_examples
+from visavis.finetune.teacher import beating
 from visavis.motion.motion import Motion
 from visavis.refiner.sampler import motion_features, with_features
 from visavis.tokenizers.codec import MotionCodec, PartCodec
 from visavis.tokenizers.turn_language import Example, move_example
 from visavis.tokenizers.vocabulary import JointVocabulary
 
-__all__ = ["decoded_features", "move_token_examples", "turn_codes"]
+__all__ = ["beating_features", "beating_motion", "decoded_features", "move_token_examples", "turn_codes"]
 
 
 def turn_codes(corpus: MotionCorpus, turn: TaughtTurn, codec: MotionCodec) -> NDArray[np.int64]:
@@ -52,6 +58,29 @@ def decoded_features(
     out.flush()
     temporary.rename(path)
     return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+
+def beating_features(corpus: MotionCorpus, path: Path) -> NDArray[np.float16]:
+    """The corpus in the rhythm of its speech, (frames, 264) float16 in the file `path`, made where it is missing."""
+    if path.exists():
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    temporary = path.with_suffix(".tmp.npy")
+    out = open_memmap(temporary, mode="w+", dtype=np.float16, shape=corpus.features.shape)
+    for turn in corpus.turns:
+        rows = slice(turn.start, turn.start + turn.frames)
+        out[rows] = motion_features(beating_motion(turn, _motion(corpus, turn)))
+    out.flush()
+    temporary.rename(path)
+    return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+
+def beating_motion(turn: TaughtTurn, motion: Motion) -> Motion:
+    """A turn's motion in the rhythm of its speech, always the same for the same turn; a listener's as it is."""
+    if turn.mode != "speak":
+        return motion
+    rng = np.random.default_rng([turn.performer, zlib.crc32(turn.text.encode())])
+    gestures = [(phases, limbs) for phases, (_, _, limbs) in zip(turn.phases, turn.gestures, strict=True)]
+    return beating(motion, turn.spoken, turn.felt, performer_of(turn.performer), gestures, rng)
 
 
 def _mistaken(net: PartCodec, codes: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.int64]:

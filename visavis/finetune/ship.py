@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from visavis.agent.reader import FactReader
-from visavis.finetune.motion_codes import turn_codes
+from visavis.finetune.motion_codes import beating_motion, turn_codes
 from visavis.finetune.motion_corpus import MotionCorpus
 from visavis.finetune.replies.train_reader import measure
 from visavis.metrics.bootstrap import Estimate, bootstrap
@@ -53,7 +53,9 @@ _REFINER_CARD = """# Refiner (first light)
 A flow-matching transformer from decoded tokens to motion in time with the speech, two Euler steps.
 {parameters:,} parameters, half precision.
 
-- **Data**: as for the codec; inputs are decoded motion with substituted tokens, damping and time warps of ±150 ms.
+- **Data**: turns of the project's own teacher. Inputs are decoded motion with substituted tokens, damping and time
+  warps of ±150 ms; goals the taught motion with head, torso and forearms beating on the stresses, which tokens do not
+  carry.
 - **Licence**: Apache-2.0.
 - **Command**: `visavis train refiner` (seed 0), one thread of a shared two-core machine.
 - **Curve**: `curve.csv` (step, loss, place error, place error of the decoded input, both in units of normalised
@@ -134,10 +136,10 @@ def codec_card(codec: MotionCodec, folder: Path, held: dict[str, object]) -> str
 def refiner_figures(
     codec: MotionCodec, refiner: AnyRefiner, corpus: MotionCorpus, limit: int = 100
 ) -> dict[str, Estimate]:
-    """Errors of decoded and of refined motion on a split."""
+    """Errors of decoded and of refined motion on a split, against taught motion in the rhythm of its speech."""
     rows = []
     for number, turn in enumerate(corpus.turns[:limit]):
-        truth = _taught(corpus, turn.start, turn.frames)
+        truth = beating_motion(turn, _taught(corpus, turn.start, turn.frames))
         made = codec.decode(turn_codes(corpus, turn, codec)).slice(0, turn.frames)
         decoded = Motion(made.rotations, truth.root_m)
         sound = corpus.prosody[turn.start : turn.start + turn.frames].astype(np.float32)

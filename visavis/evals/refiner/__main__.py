@@ -21,15 +21,15 @@ from visavis.tokenizers.codec import MotionCodec
 __all__ = ["main"]
 
 _COMPARED = {"accuracy": measure.accuracy, "rhythm": measure.rhythm, "frechet": measure.frechet}
-_OWN: dict[str, Callable[..., Table]] = {
-    "protection": measure.protection, "seams": measure.seams, "edits": measure.edits, "seeds": measure.seeds,
+_OF_MODES: dict[str, Callable[..., Table]] = {
+    "protection": measure.protection, "edits": measure.edits, "seeds": measure.seeds,
 }  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one measurement; exit status as of the command line."""
     parser = argparse.ArgumentParser(prog="python -m visavis.evals.refiner", description=__doc__)
-    parser.add_argument("name", choices=(*_COMPARED, *_OWN))
+    parser.add_argument("name", choices=(*_COMPARED, *_OF_MODES, "seams"))
     parser.add_argument("--modes", type=Path, default=None, metavar="DIR", help="`visavis train refiner --modes`")
     parser.add_argument("--beside", type=Path, default=None, metavar="DIR", help="without modes (default: the shipped)")
     parser.add_argument("--codec", type=Path, default=None, metavar="DIR", help="whose tokens (default: the shipped)")
@@ -48,14 +48,17 @@ def _table(args: argparse.Namespace) -> Table:
             f"expected a motion corpus with a split dev in {args.corpus}: make it with `visavis train corpus`, or give "
             "--corpus"
         )
-    if args.modes is None and args.name in _OWN:
+    if args.modes is None and args.name in _OF_MODES:
         raise UsageError(f"{args.name} is of the refiner's modes: give --modes DIR, of `visavis train refiner --modes`")
     modes = None if args.modes is None else FlowRefiner.load(args.modes)
     turns = items(args.corpus, MotionCodec.load(args.codec or models_folder() / "codec"), args.limit)
     sure = {} if args.sure is None else {"sure": args.sure}
-    if args.name in _OWN:
-        return _OWN[args.name](turns, modes, **(sure if args.name in ("protection", "seeds") else {}))
-    compared = systems(Refiner.load(args.beside or models_folder() / "refiner"), modes)
+    if args.name in _OF_MODES:
+        return _OF_MODES[args.name](turns, modes, **(sure if args.name in ("protection", "seeds") else {}))
+    first = Refiner.load(args.beside or models_folder() / "refiner")
+    if args.name == "seams":
+        return measure.seams(turns, modes or first)
+    compared = systems(first, modes)
     return _COMPARED[args.name](turns, compared, **(sure if args.name != "accuracy" else {}))
 
 

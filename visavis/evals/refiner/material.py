@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visavis.evals.strokes import UPPER_BODY
-from visavis.finetune.motion_codes import turn_codes
+from visavis.finetune.motion_codes import beating_motion, turn_codes
 from visavis.finetune.motion_corpus import MotionCorpus, TaughtTurn
 from visavis.motion import rotations as rot
 from visavis.motion.kinematics import chest_frame, positions, to_frame
@@ -39,7 +39,7 @@ System = Callable[[Motion, NDArray[np.float32], TaughtTurn, float, int], Motion]
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One turn: taught, decoded, its sound (T, 5), and the stresses of its voice in seconds."""
+    """One turn: taught with its rhythm, decoded, its sound (T, 5), and the stresses of its voice in seconds."""
 
     turn: TaughtTurn
     taught: Motion
@@ -59,10 +59,10 @@ def items(corpus: Path, codec: MotionCodec, limit: int | None = None) -> list[It
     out = []
     for turn in turns:
         rows = slice(turn.start, turn.start + turn.frames)
-        taught = with_features(Motion.rest(turn.frames), dev.features[rows].astype(np.float32))
-        decoded = codec.decode(turn_codes(dev, turn, codec), taught).slice(0, turn.frames)
+        calm = with_features(Motion.rest(turn.frames), dev.features[rows].astype(np.float32))
+        decoded = codec.decode(turn_codes(dev, turn, codec), calm).slice(0, turn.frames)
         stresses = [word.stress_s for word in turn.spoken if word.stress >= LEAST_STRESS]
-        out.append(Item(turn, taught, decoded, dev.prosody[rows].astype(np.float32), stresses))
+        out.append(Item(turn, beating_motion(turn, calm), decoded, dev.prosody[rows].astype(np.float32), stresses))
     return out
 
 

@@ -6,12 +6,12 @@ Everything is measured on motions as they would be shown; intervals are over tur
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visavis.agent.body import KNOWN_FRAMES, SEAM_HALF_LIFE_S
 from visavis.evals.first_light.table import Table, median, progress, share
 from visavis.evals.refiner.material import Item, System, late, shuffled_sounds, upper_body
 from visavis.evals.strokes import apexes, beats, nearest
@@ -21,11 +21,13 @@ from visavis.metrics.frechet import clip_features, frechet_distance
 from visavis.metrics.smoothness import mean_derivative
 from visavis.metrics.strokes import WINDOW_S
 from visavis.motion import rotations as rot
+from visavis.motion.blend import inertialize
 from visavis.motion.kinematics import positions, to_chest
 from visavis.motion.motion import FPS, Motion
 from visavis.refiner.conditions import Conditions
+from visavis.refiner.either import AnyRefiner, refine_next
 from visavis.refiner.flow import FlowRefiner
-from visavis.refiner.modes import continued, edit, free, protect, refine
+from visavis.refiner.modes import edit, free, protect, refine
 from visavis.refiner.pose_points import LIMBS
 from visavis.refiner.protection import Hold
 
@@ -206,8 +208,11 @@ def protection(items: Sequence[Item], refiner: FlowRefiner, sure: float = 0.3) -
     return table
 
 
-def seams(items: Sequence[Item], refiner: FlowRefiner, borders: int = 500) -> Table:
-    """Turns refined in chunks of 26 frames, each going on from the last: steps across borders against those inside."""
+def seams(items: Sequence[Item], refiner: AnyRefiner, borders: int = 500) -> Table:
+    """Turns refined in chunks of 26 frames, each going on from the last: steps across borders against those inside.
+
+    A refiner without modes is continued as the body of a session does it.
+    """
     table = Table("Seams between chunks that continue each other (second differences of head, elbows and wrists)")
     at_border: list[float] = []
     inside: list[float] = []
@@ -215,17 +220,19 @@ def seams(items: Sequence[Item], refiner: FlowRefiner, borders: int = 500) -> Ta
     for number, item in enumerate(progress(items, "turns")):
         if len(at_border) >= borders:
             break
-        wanted = Conditions(item.sound, item.turn.felt)
-        made = refine(refiner, item.decoded.slice(0, _CHUNK), wanted, seed=number)
-        apart = made
+        felt = item.turn.felt
+        made = apart = refine_next(refiner, item.decoded.slice(0, _CHUNK), item.sound[:_CHUNK], felt, seed=number)
         cuts = list(range(_CHUNK, len(item.decoded) - _CHUNK // 2, _CHUNK))
         for place, first in enumerate(cuts):
             last = cuts[place + 1] if place + 1 < len(cuts) else len(item.decoded)
             piece = item.decoded.slice(first, last)
-            heard = replace(wanted, sound=item.sound[first:last])
-            other = number * 1009 + first
-            made = made.concatenate(continued(refiner, made, piece, heard, seed=other))
-            apart = apart.concatenate(refine(refiner, piece, heard, seed=other))
+            heard, other = item.sound[first:last], number * 1009 + first
+            known = made if isinstance(refiner, FlowRefiner) else made.slice(max(first - KNOWN_FRAMES, 0), first)
+            following = refine_next(refiner, piece, heard, felt, known=known, seed=other)
+            if not isinstance(refiner, FlowRefiner):
+                following = inertialize(made, following, SEAM_HALF_LIFE_S)
+            made = made.concatenate(following)
+            apart = apart.concatenate(refine_next(refiner, piece, heard, felt, seed=other))
         for out, motion in ((at_border, made), (hard, apart)):
             jolt = np.linalg.norm(np.diff(upper_body(motion), n=2, axis=0), axis=-1).max(-1)
             pairs = np.maximum(jolt[1:], jolt[:-1])  # the border lies inside two of them

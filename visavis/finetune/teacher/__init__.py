@@ -1,7 +1,8 @@
 """The teacher: rules from gesture studies with stochastic performers, which make the paired motion that we lack.
 
 `speaking` gives the motion of somebody who says a text with given gestures; `listening` of somebody who hears it,
-with an oracle's knowledge of what comes. Nothing here is a model of a person: no figure on teacher data is called
+with an oracle's knowledge of what comes; `beating` the same motion with the rhythm of the speech in it, which is too
+quick for motion tokens and is the refiner's. Nothing here is a model of a person: no figure on teacher data is called
 human-likeness.
 """
 
@@ -13,21 +14,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from visavis.agent.choreography import Choice, Placed, arms_of, compose, place
+from visavis.agent.choreography import Choice, Placed, arms_of, compose, place, weights
 from visavis.emotion import Emotion
 from visavis.finetune.teacher.beats import ArmPath, arm_path, plan_beats
 from visavis.finetune.teacher.body import emotion_posture, listener_tracks, speaker_tracks
+from visavis.finetune.teacher.rhythm import LEAST_STRESS, beat_curve, beats_of, with_rhythm
 from visavis.motion import rotations
 from visavis.motion.idle import idle, relaxed_pose
 from visavis.motion.ik import solve_arm
 from visavis.motion.kinematics import forward, to_frame
 from visavis.motion.motion import FPS, Motion
+from visavis.motion.phases import Phases
 from visavis.motion.skeleton import CORE_BONES, FINGERS, Skeleton, default_skeleton
 from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
 from visavis.speech.types import Word
 
-__all__ = ["TAIL_S", "Taught", "listening", "speaking"]
+__all__ = ["TAIL_S", "Taught", "beating", "listening", "speaking"]
 
 TAIL_S = 0.9
 Array = NDArray[np.float32]
@@ -102,6 +105,33 @@ def listening(
     frames = int(np.ceil((partner_s + TAIL_S) * FPS))
     head, spine, _ = listener_tracks(partner, frames, emotion, rng, liveliness=performer.amplitude)
     return Taught(_posed(idle(frames, int(rng.integers(1 << 30))), head, spine, emotion), (), partner_s)
+
+
+def beating(
+    motion: Motion,
+    words: Sequence[Word],
+    emotion: Emotion,
+    performer: Performer,
+    gestures: Sequence[tuple[Phases, Sequence[str]]],
+    rng: np.random.Generator,
+) -> Motion:
+    """The motion of somebody who says these words, with head, torso and forearms beating on the stresses.
+
+    Args:
+        motion: from the beginning of the words.
+        words: with stress times.
+        emotion: sets the size.
+        performer: whose body it is.
+        gestures: their sync points, and the limbs that each uses: an arm that is used does not beat.
+        rng: of small variation.
+    """
+    accents = [(word.stress_s, word.stress) for word in words if word.stress >= LEAST_STRESS]
+    free = {side: np.ones(len(motion), np.float32) for side in ("left", "right")}
+    for phases, limbs in gestures:
+        for side in free.keys() & set(limbs):
+            free[side] *= 1 - weights(phases, 0, len(motion))
+    curve = beat_curve(accents, len(motion), rng)
+    return with_rhythm(motion, curve, beats_of(performer, _manner(emotion)[0]), free)
 
 
 def _moves_head(item: Placed) -> bool:
