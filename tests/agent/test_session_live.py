@@ -246,11 +246,13 @@ def test_answers_that_nobody_plays_are_not_kept_forever(say):
     session = say("Yes.")
 
     async def main():
+        runs = {}
         for _ in range(3):
             async for _event in session.respond("Hi"):
-                pass
-        first, second = (run.playout for run in session._stage.playing[-2:])
-        assert second.began_at >= first.began_at + first.sent_s - 1e-6  # one after the other
+                runs |= {run.turn_id: run for run in (*session._stage.open, *session._stage.playing)}
+        one, two, three = (run.playout for run in runs.values())
+        for first, second in ((one, two), (two, three)):
+            assert second.began_at >= first.began_at + first.sent_s - 1e-6  # one after the other
         for run in session._stage.playing:
             run.playout.began_at -= 60
         async for _event in session.respond("Hi"):
