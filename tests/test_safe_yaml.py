@@ -12,3 +12,18 @@ def test_it_reads_as_the_reader_in_python_does_and_as_safely():
     for wrong in ("!!python/object/apply:os.getcwd []", "a: [1"):
         with pytest.raises(yaml.YAMLError):
             safe_yaml.load(wrong)
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
+def test_what_is_too_deep_is_refused_and_not_the_end_of_the_process(opening):
+    with pytest.raises(yaml.MarkedYAMLError, match="expected at most 100 levels, one inside the other"):
+        safe_yaml.load(opening * 100_000)
+
+
+def test_what_is_deep_is_read_as_far_as_it_may_go():
+    def nested(levels):
+        return "[" * levels + "]" * levels
+
+    assert safe_yaml.load(nested(safe_yaml.DEEPEST)) == yaml.safe_load(nested(safe_yaml.DEEPEST))
+    with pytest.raises(yaml.YAMLError):
+        safe_yaml.load(nested(safe_yaml.DEEPEST + 1))

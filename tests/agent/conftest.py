@@ -1,13 +1,19 @@
-"""A Postgres of the tests' own: Debian's server, in a temporary folder, on a local socket."""
+"""A Postgres of the tests' own: Debian's server, in a temporary folder, on a local socket; and sessions to watch."""
 
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from watching import LONG
+
+from visavis.agent import Agent
+from visavis.agent.session import Session
+from visavis.testing import ScriptedPlanner, scripted
 
 
 def _server() -> Path | None:
@@ -59,3 +65,26 @@ def store_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         for table in ("version", "turns", "memories"):
             connection.execute(f"DROP TABLE IF EXISTS visavis_{table}")  # type: ignore[arg-type,call-overload]
     return url
+
+
+@pytest.fixture(scope="module")
+def talker() -> Iterator[Agent]:
+    with scripted(LONG, seed=7) as agent:
+        yield agent
+
+
+@pytest.fixture
+def say(talker: Agent) -> Iterator[Callable[..., Session]]:
+    """Opens a session whose next replies are given; it is closed in the end."""
+    opened: list[Session] = []
+
+    def make(*replies: str, **tools: object) -> Session:
+        before = talker.tools
+        talker.tools = replace(before, **{"planner": ScriptedPlanner(replies or (LONG,)), **tools})
+        opened.append(talker.session())
+        talker.tools = before
+        return opened[-1]
+
+    yield make
+    for session in opened:
+        session.close()

@@ -25,6 +25,7 @@ def test_a_file_gives_the_same_as_its_data(tmp_path):
 
 BROKEN = {
     "name: [": "expected YAML",
+    "name: " + "[" * 200: "expected at most 100 levels",
     "- a": "expected a mapping",
     "": "expected a mapping",
     "name: A": "'role' is missing",

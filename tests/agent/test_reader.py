@@ -28,6 +28,24 @@ def test_logits_do_not_depend_on_what_else_is_read(reader):
     assert len(reader.read("How much is it?", [])) == 0
 
 
+def test_what_was_read_last_is_not_read_again(models, monkeypatch):
+    reader = FactReader.load(models / "reader")
+    monkeypatch.setattr("visavis.agent.reader.REMEMBERED", 2)
+    read = []
+    logits = reader.logits
+    monkeypatch.setattr(reader, "logits", lambda pairs: read.append(pairs[0][0]) or logits(pairs))
+    facts = ["tickets: A ticket costs twelve euros.", "hours: We close at six."]
+    first = reader.read("How much is it?", facts)
+    kept = first.copy()
+    first[:] = 0  # whose array it is does not matter
+    assert (reader.read("How much is it?", facts) == kept).all() and read == ["How much is it?"]
+    reader.read("How much is it?", facts[:1])
+    assert len(read) == 2  # other facts are another question
+    reader.read("And when?", facts)
+    assert len(reader._lately) == 2
+    assert (reader.read("How much is it?", facts) == kept).all() and len(read) == 4
+
+
 def test_pairs_keep_the_end_of_a_long_question_and_the_beginning_of_a_long_fact():
     encoder = pair_encoder()
     ids, mask, types = pair_batch(encoder, [("so " * 200 + "when", "now " * 300), ("", "")])

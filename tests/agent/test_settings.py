@@ -6,6 +6,7 @@ import pytest
 from visavis.agent.events import ResponseEmotion, SessionUpdate
 from visavis.agent.settings import checked_settings
 from visavis.errors import UsageError
+from visavis.motion.motion import FPS
 from visavis.speech.silent import SilentVoice
 from visavis.speech.voices import has_pace, open_voice
 from visavis.testing import scripted
@@ -154,12 +155,25 @@ class OnePaceClosed(OnePace):
         self._closed.append("closed")
 
 
-def test_the_body_that_does_not_listen_idles(agent):
+def told(agent, listening: bool) -> set[str]:
+    """What a session tells while the partner types twenty clauses, and 2 s of motion after them."""
     with agent.session() as session, session.events() as events:
-        session.update(listening=False)
-        for k in range(20):
-            session.listen(text="and so on, " * (k + 1), final=False)
-        seen = []
-        while (event := events.get(1.5)) is not None and len(seen) < 60:
-            seen.append(event)
-    assert not [e for e in seen if e.type == "backchannel"]
+        session.update(listening=listening)
+        kinds, moved_s, typed = set(), 0.0, False
+        while moved_s < 2.0:
+            event = events.get(10)
+            assert event is not None, "the body stands still"
+            kinds.add(event.type)
+            if event.type == "response.motion.delta" and not typed:
+                typed = True
+                for k in range(20):
+                    session.listen(text="and so on, " * (k + 1), final=False)
+                    session._partner._attending._nodded = -1e9  # as if time had passed
+            elif event.type == "response.motion.delta":
+                moved_s += len(event.rotations) / FPS
+        return kinds
+
+
+def test_the_body_that_does_not_listen_idles(agent):
+    assert "backchannel" in told(agent, True)
+    assert "backchannel" not in told(agent, False)

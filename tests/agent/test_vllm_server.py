@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from visavis import cli
 from visavis.agent import vllm_server
-from visavis.agent.vllm_server import ModelServer, find_python, server_command
+from visavis.agent.vllm_server import ModelServer, find_python, serve_model, server_command
 from visavis.errors import FileFormatError, ServiceError, UsageError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -74,6 +75,33 @@ def test_whoever_stops_the_command_stops_the_server(tmp_path, models):
         command.wait(60)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.parametrize(("number", "leaves"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
+@pytest.mark.parametrize("when", ["while it starts", "while it is waited for"])
+def test_no_signal_leaves_a_server_behind(monkeypatch, tmp_path, number, leaves, when):
+    before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
+    done = []
+
+    class Started:
+        def wait(self):
+            done.append("waited")
+            os.kill(os.getpid(), number)
+            time.sleep(30)
+
+        def stop(self):
+            done.append("stopped")
+
+    def start(folder, **options):
+        if when == "while it starts":
+            os.kill(os.getpid(), number)
+        return Started()
+
+    monkeypatch.setattr(ModelServer, "start", start)
+    with pytest.raises(leaves):
+        serve_model(tmp_path, host="127.0.0.1", port=9)
+    assert done == (["stopped"] if when == "while it starts" else ["waited", "stopped"])
+    assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_without_vllm_one_line_says_what_to_do(monkeypatch, tmp_path, capsys):

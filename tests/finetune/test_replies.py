@@ -24,6 +24,12 @@ def examples():
     monkeypatch.undo()
 
 
+@pytest.fixture(scope="module")
+def drawn(examples):
+    """The first visits of those examples."""
+    return list(islice(visits.draw(5, "train"), 6))
+
+
 def test_quotes_are_cards_of_the_prompt_and_scores_fall(examples):
     quoted = 0
     for prompt, plan in examples:
@@ -39,21 +45,20 @@ def test_quotes_are_cards_of_the_prompt_and_scores_fall(examples):
     assert 0.25 < quoted / len(examples) < 0.75
 
 
-def test_the_cards_are_those_really_recalled(examples):
+def test_the_cards_are_those_really_recalled(examples, drawn):
     prompt, _ = examples[0]
     assert not re.search(r"[{}]", prompt.user)
-    visit = next(visits.draw(5, "train"))
+    visit = drawn[0]
     assert visit.persona.name == prompt.name and visit.asked[0].turn.user == prompt.user
     recalled = rank_cards(prompt.user, visit.persona)
     assert [card.text for card in recalled] == [card.text for card in prompt.cards]
     assert [card.score for card in recalled] == pytest.approx([card.score for card in prompt.cards], abs=0.02)
 
 
-def test_a_persona_knows_that_it_is_an_ai_and_says_so_when_asked(examples):
-    asked = [visit for visit in islice(visits.draw(5, "train"), 6)]
-    turns = [one.turn for visit in asked for one in visit.asked if one.turn.act == "robot"]
+def test_a_persona_knows_that_it_is_an_ai_and_says_so_when_asked(drawn):
+    turns = [one.turn for visit in drawn for one in visit.asked if one.turn.act == "robot"]
     assert turns and all(turn.answers == NATURE.facts for turn in turns)
-    assert all(visit.persona.cards[-1] == NATURE for visit in asked)
+    assert all(visit.persona.cards[-1] == NATURE for visit in drawn)
 
 
 def test_visits_are_written_in_parts_read_back_and_not_made_twice(tmp_path, monkeypatch):

@@ -104,6 +104,12 @@ def test_a_share_has_an_interval_where_none_hit():
     assert proportion([True] * 5).high == 1 and proportion([]).n == 0 and np.isnan(proportion([]).value)
 
 
+@pytest.mark.parametrize("n", [1, 2, 7, 5001])
+def test_means_drawn_at_once_are_those_drawn_one_by_one(n):
+    x = np.random.default_rng(n).normal(size=n)
+    assert bootstrap(x, rounds=300, seed=4) == bootstrap(x, lambda some: float(np.mean(some)), rounds=300, seed=4)
+
+
 def test_bootstrap_covers_the_mean_and_says_when_there_is_nothing():
     x = np.random.default_rng(4).normal(3.0, 1.0, 200)
     e = bootstrap(x)

@@ -57,6 +57,7 @@ def test_unknown_gloss_names_what_there_is() -> None:
         ("at: ready", "at: stroke", "begins with a key at 'ready'"),
         ("kind: emblem", "kind: dance", "kind"),
         ("gloss: tap", "gloss: [", "expected YAML"),
+        ("gloss: tap", "gloss: " + "[" * 100_000, "expected at most 100 levels"),
     ],
 )
 def test_a_broken_gesture_is_refused_in_one_clear_line(old: str, new: str, message: str) -> None:

@@ -28,7 +28,7 @@ def models(tmp_path: Path) -> Path:
 def test_what_was_recorded_together_is_accepted(models: Path) -> None:
     fingerprint = record(models)
     assert fingerprint == models_fingerprint(models) == json.loads((models / FILE).read_text())["fingerprint"]
-    check_models(models)
+    assert check_models(models) == fingerprint
 
 
 @pytest.mark.parametrize(

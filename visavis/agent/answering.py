@@ -14,13 +14,11 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from visavis.agent.recall import Meanings
 from visavis.emotion import EMOTIONS
-from visavis.errors import FileFormatError
 from visavis.retrieval.embedder import DIMENSIONS
+from visavis.retrieval.heads import load_heads, save_heads
 
 __all__ = ["DEFAULT_ANSWERING", "Answering"]
 
@@ -48,7 +46,7 @@ class Answering:
 
     def save(self, path: Path) -> None:
         """Write it, as float16."""
-        save_file({"weight": self.weight.astype(np.float16), "bias": self.bias.astype(np.float16)}, path)
+        save_heads(path, {"weight": self.weight, "bias": self.bias})
 
     @classmethod
     def load(cls, path: Path) -> Answering:
@@ -57,16 +55,7 @@ class Answering:
         Raises:
             FileFormatError: the file is missing or holds something else.
         """
-        again = "run `python -m visavis.finetune.replies.train_answering`"
-        try:
-            arrays = load_file(path)
-            made = cls(arrays["weight"].astype(np.float32), arrays["bias"].astype(np.float32))
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise FileFormatError(f"expected the head of answering in {path.name}, got {error!r}: {again}") from error
         count = len(EMOTIONS)
-        if made.weight.shape != (count, DIMENSIONS) or made.bias.shape != (count,):
-            raise FileFormatError(
-                f"expected weight ({count}, {DIMENSIONS}) and bias ({count},) in {path.name}, got "
-                f"{made.weight.shape} and {made.bias.shape}: {again}"
-            )
-        return made
+        shapes = {"weight": (count, DIMENSIONS), "bias": (count,)}
+        remedy = "run `python -m visavis.finetune.replies.train_answering`"
+        return cls(**load_heads(path, shapes, what="the head of answering", remedy=remedy))

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
-
+from visavis import safe_yaml
 from visavis.speech.completeness import bare_words
 
 __all__ = ["HearingSettings", "Patience", "default_settings", "is_backchannel"]
@@ -67,7 +66,7 @@ class HearingSettings:
 @cache
 def default_settings() -> HearingSettings:
     """The settings that ship."""
-    raw = yaml.safe_load((Path(__file__).parent / "data" / "turn_taking.yaml").read_text("utf8"))
+    raw = safe_yaml.load((Path(__file__).parent / "data" / "turn_taking.yaml").read_text("utf8"))
     fields = dict(raw["settings"])
     fields.update(sound=Patience(**fields["sound"]), words=Patience(**fields["words"]), mix=tuple(fields["mix"]))
     fields.update(alone=tuple(fields["alone"]), over=tuple(fields["over"]))
@@ -76,7 +75,7 @@ def default_settings() -> HearingSettings:
 
 @cache
 def _backchannels() -> frozenset[str]:
-    raw = yaml.safe_load((Path(__file__).parent / "data" / "turn_taking.yaml").read_text("utf8"))
+    raw = safe_yaml.load((Path(__file__).parent / "data" / "turn_taking.yaml").read_text("utf8"))
     return frozenset(" ".join(bare_words(text)) for text in raw["backchannels"])
 
 

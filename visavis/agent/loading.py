@@ -22,7 +22,7 @@ from visavis.retrieval.posing import Performer
 from visavis.speech import open_voice
 from visavis.speech.types import Voice
 from visavis.tokenizers.codec import MotionCodec
-from visavis.tokenizers.fingerprint import check_models, models_fingerprint
+from visavis.tokenizers.fingerprint import check_models
 
 __all__ = ["load_body", "load_tools", "models_folder"]
 
@@ -71,7 +71,7 @@ def load_tools(
     """
     brain = brain or Brain()
     folder = Path(model) if model else models_folder() / "planner"
-    check_models(models_folder(), folder)
+    fingerprint = check_models(models_folder(), folder)
     persona = brain.informed(persona)
     shelf = Library(load_lexicon(), GestureIndex.default(), ClipStore(library or library_folder()))
     try:
@@ -93,6 +93,6 @@ def load_tools(
     return Tools(
         persona=persona, planner=planner, mover=NativeMover(engine), voice=spoken,
         library=shelf, performer=Performer.neutral(), engine=brain.engine,
-        fingerprint=models_fingerprint(models_folder(), folder), gestures=gestures, degraded=tuple(degraded),
+        fingerprint=fingerprint, gestures=gestures, degraded=tuple(degraded),
         beats=engine.vocabulary.beats, close=brain.close,
     )  # fmt: skip

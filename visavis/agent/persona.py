@@ -26,6 +26,7 @@ from typing import Annotated, Final, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from visavis import safe_yaml
 from visavis.errors import PersonaError
 
 __all__ = ["MANNERS", "NATURE", "Card", "GesturePreferences", "Persona", "load_persona", "presets"]
@@ -132,7 +133,7 @@ def load_persona(name_or_path: str | Path) -> Persona:
 
 def _parse(text: str, source: str) -> Persona:
     try:
-        data = yaml.safe_load(text)
+        data = safe_yaml.load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark is not None else ""

@@ -7,8 +7,7 @@ import unicodedata
 from functools import lru_cache
 from importlib.resources import files
 
-import yaml
-
+from visavis import safe_yaml
 from visavis.errors import TextError
 
 __all__ = ["LONGEST_TEXT", "LONGEST_TRANSCRIPT", "checked_text", "other_language"]
@@ -48,7 +47,7 @@ def checked_text(text: object, *, what: str = "text", english: bool = True, long
 
 @lru_cache(maxsize=1)
 def _function_words() -> dict[str, frozenset[str]]:
-    raw = yaml.safe_load((files("visavis.agent") / "data" / "function_words.yaml").read_text(encoding="utf-8"))
+    raw = safe_yaml.load((files("visavis.agent") / "data" / "function_words.yaml").read_text(encoding="utf-8"))
     return {language: frozenset(words.split()) for language, words in raw.items()}
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-import yaml
+from visavis import safe_yaml
 
 __all__ = ["Told", "forgetting", "statements", "to_partner"]
 
@@ -29,7 +29,7 @@ _FLIP: Final = {
 @cache
 def _pattern(name: str) -> re.Pattern[str]:
     """One of the patterns of `data/told.yaml`; a folded line is one pattern, and a list is its alternatives."""
-    raw = yaml.safe_load((files("visavis.agent") / "data" / "told.yaml").read_text("utf-8"))
+    raw = safe_yaml.load((files("visavis.agent") / "data" / "told.yaml").read_text("utf-8"))
     found = raw[name]
     text = "|".join(found) if isinstance(found, list) else found
     text = text.replace("TRANSIENT", raw["transient"])

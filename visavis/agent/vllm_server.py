@@ -204,14 +204,44 @@ def serve_model(
     Raises:
         ServiceError: the server ended by itself.
     """
-    # Whoever stops this process stops the server, too: it has a session of its own and would live on.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    server = ModelServer.start(folder, host=host, port=port, model=model, more=more)
+    with _asked_to_stop() as stop:
+        server = ModelServer.start(folder, host=host, port=port, model=model, more=more)
+        try:
+            stop()
+            server.wait()
+            if not quiet:
+                print(f"ready: visavis chat --engine vllm --base-url {server.base_url} --model {folder}", flush=True)
+            status = server.process.wait()
+            raise ServiceError(f"vLLM ended with status {status}: its output says why")
+        finally:
+            server.stop()
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], None]]:
+    """Whoever stops this process stops the server, too: it has a session of its own and would live on.
+
+    A signal leaves the block by `SystemExit` or `KeyboardInterrupt` from the call of what is given on; one that came
+    before waits for that call, because a server that is just being started has nobody yet to stop it.
+    """
+    early: list[int] = []
+
+    def leave(number: int, frame: object = None) -> None:
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)
+
+    def obey() -> None:
+        for number in before:
+            signal.signal(number, leave)
+        if early:
+            leave(early[0])
+
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        server.wait()
-        if not quiet:
-            print(f"ready: visavis chat --engine vllm --base-url {server.base_url} --model {folder}", flush=True)
-        status = server.process.wait()
-        raise ServiceError(f"vLLM ended with status {status}: its output says why")
+        for number in before:
+            signal.signal(number, lambda number, frame: early.append(number))
+        yield obey
     finally:
-        server.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from visavis import safe_yaml
 from visavis.agent.persona import Persona, load_persona, presets
 from visavis.emotion import EMOTIONS
 from visavis.errors import FileFormatError
@@ -117,7 +118,7 @@ def load_dialog(path: Path) -> tuple[Dialog, Persona]:
         PersonaError: the persona cannot be read.
     """
     try:
-        raw = yaml.safe_load(path.read_text("utf-8"))
+        raw = safe_yaml.load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise FileFormatError(f"expected a readable dialog in YAML; got {path}: {error}") from None
     except yaml.YAMLError as error:

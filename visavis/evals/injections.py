@@ -23,8 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import yaml
-
+from visavis import safe_yaml
 from visavis.agent.memory import PartnerMemory
 from visavis.agent.persona import Persona, load_persona
 from visavis.agent.planner import Cancel, Planner
@@ -88,7 +87,7 @@ class Said:
 
 def attempts() -> list[Attempt]:
     """The two hundred, kind by kind."""
-    raw: dict[str, dict[str, Any]] = yaml.safe_load(data_file("injections.yaml").read_text("utf-8"))
+    raw: dict[str, dict[str, Any]] = safe_yaml.load(data_file("injections.yaml").read_text("utf-8"))
     out = []
     for kind, group in raw.items():
         for one in group["attempts"]:

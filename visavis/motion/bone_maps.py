@@ -14,9 +14,9 @@ from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from visavis import safe_yaml
 from visavis.errors import FileFormatError
 from visavis.motion.bone_shape import Anchors, anchors_by_shape, split_limb
 from visavis.motion.skeleton import FINGERS, Skeleton
@@ -125,7 +125,7 @@ def known_maps() -> tuple[_Known, ...]:
     """All maps of `data/bone_maps`."""
     folder = files("visavis.motion") / "data" / "bone_maps"
     paths = sorted((path for path in folder.iterdir() if path.name.endswith(".yaml")), key=lambda path: path.name)
-    return tuple(_expand(yaml.safe_load(path.read_text(encoding="utf-8"))) for path in paths)
+    return tuple(_expand(safe_yaml.load(path.read_text(encoding="utf-8"))) for path in paths)
 
 
 def _by_name(skeleton: Skeleton) -> BoneMap | None:
@@ -150,7 +150,7 @@ def _by_name(skeleton: Skeleton) -> BoneMap | None:
 
 @lru_cache(maxsize=1)
 def _words() -> dict[str, Any]:
-    return yaml.safe_load((files("visavis.motion") / "data" / "bone_words.yaml").read_text(encoding="utf-8"))
+    return safe_yaml.load((files("visavis.motion") / "data" / "bone_words.yaml").read_text(encoding="utf-8"))
 
 
 def _read_name(name: str) -> tuple[str, str, list[int]]:

@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from visavis import safe_yaml
 from visavis.motion.face import ARKIT_NAMES, face_index
 
 __all__ = ["MOUTH_PRESETS", "PRESETS", "fitted_presets", "from_presets", "preset_shapes", "to_presets"]
@@ -32,7 +32,7 @@ _SWEEPS = 24
 @lru_cache(maxsize=1)
 def preset_shapes() -> MappingProxyType[str, MappingProxyType[str, float]]:
     """Preset → ARKit name → weight."""
-    data = yaml.safe_load((files("visavis.motion") / "data" / "expressions.yaml").read_text("utf8"))
+    data = safe_yaml.load((files("visavis.motion") / "data" / "expressions.yaml").read_text("utf8"))
     out = {}
     for preset, shapes in data.items():
         flat: dict[str, float] = {}

@@ -11,9 +11,9 @@ from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from visavis import safe_yaml
 from visavis.errors import LexiconError
 from visavis.motion import rotations as rot
 from visavis.motion.idle import relaxed_pose
@@ -94,7 +94,7 @@ def home() -> Home:
 
 @lru_cache(maxsize=1)
 def _landmarks() -> dict[str, tuple[str, Array]]:
-    data = yaml.safe_load((files("visavis.retrieval") / "data" / "landmarks.yaml").read_text())
+    data = safe_yaml.load((files("visavis.retrieval") / "data" / "landmarks.yaml").read_text())
     return {name: (entry["bone"], np.array(entry["at"], np.float32)) for name, entry in data.items()}
 
 

@@ -19,12 +19,10 @@ from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from visavis.emotion import EMOTIONS
-from visavis.errors import FileFormatError
 from visavis.retrieval.embedder import DIMENSIONS, Embedder
+from visavis.retrieval.heads import Shapes, load_heads, save_heads
 
 __all__ = ["DEFAULT_FEELING", "Feeling", "Vectors"]
 
@@ -82,7 +80,7 @@ class Feeling:
 
     def save(self, path: Path) -> None:
         """Write it, as float16."""
-        save_file({one.name: getattr(self, one.name).astype(np.float16) for one in fields(self)}, path)
+        save_heads(path, {one.name: getattr(self, one.name) for one in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> Feeling:
@@ -91,20 +89,13 @@ class Feeling:
         Raises:
             FileFormatError: the file is missing or holds something else.
         """
-        again = "run `python -m visavis.finetune.acts.train_feeling`"
-        try:
-            arrays = load_file(path)
-            made = cls(**{one.name: arrays[one.name].astype(np.float32) for one in fields(cls)})
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
-            why = f"could not read them ({error})"
-            raise FileFormatError(f"expected the heads of feeling in {path.name}, {why}: {again}") from error
         count = len(EMOTIONS)
-        wanted = {"said": (count, DIMENSIONS), "said_bias": (count,), "heard": (count, DIMENSIONS)}
-        wanted |= {"heard_bias": (count,), "open": (DIMENSIONS,), "open_bias": (1,)}
-        for name, shape in wanted.items():
-            if (got := getattr(made, name).shape) != shape:
-                raise FileFormatError(f"expected `{name}` of {shape} in {path.name}, got {got}: {again}")
-        return made
+        shapes: Shapes = {
+            "said": (count, DIMENSIONS), "said_bias": (count,), "heard": (count, DIMENSIONS), "heard_bias": (count,),
+            "open": (DIMENSIONS,), "open_bias": (1,),
+        }  # fmt: skip
+        remedy = "run `python -m visavis.finetune.acts.train_feeling`"
+        return cls(**load_heads(path, shapes, what="the heads of feeling", remedy=remedy))
 
 
 @functools.cache

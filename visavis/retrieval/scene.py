@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from visavis import safe_yaml
 from visavis.errors import FileFormatError, UsageError
 
 __all__ = ["Scene", "read_scene"]
@@ -106,7 +107,7 @@ def read_scene(path: Path | str) -> Scene:
         FileFormatError: the file is missing, not YAML or not a scene.
     """
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = safe_yaml.load(Path(path).read_text(encoding="utf-8"))
         if not isinstance(data, dict):
             raise ValueError(f"got {type(data).__name__}")
         return Scene.model_validate(data)

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import yaml
-
+from visavis import safe_yaml
 from visavis.emotion import Emotion
 from visavis.errors import LexiconError
 
@@ -62,7 +61,7 @@ def parse_stars(line: str) -> tuple[str, tuple[int, ...]]:
 def _documents() -> dict[str, dict]:
     documents = {}
     for path in sorted(FOLDER.glob("*.yaml")):
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = safe_yaml.load(path.read_text(encoding="utf-8"))
         documents[document["gloss"]] = document
     return documents
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from visavis import safe_yaml
 from visavis.errors import TextError
 from visavis.speech.letters import pronounce, read_number
 from visavis.speech.silent import estimate
@@ -64,7 +64,7 @@ def align(samples: NDArray[np.int16], rate_hz: int, transcript: str) -> Speech:
 
 @cache
 def _table() -> dict[str, dict[str, str]]:
-    data: dict[str, dict[str, str]] = yaml.safe_load(
+    data: dict[str, dict[str, str]] = safe_yaml.load(
         (Path(__file__).parent / "data" / "arpabet.yaml").read_text("utf8")
     )
     return data

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from visavis import safe_yaml
 from visavis.emotion import Emotion
 from visavis.motion.face import ARKIT_NAMES, face_index
 from visavis.speech.life import blink_curve, blink_times, drift, saccades
@@ -35,7 +35,7 @@ _FADE_S = 0.15
 @cache
 def _emotions() -> dict[str, tuple[NDArray[np.float64], float, float]]:
     """Emotion → ((52,) weights, factor on the brows, degrees of gaze up)."""
-    data: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "data" / "face.yaml").read_text("utf8"))
+    data: dict[str, Any] = safe_yaml.load((Path(__file__).parent / "data" / "face.yaml").read_text("utf8"))
     table = {}
     for name, entry in data.items():
         weights = np.zeros(len(ARKIT_NAMES))

@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from visavis import safe_yaml
 from visavis.speech.prosody import stresses
 from visavis.speech.types import Phoneme, Speech, Word
 from visavis.speech.wav import resample
@@ -32,7 +32,7 @@ _WEAK_DB = 15.0  # a voiced stretch so far below the loud vowels is a consonant
 
 @cache
 def _table() -> dict[str, list[list[str]] | str]:
-    data: dict[str, list[list[str]] | str] = yaml.safe_load(
+    data: dict[str, list[list[str]] | str] = safe_yaml.load(
         (Path(__file__).parent / "data" / "heard.yaml").read_text("utf8")
     )
     return data

@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from visavis import safe_yaml
 
 __all__ = ["pronounce", "read_number"]
 
@@ -52,7 +52,7 @@ def _pattern(context: str) -> str:
 
 @cache
 def _data() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "data" / "letters.yaml").read_text("utf8"))
+    loaded: dict[str, Any] = safe_yaml.load((Path(__file__).parent / "data" / "letters.yaml").read_text("utf8"))
     return loaded
 
 

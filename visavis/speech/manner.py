@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
-
+from visavis import safe_yaml
 from visavis.emotion import Emotion
 
 __all__ = ["Manner", "manner"]
@@ -25,7 +24,7 @@ class Manner:
 
 @cache
 def _table() -> dict[str, Manner]:
-    data = yaml.safe_load((Path(__file__).parent / "data" / "emotion_voice.yaml").read_text("utf8"))
+    data = safe_yaml.load((Path(__file__).parent / "data" / "emotion_voice.yaml").read_text("utf8"))
     return {name: Manner(**values) for name, values in data.items()}
 
 

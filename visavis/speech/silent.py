@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from visavis import safe_yaml
 from visavis.emotion import Emotion
 from visavis.errors import TextError
 from visavis.speech.letters import pronounce
@@ -29,7 +29,7 @@ _LEAD_S, _TAIL_S, _QUIET_S = 0.02, 0.08, 0.3
 
 @cache
 def _data() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "data" / "durations.yaml").read_text("utf8"))
+    loaded: dict[str, Any] = safe_yaml.load((Path(__file__).parent / "data" / "durations.yaml").read_text("utf8"))
     loaded["ms"] = {s: c["ms"] for c in loaded["classes"].values() for s in c["symbols"]}
     return loaded
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from visavis import safe_yaml
 from visavis.motion.face import ARKIT_NAMES, face_index
 from visavis.speech.types import Speech
 
@@ -52,7 +52,7 @@ class Viseme:
 
 @cache
 def _data() -> dict[str, Any]:
-    data: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "data" / "visemes.yaml").read_text("utf8"))
+    data: dict[str, Any] = safe_yaml.load((Path(__file__).parent / "data" / "visemes.yaml").read_text("utf8"))
     return data
 
 

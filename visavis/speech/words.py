@@ -16,9 +16,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from visavis import safe_yaml
 from visavis.speech.types import Phoneme, Speech, Word
 
 __all__ = ["Sound", "assemble", "is_spoken", "is_vowel", "prominence", "speakable", "split_words"]
@@ -49,7 +49,7 @@ class Sound:
 
 @cache
 def _classes() -> tuple[frozenset[str], frozenset[str]]:
-    data = yaml.safe_load((Path(__file__).parent / "data" / "words.yaml").read_text("utf8"))
+    data = safe_yaml.load((Path(__file__).parent / "data" / "words.yaml").read_text("utf8"))
     return frozenset(data["function"].split()), frozenset(data["weak"].split())
 
 

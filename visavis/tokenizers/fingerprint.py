@@ -67,10 +67,13 @@ def record(models: Path, planner: Path | None = None) -> str:
     return _together(hashes)
 
 
-def check_models(models: Path, planner: Path | None = None) -> None:
-    """Raise FingerprintError unless the parts are those that `record` saw together.
+def check_models(models: Path, planner: Path | None = None) -> str:
+    """The `models_fingerprint` of parts that are those that `record` saw together.
 
     A library or refiner that was recorded and is absent is not an error: both are optional when a turn runs.
+
+    Raises:
+        FingerprintError: a part is another.
     """
     planner = planner or models / "planner"
     path = planner / FILE
@@ -91,6 +94,7 @@ def check_models(models: Path, planner: Path | None = None) -> None:
                 f"expected the {part} {value[:12]} that the planner in {planner} was made with, got {came}: "
                 f"{_REMEDY.get(part, 'restore it')}"
             )
+    return _together(found)
 
 
 def _together(hashes: dict[str, str]) -> str:

@@ -10,8 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import yaml
-
+from visavis import safe_yaml
 from visavis.agent.persona import Persona
 from visavis.agent.planner import Cancel, Planner
 from visavis.agent.recall import rank_cards
@@ -45,7 +44,7 @@ class Answer:
 
 def heldout() -> list[tuple[Persona, list[tuple[str, int]], list[str]]]:
     """Personas, their questions with the place of the fact, and questions about what they do not know."""
-    raw = yaml.safe_load(data_file("heldout_personas.yaml").read_text("utf-8"))
+    raw = safe_yaml.load(data_file("heldout_personas.yaml").read_text("utf-8"))
     return [
         (
             Persona.model_validate(entry["persona"]),

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-import yaml
 
+from visavis import safe_yaml
 from visavis.agent.clauses import sentences_of, split_clauses
 from visavis.agent.native import param_values
 from visavis.agent.planner import Cancel, Planner
@@ -59,7 +59,7 @@ def measure(planner: Planner, library: Library, seed: int = 0) -> Table:
     """All eighty sentences. The gesture @1 of a text is the one of the best score; the first among equals."""
     index = library.index
     assert index is not None, "the shipped library has an index"
-    rows = yaml.safe_load(data_file("gesture_sentences.yaml").read_text("utf-8"))
+    rows = safe_yaml.load(data_file("gesture_sentences.yaml").read_text("utf-8"))
     rng = np.random.default_rng(seed)
     glosses = list(index.glosses)
     chance = []

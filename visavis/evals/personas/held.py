@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from visavis import safe_yaml
 from visavis.agent.persona import Card, Persona
 from visavis.emotion import EMOTIONS
 from visavis.errors import FileFormatError
@@ -98,7 +97,7 @@ def _read(raw: dict[str, Any]) -> Held:
 
 def feelings() -> tuple[Feeling, ...]:
     """The frozen lines with an intended emotion."""
-    groups = yaml.safe_load(data_file(FEELINGS).read_text("utf-8"))
+    groups = safe_yaml.load(data_file(FEELINGS).read_text("utf-8"))
     found = tuple(Feeling(group["kind"], line, tuple(group["accept"])) for group in groups for line in group["lines"])
     assert all(name in EMOTIONS for feeling in found for name in feeling.accept), "emotions of EMOTIONS"
     return found

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from visavis import safe_yaml
 from visavis.agent import Agent
 from visavis.agent.persona import Persona, load_persona
 from visavis.agent.turn import Turn
@@ -33,7 +32,7 @@ class Talk:
 
 def talks() -> tuple[Talk, ...]:
     """The frozen five."""
-    raw = yaml.safe_load(data_file(TALKS).read_text("utf-8"))
+    raw = safe_yaml.load(data_file(TALKS).read_text("utf-8"))
     people = held() if any("held" in one for one in raw) else ()
     return tuple(
         Talk(
