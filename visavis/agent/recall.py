@@ -4,7 +4,8 @@ Meaning (MiniLM cosines of the line to fact and topic) chooses the facts that ar
 reads each of them together with the line (`visavis.agent.reader`). Both count, and so do the words themselves
 (`visavis.agent.wording`); a softmax over these facts and "none of them" gives the probabilities. A line may hold a
 greeting before the question, so its sentences are also looked up alone; a line that leans on what came before ("and how
-old is it?") is read together with the user's last message.
+old is it?") is read together with the user's last message. Who was just told a fact hardly asks for it again, unless in
+so many words.
 This module knows nothing of models; whether to decline is the matter of REPLY.
 """
 
@@ -30,6 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 READ = 10  # facts that are read for a line
+TOLD = 2.0  # what a fact loses in logits where it was just said; chosen on development people (LOG.md)
 # What meaning says of a fact: cosines to the fact and to its topic; how well the words of the line are covered by those
 # of the fact, these by those of the line, and the worst covered (late interaction, Khattab and Zaharia 2020); and how
 # far each lies over the other facts.
@@ -69,6 +71,11 @@ _ASKS = re.compile(
     r"will|would|should|has|have|any)\b",
     re.I,
 )
+_AGAIN = re.compile(
+    r"\b(again|repeat|once more|one more time|pardon|say that|what did you (just )?say|what was that|"
+    r"(didn't|did not|couldn't|don't) (quite )?(catch|hear|get|understand))\b",
+    re.I,
+)
 
 
 @functools.cache
@@ -98,6 +105,7 @@ class Lookup:
     question: str  # as it is read
     facts: tuple[str, ...]  # (N,)
     topics: tuple[str, ...]  # (N,)
+    told: tuple[bool, ...]  # (N,) whether the last answer said it, and it is not asked for again
 
     @property
     def texts(self) -> set[str]:
@@ -111,7 +119,12 @@ def look_up(line: str, history: Sequence[tuple[str, str]], cards: Sequence[Card]
     last = next((text for speaker, text in reversed(history) if speaker == "user"), None)
     asked = variants(line, last)
     question = asked[-1] if len(asked[-1]) > len(asked[0]) else asked[0]
-    return Lookup(tuple(asked), question, tuple(fact for _, fact in pairs), tuple(topic for topic, _ in pairs))
+    answer = next((text for speaker, text in reversed(history) if speaker == "agent"), "")
+    again = _AGAIN.search(line) is not None or line.split() == (last or "").split()
+    return Lookup(
+        tuple(asked), question, tuple(fact for _, fact in pairs), tuple(topic for topic, _ in pairs),
+        tuple(not again and fact in answer for _, fact in pairs),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -201,6 +214,7 @@ def rank_cards(
     reader = reader or default_reader()
     facts = [as_read(found, place) for place in near.places]
     logits = reader.mix(weigh(near, reader.read(found.question, facts), found.question, facts))
+    logits = logits - TOLD * np.array([found.told[place] for place in near.places])
     return ranked([found.facts[place] for place in near.places], logits, limit)
 
 
