@@ -74,6 +74,24 @@ def test_whole_quotes_are_whole_cards(vocabulary: JointVocabulary) -> None:
         assert any(segment.quoted for segment in plan.segments)
 
 
+def test_a_first_quote_is_wished_for_and_no_second(vocabulary: JointVocabulary) -> None:
+    quote, unquote = vocabulary.control("quote"), vocabulary.control("/quote")
+    constraint = ReplyConstraint(vocabulary, CARDS, whole=True, quote_bias=60.0)
+
+    def favoured() -> int:
+        ids = constraint.allowed()
+        return int(ids[constraint.weigh(ids, np.zeros(len(ids), np.float32)).argmax()])
+
+    for _ in range(2):  # an emotion and how strong it is
+        constraint.accept(int(constraint.allowed()[0]))
+    assert favoured() == quote and constraint.ahead().stretch.bias == {quote: 60.0}
+    constraint.accept(quote)
+    while unquote not in (ids := constraint.allowed()):
+        constraint.accept(int(ids[0]))
+    constraint.accept(unquote)
+    assert quote in constraint.allowed() and favoured() != quote and not constraint.ahead().stretch.bias
+
+
 def test_no_cards_no_quotes(vocabulary: JointVocabulary) -> None:
     for constraint in (ReplyConstraint(vocabulary, (), limit=8), ReplyConstraint(vocabulary, CARDS, 8, quotes=False)):
         ids = write(constraint, 1, [vocabulary.control("quote")])

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -77,3 +78,10 @@ def test_wrong_shapes_are_refused(tmp_path):
     save_file(weights, tmp_path / "reader.safetensors")
     with pytest.raises(FileFormatError, match="kinds"):
         FactReader.load(tmp_path)
+
+
+def test_a_mix_of_other_features_is_refused(reader):
+    count = len(reader.mix.mean)
+    assert reader.mix(np.zeros((3, count))).shape == (3,)
+    with pytest.raises(FileFormatError, match=f"weighs {count - 1} features, got one of {count}"):
+        reader.mix(np.zeros((3, count - 1)))

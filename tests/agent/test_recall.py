@@ -53,7 +53,7 @@ def test_an_answer_outscores_a_near_miss(guide):
     assert asked > rank_cards("How long is the crocodile?", guide)[0].score
 
 
-@pytest.mark.parametrize("names", [EVERYBODY[:2], pytest.param(EVERYBODY, marks=pytest.mark.slow)], ids=["two", "all"])
+@pytest.mark.parametrize("names", [("guide",), pytest.param(EVERYBODY, marks=pytest.mark.slow)], ids=["guide", "all"])
 def test_questions_in_other_words_find_their_fact_and_outscore_the_unknown(names):
     """Written by hand for the personas that ship; nothing is fitted on them."""
     first, among, known, unknown = [], [], [], []
@@ -138,3 +138,18 @@ def test_the_facts_that_are_read_are_few_and_near():
     near = choose(look_up("Thing 7 is here.", [], cards), Places())
     assert len(near.places) == READ == len(set(near.places)) == len(near.rows) and 7 in near.places[:3]
     assert len(choose(look_up("Hello.", [], []), Places()).places) == 0
+
+
+def test_who_was_just_told_is_not_told_again_unless_they_ask(guide):
+    price = "A ticket costs twelve euros, and children under six come in free."
+    before = [("user", "What does a ticket cost?"), ("agent", f"Sure. {price}")]
+
+    def chance(line, history):
+        return next((card.score for card in rank_cards(line, guide, history) if card.text == price), 0.0)
+
+    for line in ("And for my son?", "Is that expensive?"):
+        assert chance(line, before) < chance(line, [before[0], ("agent", "Hm.")])
+    for line in ("Sorry, what does it cost again?", "What does a ticket cost?"):
+        assert chance(line, before) == chance(line, [before[0], ("agent", "Hm.")])
+    told = look_up("And for my son?", before, guide.cards)
+    assert sum(told.told) == 1 and told.facts[told.told.index(True)] == price

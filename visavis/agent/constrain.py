@@ -86,9 +86,10 @@ class ReplyConstraint(_Machine):
     Outside a quote every text piece but bytes may come, `<|quote|>` where a word ended, `<|end|>` once there are words.
     Inside, only what goes on some card's words from where the quote began, which is the start of a word;
     `<|/quote|>` where a word of the card ends, if the quote has `min_quote` words or reached the card's end.
-    `card_trust` is how much recall's log-chances of cards count there, `feelings` are added to the logits of the
-    emotions. Whoever says "I'm" and the beginning of the `name` says the name. `whole`: quotes are whole cards. After
-    `limit` pieces of text only endings are allowed.
+    `quote_bias` is added to the log-odds of the first quote; a second one is the model's own wish. `card_trust` is how
+    much recall's log-chances of cards count there, `feelings` are added to the logits of the emotions. Whoever says
+    "I'm" and the beginning of the `name` says the name. `whole`: quotes are whole cards. After `limit` pieces of text
+    only endings are allowed.
     """
 
     def __init__(
@@ -190,6 +191,7 @@ class ReplyConstraint(_Machine):
         elif id_ == self._quote:
             self._node, self._words_quoted = 0, 0
             self._quotes_left -= 1
+            self._bias = 0.0
         elif id_ == self._unquote:
             self._node, self._fresh = None, True
         else:

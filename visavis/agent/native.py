@@ -98,7 +98,7 @@ class NativePlanner:
         engine: runs the model.
         library: tells which parameters a gesture takes.
         quotes: whether facts are quoted under the constraint (off only to measure what it is worth).
-        quote_bias: added to the log-odds of beginning a quote.
+        quote_bias: added to the log-odds of beginning the first quote.
         joining: how what it thinks of gestures is joined with what recall does; the shipped planner's if None.
         feeling_trust: how much the log-probabilities of what meaning says is felt count beside the model's own.
         feeling: who says that (default: what ships).

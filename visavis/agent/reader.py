@@ -80,7 +80,16 @@ class Mix:
     bias: np.ndarray  # ()
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """(P,) logits of (P, F); the logit of "none of the facts" is 0."""
+        """(P,) logits of (P, F); the logit of "none of the facts" is 0.
+
+        Raises:
+            FileFormatError: the mix was fitted on other features.
+        """
+        if rows.shape[1] != len(self.mean):
+            raise FileFormatError(
+                f"expected a reader whose mix weighs {rows.shape[1]} features, got one of {len(self.mean)}: fit it "
+                "again with `visavis train corpus`"
+            )
         z = np.tanh((rows - self.mean) / self.scale @ self.hidden + self.hidden_bias) @ self.out + self.bias
         return np.asarray(z)
 

@@ -1,9 +1,11 @@
 """Which of a persona's facts answer a line: few, best first, each with the probability that it is the answer.
 
 Meaning (MiniLM cosines of the line to fact and topic) chooses the facts that are worth reading; then a cross-encoder
-reads each of them together with the line (`visavis.agent.reader`). Both count, and a softmax over these facts and
-"none of them" gives the probabilities. A line may hold a greeting before the question, so its sentences are also looked
-up alone; a line that leans on what came before ("and how old is it?") is read together with the user's last message.
+reads each of them together with the line (`visavis.agent.reader`). Both count, and so do the words themselves
+(`visavis.agent.wording`); a softmax over these facts and "none of them" gives the probabilities. A line may hold a
+greeting before the question, so its sentences are also looked up alone; a line that leans on what came before ("and how
+old is it?") is read together with the user's last message. Who was just told a fact hardly asks for it again, unless in
+so many words.
 This module knows nothing of models; whether to decline is the matter of REPLY.
 """
 
@@ -19,22 +21,25 @@ import numpy as np
 
 from visavis.agent.persona import Card, Persona
 from visavis.agent.reader import Mix, default_reader
+from visavis.agent.wording import WORDING, wording
 from visavis.retrieval.embedder import Embedder
 from visavis.tokenizers.turn_language import MAX_CARDS, Candidate
 
 __all__ = [
-    "FEATURES", "READ", "Lookup", "Meanings", "Near", "Reader", "as_read", "choose", "look_up", "rank_cards",
+    "FEATURES", "MEANT", "READ", "Lookup", "Meanings", "Near", "Reader", "as_read", "choose", "look_up", "rank_cards",
     "ranked", "variants", "weigh",
 ]  # fmt: skip
 
 READ = 10  # facts that are read for a line
-# What a fact is judged by: the reader's logit; cosines to the fact and to its topic; how well the words of the line are
-# covered by those of the fact, these by those of the line, and the worst covered (late interaction, Khattab and Zaharia
-# 2020); and how far each lies over the other facts.
-FEATURES = (
-    "read", "read_lead", "fact", "fact_lead", "topic", "topic_lead", "near_lead",
+TOLD = 2.0  # what a fact loses in logits where it was just said; chosen on development people (LOG.md)
+# What meaning says of a fact: cosines to the fact and to its topic; how well the words of the line are covered by those
+# of the fact, these by those of the line, and the worst covered (late interaction, Khattab and Zaharia 2020); and how
+# far each lies over the other facts.
+MEANT = (
+    "fact", "fact_lead", "topic", "topic_lead", "near_lead",
     "covered", "covered_lead", "covers", "covers_lead", "weakest",
 )  # fmt: skip
+FEATURES = ("read", "read_lead", *MEANT, *WORDING)  # what a fact is judged by: first the reader's logit
 
 
 class Meanings(Protocol):
@@ -66,6 +71,11 @@ _ASKS = re.compile(
     r"will|would|should|has|have|any)\b",
     re.I,
 )
+_AGAIN = re.compile(
+    r"\b(again|repeat|once more|one more time|pardon|say that|what did you (just )?say|what was that|"
+    r"(didn't|did not|couldn't|don't) (quite )?(catch|hear|get|understand))\b",
+    re.I,
+)
 
 
 @functools.cache
@@ -95,6 +105,7 @@ class Lookup:
     question: str  # as it is read
     facts: tuple[str, ...]  # (N,)
     topics: tuple[str, ...]  # (N,)
+    told: tuple[bool, ...]  # (N,) whether the last answer said it, and it is not asked for again
 
     @property
     def texts(self) -> set[str]:
@@ -108,7 +119,12 @@ def look_up(line: str, history: Sequence[tuple[str, str]], cards: Sequence[Card]
     last = next((text for speaker, text in reversed(history) if speaker == "user"), None)
     asked = variants(line, last)
     question = asked[-1] if len(asked[-1]) > len(asked[0]) else asked[0]
-    return Lookup(tuple(asked), question, tuple(fact for _, fact in pairs), tuple(topic for topic, _ in pairs))
+    answer = next((text for speaker, text in reversed(history) if speaker == "agent"), "")
+    again = _AGAIN.search(line) is not None or line.split() == (last or "").split()
+    return Lookup(
+        tuple(asked), question, tuple(fact for _, fact in pairs), tuple(topic for topic, _ in pairs),
+        tuple(not again and fact in answer for _, fact in pairs),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -116,7 +132,7 @@ class Near:
     """The facts that are worth reading, nearest first; P of them."""
 
     places: tuple[int, ...]  # (P,) among the facts of the lookup
-    rows: np.ndarray  # (P, F - 2) what meaning says of each, `FEATURES` but the first two
+    rows: np.ndarray  # (P, len(MEANT)) what meaning says of each
 
 
 def choose(found: Lookup, meanings: Meanings, most: int = READ) -> Near:
@@ -129,7 +145,7 @@ def choose(found: Lookup, meanings: Meanings, most: int = READ) -> Near:
 
     """
     if not found.facts:
-        return Near((), np.zeros((0, len(FEATURES) - 2)))
+        return Near((), np.zeros((0, len(MEANT))))
     texts = sorted(found.texts)
     row = {text: place for place, text in enumerate(texts)}
     vectors = meanings.encode(texts)
@@ -162,9 +178,9 @@ def _lead(values: np.ndarray) -> np.ndarray:
     return lead
 
 
-def weigh(near: Near, read: np.ndarray) -> np.ndarray:
-    """(P, F) what meaning says and what the reader says, (P,), of the facts that were read."""
-    return np.column_stack([read, _lead(read), near.rows])
+def weigh(near: Near, read: np.ndarray, question: str, facts: Sequence[str]) -> np.ndarray:
+    """(P, len(FEATURES)) of the facts that were read, `facts` each after its topic; `read` (P,) is the reader's."""
+    return np.column_stack([read, _lead(read), near.rows, wording(question, facts)])
 
 
 def rank_cards(
@@ -196,8 +212,10 @@ def rank_cards(
     if not near.places:
         return []
     reader = reader or default_reader()
-    read = reader.read(found.question, [as_read(found, i) for i in near.places])
-    return ranked([found.facts[place] for place in near.places], reader.mix(weigh(near, read)), limit)
+    facts = [as_read(found, place) for place in near.places]
+    logits = reader.mix(weigh(near, reader.read(found.question, facts), found.question, facts))
+    logits = logits - TOLD * np.array([found.told[place] for place in near.places])
+    return ranked([found.facts[place] for place in near.places], logits, limit)
 
 
 def ranked(facts: Sequence[str], logits: np.ndarray, limit: int = MAX_CARDS) -> list[Candidate]:

@@ -47,7 +47,7 @@ def replies(
         for talk in visit.talks:
             history: list[tuple[str, str]] = []
             for asked in talk:
-                logits = mix(weigh(asked.near, next(rest)))
+                logits = mix(weigh(asked.near, next(rest), asked.question, visit.read(asked)))
                 logits = logits + noise.normal(0.0, jitter, logits.shape) if jitter else logits
                 cards = ranked([facts[place] for place in asked.near.places], logits)
                 plan = plan_reply(asked.turn, visit.persona, cards, split, rng)

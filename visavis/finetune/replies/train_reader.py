@@ -42,8 +42,9 @@ log = logging.getLogger(__name__)
 
 RANK = 24
 HIDDEN = 64
-MIXED = 12  # hidden units of the mix
-MIX_LINES = 8000
+MIXED = 32  # hidden units of the mix
+MIX_DROPOUT = 0.1
+MIX_LINES = 32_000
 DECAY = 0.01
 LEARNT = 6  # facts of a line that are learnt from: what is right, the nearest, and a far one
 ASKING = ("known", "greet_known", "follow_up")
@@ -322,10 +323,11 @@ def fit_mix(some: Sequence[Line], said: NDArray[np.float32], count: int = MIX_LI
     right: list[NDArray[np.bool_]] = []
     for i in chosen:
         line = some[i]
-        every.append(weigh(line.near, said[ends[i] - len(line.facts) : ends[i]].astype(np.float64)))
+        read = said[ends[i] - len(line.facts) : ends[i]].astype(np.float64)
+        every.append(weigh(line.near, read, line.question, line.facts))
         right.append(np.array(line.right))
     whole = np.concatenate(every)
-    mean, scale = whole.mean(0), whole.std(0) + 1e-6
+    mean, scale = whole.mean(0), whole.std(0) + 1e-2  # what is hardly ever there must not shout
     rows = torch.zeros(len(every), READ, len(FEATURES))
     hits, there = (
         torch.zeros(len(every), READ + 1, dtype=torch.bool),
@@ -338,12 +340,12 @@ def fit_mix(some: Sequence[Line], said: NDArray[np.float32], count: int = MIX_LI
         hits[i, -1], there[i, -1] = not hit.any(), True
     torch.manual_seed(seed)
     hidden, out = torch.nn.Linear(len(FEATURES), MIXED), torch.nn.Linear(MIXED, 1)
-    optimizer = torch.optim.AdamW([*hidden.parameters(), *out.parameters()], lr=5e-3, weight_decay=1e-2)
-    epochs = 40
+    optimizer = torch.optim.AdamW([*hidden.parameters(), *out.parameters()], lr=5e-3, weight_decay=3e-2)
+    epochs = 25
     for epoch in range(epochs):
         optimizer.param_groups[0]["lr"] = 5e-3 * (1 - epoch / epochs)
-        for batch in torch.randperm(len(rows)).split(64):
-            z = out(torch.tanh(hidden(rows[batch])))[..., 0]
+        for batch in torch.randperm(len(rows)).split(256):
+            z = out(torch.nn.functional.dropout(torch.tanh(hidden(rows[batch])), MIX_DROPOUT))[..., 0]
             z = torch.nn.functional.pad(z, (0, 1)).masked_fill(~there[batch], -1e9)
             good = z.masked_fill(~hits[batch], -1e9)
             loss = (torch.logsumexp(z, 1) - torch.logsumexp(good, 1)).mean()
@@ -375,7 +377,8 @@ def measure(reader: FactReader, count: int = 1500, seed: int = 1001, split: Spli
     for name, mine in (("settings", [x for x in some if not x.person]), ("people", [x for x in some if x.person])):
         known, unknown, near, first, probability, truth = [], [], [], [], [], []
         for line in mine:
-            z = np.append(reader.mix(weigh(line.near, reader.read(line.question, line.facts))), 0.0)
+            read = reader.read(line.question, line.facts)
+            z = np.append(reader.mix(weigh(line.near, read, line.question, line.facts)), 0.0)
             p = np.exp(z - z.max())
             p /= p.sum()
             best = int(p[:-1].argmax())

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from visavis.agent.persona import Card, Persona
-from visavis.agent.recall import FEATURES, READ, Near, choose, look_up
+from visavis.agent.recall import MEANT, READ, Near, choose, look_up
 from visavis.errors import FileFormatError
 from visavis.finetune.replies.conversation import TURNS_PER_WORLD, Turn, talks_of_split
 from visavis.finetune.replies.worlds import Split, fold_of
@@ -29,7 +29,6 @@ from visavis.finetune.replies.worlds import Split, fold_of
 __all__ = ["Asked", "Visit", "draw", "flat", "read_parts", "readings", "write_parts"]
 
 VISITS_A_PART = 80
-ROW = len(FEATURES) - 2
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ def _from_json(data: dict, rows: np.ndarray | None, at: int) -> tuple[Visit, int
         lines = []
         for raw in talk:
             places = tuple(raw.pop("read"))
-            some = np.zeros((len(places), ROW)) if rows is None else rows[at : at + len(places)]
+            some = np.zeros((len(places), len(MEANT))) if rows is None else rows[at : at + len(places)]
             at += len(places)
             question = raw.pop("question")
             lines.append(Asked(Turn(**raw | {"answers": tuple(raw["answers"])}), question, Near(places, some)))
