@@ -129,6 +129,14 @@ def test_a_line_is_also_tried_without_its_greeting_and_with_what_came_before():
     assert variants("How big is the whale?", "Where are we?") == ["How big is the whale?"]
 
 
+def test_a_line_that_leans_on_what_the_agent_said_unasked_is_read_with_it():
+    cards = [Card(topic="fish", facts=["The fish got away."])]
+    said = [("agent", "I caught a fish.")]
+    assert look_up("Did you keep it?", said, cards).question == "I caught a fish. Did you keep it?"
+    assert look_up("Did you keep it?", [("user", "Hello."), *said], cards).question == "Hello. Did you keep it?"
+    assert look_up("Did you keep the fish?", said, cards).question == "Did you keep the fish?"
+
+
 def test_the_facts_that_are_read_are_few_and_near():
     class Places(Alike):
         def encode(self, texts):

@@ -4,8 +4,8 @@ Meaning (MiniLM cosines of the line to fact and topic) chooses the facts that ar
 reads each of them together with the line (`visavis.agent.reader`). Both count, and so do the words themselves
 (`visavis.agent.wording`); a softmax over these facts and "none of them" gives the probabilities. A line may hold a
 greeting before the question, so its sentences are also looked up alone; a line that leans on what came before ("and how
-old is it?") is read together with the user's last message. Who was just told a fact hardly asks for it again, unless in
-so many words.
+old is it?") is read together with the user's last message, or with what the agent said unasked. Who was just told a
+fact hardly asks for it again, unless in so many words.
 This module knows nothing of models; whether to decline is the matter of REPLY.
 """
 
@@ -117,7 +117,8 @@ def look_up(line: str, history: Sequence[tuple[str, str]], cards: Sequence[Card]
     """Prepare a line; `history` is (speaker, text), oldest first."""
     pairs = [(card.topic, fact) for card in cards for fact in card.facts]
     last = next((text for speaker, text in reversed(history) if speaker == "user"), None)
-    asked = variants(line, last)
+    unasked = [speaker for speaker, _ in history[-2:]] in (["agent"], ["agent", "agent"])
+    asked = variants(line, history[-1][1] if unasked else last)
     question = asked[-1] if len(asked[-1]) > len(asked[0]) else asked[0]
     answer = next((text for speaker, text in reversed(history) if speaker == "agent"), "")
     again = _AGAIN.search(line) is not None or line.split() == (last or "").split()
