@@ -3,6 +3,7 @@
 Every variant of every gesture is performed by several people, as it is and freely changed (`freely`), seen through the
 codec's tokens and read as features. Linear discriminants (Fisher 1936) keep the directions in which glosses differ and
 neither performers nor variants of one gloss do; there every variant has two: as it is performed, and as it is changed.
+What each aspect counts beside them is learnt apart (`learn_aspects`).
 
 `--check` leaves one variant of each gloss out (the last), and describes it when somebody unseen performs it; `--folds`
 does the same with others among the rest, to choose by.
@@ -25,9 +26,11 @@ from tqdm import tqdm
 
 from visavis.emotion import EMOTIONS
 from visavis.finetune.acts.freely import freely
+from visavis.finetune.acts.learn_aspects import fit_aspects, means
 from visavis.metrics.bootstrap import bootstrap
 from visavis.motion.motion import FRAMES_PER_STEP, Motion
 from visavis.motion.skeleton import default_skeleton
+from visavis.retrieval.aspects import aspects_of
 from visavis.retrieval.describe import DEFAULT_POSES, PoseIndex, as_tokens_show
 from visavis.retrieval.lexicon import Lexicon, load_lexicon
 from visavis.retrieval.posing import Performer, perform
@@ -46,27 +49,34 @@ HOME_STEPS: Final = 2  # between two of them
 DIRECTIONS: Final = 64
 SHRINK: Final = 0.1  # of the variance within, towards the same in all directions
 BETWEEN_VARIANTS: Final = 0.25  # how much what differs between variants counts beside what differs between people
-SHARPNESS: Final = 16.0
+SHARPNESS: Final = 8.0  # beside the aspects, which are log-odds by themselves
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Features (N, D) of performances, with the gloss and the variant of each; free (N,): whether it was changed."""
+    """Features (N, D) and aspects (N, A) of performances, with the gloss and the variant of each.
+
+    who (N,): number of the performer, see `perform_all`.
+    """
 
     features: Array
+    aspects: Array
     glosses: tuple[str, ...]
     variants: tuple[str, ...]
-    free: NDArray[np.bool_]
+    who: NDArray[np.int64]
 
     def where(self, keep: NDArray[np.bool_]) -> Rows:
         """Some of them."""
         places = np.flatnonzero(keep)
         glosses, variants = tuple(self.glosses[i] for i in places), tuple(self.variants[i] for i in places)
-        return Rows(self.features[places], glosses, variants, self.free[places])
+        return Rows(self.features[places], self.aspects[places], glosses, variants, self.who[places])
 
 
-def read_all(motions: Sequence[Motion], codec: MotionCodec) -> Array:
-    """(N, D) features of motions from HOME to HOME, as tokens show them; read as one long motion, which is quicker."""
+def read_all(motions: Sequence[Motion], codec: MotionCodec) -> tuple[Array, Array]:
+    """Features (N, D) and aspects (N, A) of motions from HOME to HOME, as tokens show them.
+
+    They are read as one long motion, which is quicker.
+    """
     parts, starts, frames = [], [], 0
     for motion in motions:
         rest = -len(motion) % FRAMES_PER_STEP + HOME_STEPS * FRAMES_PER_STEP
@@ -77,7 +87,8 @@ def read_all(motions: Sequence[Motion], codec: MotionCodec) -> Array:
     long = Motion(np.concatenate(parts), np.tile(skeleton.offsets_m[0], (frames, 1)), None, skeleton)
     table, crown = read_motion_table(as_tokens_show(long, codec))
     spans = [slice(start, start + len(motion)) for start, motion in zip(starts, motions, strict=True)]
-    return np.stack([pose_features(reading_of(table[span], crown[span])) for span in spans])
+    read = [reading_of(table[span], crown[span]) for span in spans]
+    return np.stack([pose_features(one) for one in read]), np.stack([aspects_of(one) for one in read])
 
 
 def perform_all(lexicon: Lexicon, codec: MotionCodec, numbers: Sequence[int]) -> Rows:
@@ -86,7 +97,8 @@ def perform_all(lexicon: Lexicon, codec: MotionCodec, numbers: Sequence[int]) ->
     0 is a plain performer, those above perform it as it is, those below change it freely.
     """
     kinds = [(gesture, variant) for gesture in lexicon.values() for variant in gesture.variant_names]
-    features, waiting, glosses, variants, free = [], [], [], [], []
+    waiting, glosses, variants = [], [], []
+    read: list[tuple[Array, Array]] = []
     for gesture, variant in tqdm(kinds, unit="variant", disable=None):
         own, _, _ = gesture.variant(variant)
         for number in numbers:
@@ -97,21 +109,15 @@ def perform_all(lexicon: Lexicon, codec: MotionCodec, numbers: Sequence[int]) ->
             waiting.append(made.motion)
             glosses.append(gesture.gloss)
             variants.append(variant)
-            free.append(number < 0)
         if len(waiting) >= TOGETHER or gesture is kinds[-1][0]:
-            features.append(read_all(waiting, codec))
+            read.append(read_all(waiting, codec))
             waiting = []
-    return Rows(np.concatenate(features), tuple(glosses), tuple(variants), np.array(free))
-
-
-def _means(rows: Array, label: NDArray[np.int64]) -> Array:
-    out = np.zeros((label.max() + 1, rows.shape[1]), np.float32)
-    np.add.at(out, label, rows)
-    return np.asarray(out / np.bincount(label)[:, None], np.float32)
+    features, aspects = (np.concatenate(some) for some in zip(*read, strict=True))
+    return Rows(features, aspects, tuple(glosses), tuple(variants), np.tile(np.array(numbers, np.int64), len(kinds)))
 
 
 def fit(rows: Rows) -> PoseIndex:
-    """Discriminants, and in them the directions of each variant: one as it is performed, one of what is made of it."""
+    """Discriminants with two directions of each variant, as it is performed and as it is changed; and the aspects."""
     mean, scale = rows.features.mean(0), rows.features.std(0) + 0.05
     x = (rows.features - mean) / scale
     names = sorted(set(rows.glosses))
@@ -119,8 +125,8 @@ def fit(rows: Rows) -> PoseIndex:
     kinds = sorted(set(pairs))
     which = np.array([kinds.index(pair) for pair in pairs])
     label = np.array([names.index(gloss) for gloss, _ in kinds])
-    middles = _means(x, which)  # of variants
-    centres = _means(middles, label)  # of glosses
+    middles = means(x, which)  # of variants
+    centres = means(middles, label)  # of glosses
     inside = x - middles[which]
     within = inside.T @ inside / len(x)
     some = np.bincount(label)[label] > 1
@@ -137,17 +143,20 @@ def fit(rows: Rows) -> PoseIndex:
     centre = made.mean(0)
     pointing = made - centre
     pointing /= np.linalg.norm(pointing, axis=1, keepdims=True)
-    groups, group = np.unique(2 * which + rows.free, return_inverse=True)
-    ways = _means(pointing, group)
+    groups, group = np.unique(2 * which + (rows.who < 0), return_inverse=True)
+    ways = means(pointing, group)
     ways /= np.linalg.norm(ways, axis=1, keepdims=True)
-    return PoseIndex(mean, scale, projection, centre, ways, tuple(kinds[i // 2][0] for i in groups), SHARPNESS)
+    own = rows.who >= 0
+    aspects = fit_aspects(rows.aspects[own], label[which][own], which[own], rows.who[own] == 0, names)
+    glosses = tuple(kinds[i // 2][0] for i in groups)
+    return PoseIndex(mean, scale, projection, centre, ways, glosses, SHARPNESS, aspects)
 
 
 def _named(index: PoseIndex, lexicon: Lexicon, rows: Rows, name: str) -> list[str]:
     """How often gloss and emotion are right, with 95 % intervals."""
     first, five, felt, chance = [], [], [], []
-    for features, gloss in zip(rows.features, rows.glosses, strict=True):
-        found = index.nearest(features, 5)
+    for features, aspects, gloss in zip(rows.features, rows.aspects, rows.glosses, strict=True):
+        found = index.nearest(features, aspects, 5)
         first.append(float(found[0][0] == gloss))
         five.append(float(gloss in [each for each, _ in found]))
         emotion = np.zeros(len(EMOTIONS))
@@ -195,13 +204,13 @@ def _kept(path: str | None, name: str, make: Callable[[], Rows]) -> Rows:
         texts = kept["names"].tobytes().decode().split("\n")
         pairs = [text.split("/") for text in texts]
         glosses, variants = tuple(gloss for gloss, _ in pairs), tuple(variant for _, variant in pairs)
-        return Rows(kept["features"], glosses, variants, kept["free"].astype(bool))
+        return Rows(kept["features"], kept["aspects"], glosses, variants, kept["who"])
     rows = make()
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         texts = [f"{gloss}/{variant}" for gloss, variant in zip(rows.glosses, rows.variants, strict=True)]
         names = np.frombuffer("\n".join(texts).encode(), np.uint8).copy()
-        save_file({"features": rows.features, "names": names, "free": rows.free.astype(np.uint8)}, file)
+        save_file({"features": rows.features, "aspects": rows.aspects, "names": names, "who": rows.who}, file)
     return rows
 
 
@@ -223,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     if options.check or options.folds:
         unseen = _kept(options.keep, "unseen", lambda: perform_all(lexicon, codec, range(UNSEEN, UNSEEN + 2)))
-        for fold in [*([None] if options.check else []), *(range(2) if options.folds else [])]:
+        for fold in [*([None] if options.check else []), *(range(3) if options.folds else [])]:
             for line in check(lexicon, seen, unseen, fold):
                 print(line)
     fit(seen).save(Path(options.out))
