@@ -5,7 +5,7 @@ import pytest
 
 from visavis.finetune.acts.freely import freely
 from visavis.finetune.acts.learn_aspects import fit_aspects
-from visavis.finetune.acts.learn_poses import Rows, fit, left_out, perform_all, read_all
+from visavis.finetune.acts.learn_poses import OTHER_HEAD, Rows, fit, left_out, perform_all, read_all
 from visavis.motion.limits import excess
 from visavis.retrieval.aspects import ASPECTS, AspectIndex
 from visavis.retrieval.commands import _codec
@@ -39,10 +39,11 @@ def test_motions_read_together_are_those_read_alone():
 
 
 def test_variants_are_told_and_kept(tmp_path):
-    rows = perform_all(SOME, CODEC, [-1, 0, 1])
+    rows = perform_all(SOME, CODEC, [-1, 0, 1, OTHER_HEAD + 1])
     rows = replace(rows, features=rows.features[:, ::12])  # fewer, so that it is quick
-    assert len(rows.features) == 3 * sum(len(gesture.variant_names) for gesture in SOME.values())
+    assert len(rows.features) == 4 * sum(len(gesture.variant_names) for gesture in SOME.values())
     index = fit(rows)
+    rows = rows.where(rows.who < OTHER_HEAD)
     asked = list(zip(rows.features, rows.aspects, strict=True))
     named = [index.nearest(*one, 1)[0][0] for one in asked]
     assert np.mean([a == b for a, b in zip(named, rows.glosses, strict=True)]) > 0.9
@@ -81,7 +82,7 @@ def test_a_variant_never_seen_is_told_by_what_its_siblings_share():
     seen, plain = variant % 4 < 3, np.arange(160) % 2 == 0
     known = np.unique(variant[seen], return_inverse=True)[1]
     names = [f"gloss {i}" for i in range(20)]
-    index = fit_aspects(aspects[seen], label[seen], known, plain[seen], names)
+    index = fit_aspects(aspects[seen], label[seen], known, plain[seen], np.zeros(seen.sum(), bool), names)
     assert len(index.rows) == 60 and index.glosses == tuple(name for name in names for _ in range(3))
 
     def right(one: AspectIndex) -> float:

@@ -60,7 +60,12 @@ def _whiten(rows: Array, label: Integers, variant: Integers) -> Array:
 
 
 def fit_aspects(
-    aspects: Array, label: Integers, variant: Integers, plain: NDArray[np.bool_], names: Sequence[str]
+    aspects: Array,
+    label: Integers,
+    variant: Integers,
+    plain: NDArray[np.bool_],
+    other_head: NDArray[np.bool_],
+    names: Sequence[str],
 ) -> AspectIndex:
     """Rows of the plain performances, and weights by asking for the siblings of the others.
 
@@ -69,9 +74,10 @@ def fit_aspects(
         label: (N,) which of `names` each is.
         variant: (N,) which variant, counted over all glosses.
         plain: (N,) whether it becomes a row; a variant has one such performance.
+        other_head: (N,) whether head and trunk are of another gesture: asked, but no way to make this one.
         names: of the glosses.
     """
-    whiten = _whiten(aspects, label, variant)
+    whiten = _whiten(aspects[~other_head], label[~other_head], variant[~other_head])
     rows = aspects @ whiten
     here, asked = np.flatnonzero(plain), np.flatnonzero(~plain)
     own = variant[asked][:, None] == variant[here]

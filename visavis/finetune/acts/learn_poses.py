@@ -3,7 +3,8 @@
 Every variant of every gesture is performed by several people, as it is and freely changed (`freely`), seen through the
 codec's tokens and read as features. Linear discriminants (Fisher 1936) keep the directions in which glosses differ and
 neither performers nor variants of one gloss do; there every variant has two: as it is performed, and as it is changed.
-What each aspect counts beside them is learnt apart (`learn_aspects`).
+What each aspect counts beside them is learnt apart (`learn_aspects`), also from hands with the head and trunk of some
+other gesture: variants often have these from their gloss, which people have not.
 
 `--check` leaves one variant of each gloss out (the last), and describes it when somebody unseen performs it; `--folds`
 does the same with others among the rest, to choose by.
@@ -32,7 +33,7 @@ from visavis.motion.motion import FRAMES_PER_STEP, Motion
 from visavis.motion.skeleton import default_skeleton
 from visavis.retrieval.aspects import aspects_of
 from visavis.retrieval.describe import DEFAULT_POSES, PoseIndex, as_tokens_show
-from visavis.retrieval.lexicon import Lexicon, load_lexicon
+from visavis.retrieval.lexicon import Gesture, Lexicon, load_lexicon
 from visavis.retrieval.posing import Performer, perform
 from visavis.retrieval.reading import pose_features, read_motion_table, reading_of
 from visavis.tokenizers.codec import MotionCodec
@@ -44,6 +45,9 @@ Array = NDArray[np.float32]
 PERFORMERS: Final = 3  # who perform it as it is
 FREELY: Final = (9, 10, 16, 17, 18, 19, 20, 40, 60)  # who change it: seeds
 UNSEEN: Final = 500  # seeds of performers from here on are for testing
+OTHER_HEAD: Final = 1000  # numbers from here on: the performer of number - 1000, head and trunk of another gesture
+NUMBERS: Final = (*range(PERFORMERS), OTHER_HEAD + 1, *(-seed for seed in FREELY))  # see `perform_all`
+ASKED: Final = (UNSEEN, UNSEEN + 1, OTHER_HEAD + UNSEEN)
 TOGETHER: Final = 25  # motions that are read at once
 HOME_STEPS: Final = 2  # between two of them
 DIRECTIONS: Final = 64
@@ -94,7 +98,8 @@ def read_all(motions: Sequence[Motion], codec: MotionCodec) -> tuple[Array, Arra
 def perform_all(lexicon: Lexicon, codec: MotionCodec, numbers: Sequence[int]) -> Rows:
     """Every variant by the performers of these numbers, as tokens show it.
 
-    0 is a plain performer, those above perform it as it is, those below change it freely.
+    0 is a plain performer, those above perform it as it is, those from `OTHER_HEAD` on with the head and trunk of the
+    plain way of some other gesture, those below 0 change it freely.
     """
     kinds = [(gesture, variant) for gesture in lexicon.values() for variant in gesture.variant_names]
     waiting, glosses, variants = [], [], []
@@ -105,7 +110,10 @@ def perform_all(lexicon: Lexicon, codec: MotionCodec, numbers: Sequence[int]) ->
             name = zlib.crc32(f"{gesture.gloss}/{variant}".encode())
             rng = np.random.default_rng([abs(number), 77 if number >= 0 else 78, name])
             who = Performer.random(rng) if number else Performer.neutral()
-            made = perform(gesture, who, variant=variant) if number >= 0 else perform(freely(own, rng), who)
+            if 0 <= number < OTHER_HEAD:
+                made = perform(gesture, who, variant=variant)
+            else:
+                made = perform(freely(own, rng) if number < 0 else _with_other_head(own, lexicon, rng), who)
             waiting.append(made.motion)
             glosses.append(gesture.gloss)
             variants.append(variant)
@@ -116,8 +124,17 @@ def perform_all(lexicon: Lexicon, codec: MotionCodec, numbers: Sequence[int]) ->
     return Rows(features, aspects, tuple(glosses), tuple(variants), np.tile(np.array(numbers, np.int64), len(kinds)))
 
 
+def _with_other_head(gesture: Gesture, lexicon: Lexicon, rng: np.random.Generator) -> Gesture:
+    """Its hands, and head and trunk of another that has hands; one of the head stays as it is."""
+    others = [one for one in lexicon.values() if one.gloss != gesture.gloss and one.hands != "none"]
+    if gesture.hands == "none" or not others:
+        return gesture
+    return gesture.model_copy(update={"core": others[rng.integers(len(others))].core})
+
+
 def fit(rows: Rows) -> PoseIndex:
     """Discriminants with two directions of each variant, as it is performed and as it is changed; and the aspects."""
+    every, rows = rows, rows.where(rows.who < OTHER_HEAD)
     mean, scale = rows.features.mean(0), rows.features.std(0) + 0.05
     x = (rows.features - mean) / scale
     names = sorted(set(rows.glosses))
@@ -146,8 +163,12 @@ def fit(rows: Rows) -> PoseIndex:
     groups, group = np.unique(2 * which + (rows.who < 0), return_inverse=True)
     ways = means(pointing, group)
     ways /= np.linalg.norm(ways, axis=1, keepdims=True)
-    own = rows.who >= 0
-    aspects = fit_aspects(rows.aspects[own], label[which][own], which[own], rows.who[own] == 0, names)
+    made_so = every.where(every.who >= 0)
+    numbers = {pair: number for number, pair in enumerate(kinds)}
+    variants = np.array([numbers[pair] for pair in zip(made_so.glosses, made_so.variants, strict=True)])
+    aspects = fit_aspects(
+        made_so.aspects, label[variants], variants, made_so.who == 0, made_so.who >= OTHER_HEAD, names
+    )
     glosses = tuple(kinds[i // 2][0] for i in groups)
     return PoseIndex(mean, scale, projection, centre, ways, glosses, SHARPNESS, aspects)
 
@@ -192,8 +213,12 @@ def check(lexicon: Lexicon, seen: Rows, unseen: Rows, fold: int | None = None) -
     index = fit(seen.where(~left_out(lexicon, seen, fold)[0]))
     hidden, asked = left_out(lexicon, unseen, fold)
     name = "" if fold is None else f"fold {fold}, "
-    lines = _named(index, lexicon, unseen.where(asked), f"{name}variants left out")
-    return [*lines, *_named(index, lexicon, unseen.where(~hidden), f"{name}variants seen")]
+    other = unseen.who >= OTHER_HEAD
+    groups = {
+        "variants left out": asked & ~other, "variants left out, another's head": asked & other,
+        "variants seen": ~hidden & ~other,
+    }  # fmt: skip
+    return [line for what, some in groups.items() for line in _named(index, lexicon, unseen.where(some), name + what)]
 
 
 def _kept(path: str | None, name: str, make: Callable[[], Rows]) -> Rows:
@@ -227,11 +252,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     codec = MotionCodec.load(Path(str(files("visavis.models"))) / "codec")
     lexicon = load_lexicon()
-    seen = _kept(
-        options.keep, "seen", lambda: perform_all(lexicon, codec, [*range(PERFORMERS), *(-seed for seed in FREELY)])
-    )
+    seen = _kept(options.keep, "seen", lambda: perform_all(lexicon, codec, NUMBERS))
     if options.check or options.folds:
-        unseen = _kept(options.keep, "unseen", lambda: perform_all(lexicon, codec, range(UNSEEN, UNSEEN + 2)))
+        unseen = _kept(options.keep, "unseen", lambda: perform_all(lexicon, codec, ASKED))
         for fold in [*([None] if options.check else []), *(range(3) if options.folds else [])]:
             for line in check(lexicon, seen, unseen, fold):
                 print(line)
