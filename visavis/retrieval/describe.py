@@ -1,8 +1,10 @@
 """What a motion says: the nearest gestures, the emotion that goes with them, energy and hands.
 
 A motion is read as its tokens show it (encoded and decoded), so that what is described is what the language model would
-see. Its features (`visavis.retrieval.reading`) are projected to directions in which glosses differ and performers do
-not (linear discriminants, Fisher 1936); there a variant of the lexicon is a direction, and the nearest tells the gloss.
+see. It is compared with each variant of the lexicon in two ways whose log-odds add up. Its features
+(`visavis.retrieval.reading`) are projected to directions in which glosses differ and performers do not (linear
+discriminants, Fisher 1936); there a variant is a direction. And its aspects (`visavis.retrieval.aspects`: hand shape,
+place, path, head, ...) are compared one by one, so that two ways to make a gesture may differ wholly in a few.
 `python -m visavis.finetune.acts.learn_poses` makes the comparison.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +28,7 @@ from visavis.motion.fitting import same_skeleton
 from visavis.motion.motion import FPS, Motion
 from visavis.motion.phases import Phases
 from visavis.motion.skeleton import default_skeleton
+from visavis.retrieval.aspects import ASPECTS, AspectIndex, aspects_of
 from visavis.retrieval.lexicon import load_lexicon
 from visavis.retrieval.reading import HAND, pose_features, read_motion_table, reading_of
 from visavis.tokenizers.codec import MotionCodec
@@ -70,7 +74,7 @@ class PoseIndex:
     """Variants of the lexicon to compare with.
 
     mean (D,), scale (D,), projection (D, E), centre (E,); rows (N, E) of unit length with the gloss of each;
-    sharpness: what a cosine is multiplied by to become log-odds.
+    sharpness: what a cosine is multiplied by to become log-odds; aspects: the same variants, aspect by aspect.
     """
 
     mean: Array
@@ -80,6 +84,7 @@ class PoseIndex:
     rows: Array
     glosses: tuple[str, ...]
     sharpness: float
+    aspects: AspectIndex
 
     @staticmethod
     @functools.cache
@@ -92,14 +97,13 @@ class PoseIndex:
         made = (features - self.mean) / self.scale @ self.projection - self.centre
         return np.asarray(made / np.maximum(np.linalg.norm(made, axis=-1, keepdims=True), 1e-6), np.float32)
 
-    def nearest(self, features: Array, k: int = 5) -> list[tuple[str, float]]:
-        """The k glosses that are nearest, with probabilities over all glosses."""
-        cosines = self.rows @ self.project(features)
-        most: dict[str, float] = {}
-        for gloss, cosine in zip(self.glosses, cosines.tolist(), strict=True):
-            most[gloss] = max(cosine, most.get(gloss, -1.0))
-        names = sorted(most, key=lambda gloss: (-most[gloss], gloss))
-        odds = np.exp(self.sharpness * (np.array([most[name] for name in names]) - most[names[0]]))
+    def nearest(self, features: Array, aspects: Array, k: int = 5) -> list[tuple[str, float]]:
+        """The k glosses that are nearest to features (D,) and aspects (A,), with probabilities over all glosses."""
+        poses = _best(self.glosses, self.sharpness * (self.rows @ self.project(features)))
+        apart = _best(self.aspects.glosses, self.aspects.log_odds(aspects))
+        sums = {gloss: poses[gloss] + apart[gloss] for gloss in poses}
+        names = sorted(sums, key=lambda gloss: (-sums[gloss], gloss))
+        odds = np.exp(np.array([sums[name] for name in names]) - sums[names[0]])
         odds /= odds.sum()
         return [(name, float(share)) for name, share in zip(names[:k], odds, strict=False)]
 
@@ -112,6 +116,9 @@ class PoseIndex:
             "rows": self.rows.astype(np.float16), "which": np.array([names.index(g) for g in self.glosses], np.int32),
             "names": np.frombuffer(json.dumps(names).encode(), np.uint8).copy(),
             "sharpness": np.array([self.sharpness], np.float32),
+            "whiten": self.aspects.whiten.astype(np.float32), "weights": self.aspects.weights.astype(np.float32),
+            "aspects": self.aspects.rows.astype(np.float16),
+            "aspects_of": np.array([names.index(g) for g in self.aspects.glosses], np.int32),
         }, path)  # fmt: skip
 
     @classmethod
@@ -128,12 +135,28 @@ class PoseIndex:
             rows, projection = a["rows"].astype(np.float32), a["projection"].astype(np.float32)
             if rows.shape != (len(glosses), projection.shape[1]) or a["mean"].shape != projection.shape[:1]:
                 raise ValueError(f"rows of {rows.shape}")
-            return cls(a["mean"], a["scale"], projection, a["centre"], rows, glosses, float(a["sharpness"][0]))
+            aspects = AspectIndex(
+                a["whiten"], a["weights"], a["aspects"].astype(np.float32), tuple(names[i] for i in a["aspects_of"])
+            )
+            size = sum(ASPECTS.values())
+            if aspects.rows.shape != (len(aspects.glosses), size) or set(aspects.glosses) != set(glosses):
+                raise ValueError(f"aspects of {aspects.rows.shape}")
+            if aspects.whiten.shape != (size, size) or aspects.weights.shape != (len(ASPECTS),):
+                raise ValueError(f"weights of {aspects.weights.shape}")
+            return cls(a["mean"], a["scale"], projection, a["centre"], rows, glosses, float(a["sharpness"][0]), aspects)
         except (OSError, KeyError, ValueError, IndexError, SafetensorError) as error:
             raise FileFormatError(
                 f"expected the poses of the lexicon in {path.name}, could not read them ({error}): "
                 "run `python -m visavis.finetune.acts.learn_poses`"
             ) from error
+
+
+def _best(glosses: Sequence[str], odds: Array) -> dict[str, float]:
+    """The best of each gloss."""
+    most: dict[str, float] = {}
+    for gloss, each in zip(glosses, odds.tolist(), strict=True):
+        most[gloss] = max(each, most.get(gloss, each))
+    return most
 
 
 def as_tokens_show(motion: Motion, codec: MotionCodec) -> Motion:
@@ -167,7 +190,7 @@ def describe(
     if not same_skeleton(motion.skeleton, default_skeleton()):
         motion = retarget(motion)
     read = reading_of(*read_motion_table(as_tokens_show(motion, codec or _codec())))
-    found = (index or PoseIndex.default()).nearest(pose_features(read), max(k, 5))
+    found = (index or PoseIndex.default()).nearest(pose_features(read), aspects_of(read), max(k, 5))
     lexicon = load_lexicon()
     felt = np.zeros(len(EMOTIONS))
     for gloss, share in found:

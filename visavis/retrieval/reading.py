@@ -21,18 +21,18 @@ from visavis.motion.phase_detection import hands_of, phases_of, speed_of
 from visavis.motion.phases import Phases
 from visavis.motion.skeleton import FINGERS
 
-__all__ = ["HAND", "Reading", "pose_features", "read_motion_table", "reading_of"]
+__all__ = ["HAND", "MOUTH", "TIPS", "Reading", "moments", "pose_features", "read_motion_table", "reading_of"]
 
 Array = NDArray[np.float32]
 
 MOMENTS: Final = 12  # of the stroke, and as many of the whole gesture
 # Channels of one hand: wrist 3, palm 3, fingers' direction 3, bend of two joints of five fingers 10, fingertips 15.
 HAND: Final = 34
-_TIPS: Final = slice(19, 34)
+TIPS: Final = slice(19, 34)
 CHANNELS: Final = 2 * HAND + 9  # right hand, left hand, head and trunk as rotation vectors, place of the head
 _FLIP_HAND: Final = np.where(np.isin(np.arange(HAND), [0, 3, 6, *range(19, 34, 3)]), -1.0, 1.0).astype(np.float32)
 _FLIP_CORE: Final = np.array([1, -1, -1, 1, -1, -1, -1, 1, 1], np.float32)
-_MOUTH: Final = np.array([0.0, 0.05, 0.08], np.float32)  # from the head's joint
+MOUTH: Final = np.array([0.0, 0.05, 0.08], np.float32)  # from the head's joint
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ def reading_of(table: Array, crown: Array) -> Reading:
     return Reading(_mirrored(table) if hands == "left" else table, phases_of(speed, FPS), hands)
 
 
-def _at(table: Array, from_s: float, to_s: float) -> Array:
+def moments(table: Array, from_s: float, to_s: float) -> Array:
     """(MOMENTS, C) of a table (T, C), evenly spread."""
     at = np.clip(np.linspace(from_s, to_s, MOMENTS) * FPS, 0, len(table) - 1)
     low = np.minimum(at.astype(int), max(len(table) - 2, 0))
@@ -102,9 +102,9 @@ def _at(table: Array, from_s: float, to_s: float) -> Array:
 def pose_features(read: Reading) -> Array:
     """(D,) float32: the poses of stroke and gesture, their shapes, and how much of each channel there is."""
     table, p = read.table, read.phases
-    stroke = _at(table, p.ready_s, max(p.stroke_end_s, p.stroke_s + 0.05))
+    stroke = moments(table, p.ready_s, max(p.stroke_end_s, p.stroke_s + 0.05))
     first, last = round(p.start_s * FPS), max(round(p.end_s * FPS), round(p.start_s * FPS) + 4)
-    whole = _at(table, first / FPS, last / FPS)
+    whole = moments(table, first / FPS, last / FPS)
     moving = np.diff(table[first : last + 1], axis=0)
     way = np.abs(moving).sum(0)
     turns = (np.diff(np.sign(moving), axis=0) != 0).mean(0) * way
@@ -117,9 +117,9 @@ def _shapes(table: Array) -> Array:
     """(M, E) of moments (M, CHANNELS): channels in comparable units, and what does not depend on the place."""
     hands = table[:, :HAND], table[:, HAND : 2 * HAND]
     out = [2.5 * table[:, 2 * HAND : 2 * HAND + 6]]
-    mouth = table[:, 2 * HAND + 6 :] + _MOUTH
+    mouth = table[:, 2 * HAND + 6 :] + MOUTH
     for hand in hands:
-        wrist, tips = hand[:, :3], hand[:, _TIPS].reshape(-1, 5, 3)
+        wrist, tips = hand[:, :3], hand[:, TIPS].reshape(-1, 5, 3)
         thumb, index, middle = tips[:, 0], tips[:, 1], tips[:, 2]
         pairs = (thumb, index), (thumb, middle), (index, middle)
         path = wrist - wrist.mean(0)
