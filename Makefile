@@ -38,14 +38,16 @@ setup-base: setup
 demo: setup
 	$(BIN)/visavis ui
 
+# Two processes, each with whole files of tests; no more, because the tests of real time want a core of their own.
+TWO := -n 2 --dist loadfile
 test: setup
-	$(BIN)/python -m pytest -q -p no:cacheprovider
+	$(BIN)/python -m pytest -q -p no:cacheprovider $(TWO)
 
 check: setup
 	$(BIN)/ruff check visavis tests examples
 	$(BIN)/ruff format --check -q visavis tests examples
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -p no:cacheprovider
+	$(BIN)/python -m pytest -q -p no:cacheprovider $(TWO)
 
 # Long runs: the measurements behind the figures in README.md and LOG.md.
 soak: setup
