@@ -38,16 +38,19 @@ setup-base: setup
 demo: setup
 	$(BIN)/visavis ui
 
-# Two processes, each with whole files of tests; no more, because the tests of real time want a core of their own.
-TWO := -n 2 --dist loadfile
+# Two processes, each with whole files of tests; then, alone, those in real time.
+TESTS := $(BIN)/python -m pytest -q -p no:cacheprovider
+FAST := not slow and not soak and not gpu
 test: setup
-	$(BIN)/python -m pytest -q -p no:cacheprovider $(TWO)
+	$(TESTS) -n 2 --dist loadfile -m "$(FAST) and not alone"
+	$(TESTS) -m "$(FAST) and alone"
 
 check: setup
 	$(BIN)/ruff check visavis tests examples
 	$(BIN)/ruff format --check -q visavis tests examples
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -p no:cacheprovider $(TWO)
+	$(TESTS) -n 2 --dist loadfile -m "$(FAST) and not alone"
+	$(TESTS) -m "$(FAST) and alone"
 
 # Long runs: the measurements behind the figures in README.md and LOG.md.
 soak: setup

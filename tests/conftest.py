@@ -29,6 +29,21 @@ atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ["VISAVIS_HOME"] = _HOME
 os.environ["VISAVIS_LIBRARY"] = "/nonexistent/visavis-library"  # never the clips of whoever runs the tests
 
+# In real time, with clients, servers and browsers: beside other tests they would measure these.
+_ALONE = (
+    "agent/test_session", "agent/test_settings", "agent/test_v", "agent/test_waiting", "evals/test_runtime", "ui/",
+    "test_bench", "test_private",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that want the machine to themselves."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix().startswith(_ALONE):
+            item.add_marker("alone")
+
+
 _LOCAL = {"127.0.0.1", "localhost", "::1", "0.0.0.0", ""}
 _connect = socket.socket.connect
 
