@@ -45,8 +45,8 @@ _TOUCH: Final = (0.010, 0.022)
 _REACH: Final = (0.030, 0.085)
 _NEAR: Final = (0.038, 0.052)
 _HOLD_S: Final = 0.25
-# A hand that comes as near as this in an approach touches: it is turned to the body as on the source, and shoulder and
-# tilt help it to its place. No ramp: what would be turned by half would not come back as it was.
+# A motion whose hands come as near as this touches: they are turned to the body as on the source, and shoulder and tilt
+# help them to their place. No ramp: what would be turned by half would not come back as it was.
 _FELT_M: Final = 0.0155
 # So many times as long as the way that a hand is guided is the way over which guidance fades, up to this gap.
 _UNFOLDED: Final = 3.0
@@ -245,7 +245,7 @@ def is_near_only(motion: Motion) -> bool:
     Args:
         motion: on our 55 bones of any proportions.
     """
-    return _TOUCH[0] < min(float(gap.min()) for gap in gaps_m(motion).values()) < _FARTHEST_M
+    return _TOUCH[0] < _nearest_m(_Posed.of(motion)) < _FARTHEST_M
 
 
 def touching(motion: Motion) -> NDArray[np.bool_]:
@@ -271,7 +271,9 @@ def _held_hands(body: _Posed, missing: _Missing | None = None, touches: bool = T
             guidance fades so slowly that the way back can be found.
         touches: as in `holds`.
     """
-    motion, strength, unsure, felt = body.motion, {}, {}, _felt(body, touches)
+    motion, strength, unsure = body.motion, {}, {}
+    nothing = {side: np.zeros(len(body.places), np.float32) for side in _SIDES}
+    felt = nothing if missing is None else _felt(body, touches)
     own = motion.skeleton is default_skeleton()  # the solids are this body's
     seen = {side: body.local("upperChest", body.places[:, [motion.skeleton.index(f"{side}Hand")]])[:, 0]
             for side in _SIDES}  # fmt: skip
@@ -304,15 +306,29 @@ def _held_hands(body: _Posed, missing: _Missing | None = None, touches: bool = T
 
 
 def _felt(body: _Posed, touches: bool) -> dict[str, Array]:
-    """Side → (T,) 1 where a hand touches body or other hand, 0 where it is only near, decided for whole approaches."""
-    if not touches:
+    """Side → (T,) 1 where a hand touches body or other hand, 0 where it is only near.
+
+    Where nothing touches in the whole motion nothing is felt; else whole approaches are that touch or rest near.
+    """
+    if not touches or _nearest_m(body) >= _FELT_M:
         return {side: np.zeros(len(body.places), np.float32) for side in _SIDES}
-    between = _hand_gaps(body)[1].min(axis=(1, 2))
-    out = {}
-    for side in _SIDES:
-        own = np.min([gap.min(axis=1) for *_, gap in _body_gaps(body, side)], axis=0)
-        out[side] = np.max([_weighed(_ramp(gap, _REACH), gap < _FELT_M) for gap in (own, between)], axis=0)
-    return out
+    own = _held_hands(body).strength
+    return {side: np.maximum(own[side], own["hands"]) for side in _SIDES}
+
+
+def _nearest_m(body: _Posed) -> float:
+    """How near hands come to body and each other in the whole motion, metres."""
+    return min(float(gap.min()) for gap in (_hand_gaps(body)[1], *(_resting_gap(body, side) for side in _SIDES)))
+
+
+def _resting_gap(body: _Posed, side: str) -> Array:
+    """(T,) how near a hand is to the body, metres; hips that it passes are far."""
+    gaps = {bone: gap.min(axis=1) for bone, _, gap in _body_gaps(body, side)}
+    low = np.min([gaps[bone] for bone in _PASSED], axis=0)
+    high = np.min([gap for bone, gap in gaps.items() if bone not in _PASSED], axis=0)
+    wrist = body.local("upperChest", body.places[:, [body.motion.skeleton.index(f"{side}Hand")]])[:, 0]
+    held = _held(low, _still(wrist, body.motion.fps), body.motion.fps, passing=True)
+    return np.asarray(np.where(held > 0, np.minimum(low, high), high), np.float32)
 
 
 def _drawn(gap: Array, asked: Array) -> Array:
@@ -513,7 +529,7 @@ def keep_contacts(
         missing = _missing(before, now)
         first = first or missing
         pulls = _pulls(missing, first, strength)
-        missed = sum(float(np.linalg.norm(way, axis=-1).max()) for _, way in pulls.values())
+        missed = sum(float((felt[side] * np.linalg.norm(way, axis=-1)).max()) for side, (_, way) in pulls.items())
         if missed < least or not touches:
             best, least = motion, missed
         if turn == passes or (touches and least < _DONE_M):

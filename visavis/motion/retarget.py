@@ -38,9 +38,9 @@ _LEG: Final = ("UpperLeg", "LowerLeg", "Foot")
 _ARM: Final = ("Shoulder", "UpperArm", "LowerArm", "Hand")
 # A way back is found when no joint of an arm comes out farther off than that (radians); steps that are tried for it.
 _FOUND: Final = np.radians(0.1)
-_ROUNDS: Final = 12
-_PATIENCE: Final = 4  # no way back is sought longer that is farther off than `_LOST` after so many steps
-_LOST: Final = np.radians(3.0)
+_ROUNDS: Final = 16
+_LOST: Final = np.radians(3.0)  # what is farther off in the end, or four times as far after some steps, is no way back
+_PATIENCE: Final = 6
 _MIXED: Final = 4  # steps before the last one that are mixed in
 _LONGEST: Final = np.radians(20.0)  # of one step
 _OFF_M: Final = 0.001  # wrists are brought back from here on
@@ -211,7 +211,7 @@ def _sought(first: Motion, source: Motion, fingers: bool) -> Motion | None:
         missed = float(np.linalg.norm(off.reshape(len(off), -1, 3), axis=-1).max())
         if missed < least:
             best, least = now, missed
-        if least < _FOUND or (turn == _PATIENCE and least > _LOST):
+        if least < _FOUND or (turn == _PATIENCE and least > 4 * _LOST):
             break
         steps = [*steps[-_MIXED:], (x, off)]
         x = x + _mixed(steps)
