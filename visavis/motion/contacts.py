@@ -61,7 +61,6 @@ _FALLOFF_GAPS: Final = 0.5  # … and by this share of the gap where it is more 
 _MOST_TILT: Final = np.radians(25.0)
 _DEEPEST_M: Final = 0.03
 _SLIDING_M: Final = 0.02  # a moving hand's touch is as unsure as that
-_NEARER_M: Final = 0.04  # the most that another body's hand may be nearer or farther than its path asks
 _FAILED_M: Final = (0.003, 0.010)
 _MOST_SHRUG: Final = np.radians(6.0)  # each pass
 # Elbows are turned by so many degrees where a joint would be outside its limits, and what a radian of it costs.
@@ -236,7 +235,10 @@ def holds(source: Motion, motion: Motion, fingers: bool = True, touches: bool = 
         touches: whether it may touch anything; otherwise it is only near, however near.
     """
     body = _Posed.of(source, fingers)
-    return _held_hands(body, _missing(body, _Posed.of(motion, fingers)), touches)
+    # The solids are our own body's. By another's that only resembles them a hand is near something if it rests there.
+    own = source.skeleton is default_skeleton()
+    held = _held_hands(body, _missing(body, _Posed.of(motion, fingers)) if own else None)
+    return replace(held, felt=_felt(body, touches))
 
 
 def is_near_only(motion: Motion) -> bool:
@@ -262,19 +264,15 @@ def guided(motion: Motion) -> dict[str, NDArray[np.bool_]]:
     return {side: maximum_filter1d(busy, 4 * _SMOOTH_FRAMES + 1, mode="nearest") for side, busy in both.items()}
 
 
-def _held_hands(body: _Posed, missing: _Missing | None = None, touches: bool = True) -> Held:
-    """What counts, for hands by themselves, is decided for whole approaches: they must touch, or stay near and rest.
+def _held_hands(body: _Posed, missing: _Missing | None = None) -> Held:
+    """What counts is decided for whole approaches: they must touch, or stay near and rest. `Held.felt` is not told.
 
     Args:
         body: whose hands.
-        missing: what they lack on another body; then on our own body distance alone counts, and the strength of
-            guidance fades so slowly that the way back can be found.
-        touches: as in `holds`.
+        missing: what they lack on another body: then distance from trunk, head and other hand counts alone, and
+            guidance fades so slowly that a way back can be found.
     """
     motion, strength, unsure = body.motion, {}, {}
-    nothing = {side: np.zeros(len(body.places), np.float32) for side in _SIDES}
-    felt = nothing if missing is None else _felt(body, touches)
-    own = motion.skeleton is default_skeleton()  # the solids are this body's
     seen = {side: body.local("upperChest", body.places[:, [motion.skeleton.index(f"{side}Hand")]])[:, 0]
             for side in _SIDES}  # fmt: skip
     for side in _SIDES:
@@ -287,22 +285,15 @@ def _held_hands(body: _Posed, missing: _Missing | None = None, touches: bool = T
             strength[side] = _held(high, still, motion.fps)
         else:
             strength[side] = _drawn(high, missing.way[side])
-        if missing is not None and not own:
-            # As in `_held`: by solids that are not its body's, a hand that neither touches nor rests is near nothing.
-            resting = minimum_filter1d(strength[side] * still, max(1, round(_HOLD_S * motion.fps)), mode="nearest")
-            strength[side] = _weighed(strength[side], np.maximum(resting, _ramp(high, _TOUCH)))
         strength[side] = np.maximum(_held(low, still, motion.fps, passing=True), strength[side])
         unsure[side] = np.maximum(-_DEEPEST_M - np.minimum(low, high), 0.0) + _SLIDING_M * (1.0 - still)
-        if not own:
-            # Nor is known better how far the hand is that is only near.
-            unsure[side] += (1.0 - felt[side]) * np.clip((np.minimum(low, high) - _TOUCH[1]) / 2, 0.0, _NEARER_M)
     gap = _hand_gaps(body)[1].min(axis=(1, 2))
     still = _still(seen["left"] - seen["right"], motion.fps)
     if missing is None:
         strength["hands"] = _held(gap, still, motion.fps)
     else:
         strength["hands"] = _drawn(gap, missing.between)
-    return Held(strength, unsure, felt)
+    return Held(strength, unsure, {})
 
 
 def _felt(body: _Posed, touches: bool) -> dict[str, Array]:
@@ -332,7 +323,7 @@ def _resting_gap(body: _Posed, side: str) -> Array:
 
 
 def _drawn(gap: Array, asked: Array) -> Array:
-    """(T,) strength from gap (T,), over so long a way that what is asked (T, 3) never folds the path of a hand."""
+    """(T,) strength from gap (T,) alone, over so long a way that what is asked (T, 3) never folds a path."""
     width = np.clip(_UNFOLDED * np.linalg.norm(asked, axis=-1), _REACH[1] - _REACH[0], _FARTHEST_M - _REACH[0])
     return _ramp((gap - _REACH[0]) / width, (0.0, 1.0))
 
