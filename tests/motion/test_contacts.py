@@ -60,22 +60,36 @@ def test_a_hand_that_only_waves_beside_the_head_is_no_contact():
     assert not touching(motion).any()
 
 
-def test_a_hand_that_is_only_near_something_comes_back():
-    motion = performed("clearing throat").motion
-    assert is_near_only(motion) and not is_near_only(performed("hand on heart").motion)
-    there = retarget(motion, longer({"LowerArm": 0.95, "Hand": 1.1}))
+@pytest.mark.parametrize("gloss", ["clearing throat", "eating", "arch", "flat surface"])
+@pytest.mark.parametrize("limbs", [{"LowerArm": 0.95, "Hand": 1.1}, {"LowerArm": 1.08, "Hand": 0.86}])
+def test_a_hand_that_is_only_near_something_comes_back(gloss, limbs):
+    motion = performed(gloss).motion
+    assert is_near_only(motion)
+    there = retarget(motion, longer(limbs))
     back = retarget(there, OURS)
     assert np.degrees(rot.angle_between(back.rotations, motion.rotations)).max() < 1.0
 
 
+def test_a_hand_on_the_heart_is_not_only_near():
+    assert not is_near_only(performed("hand on heart").motion)
+
+
+def test_long_arms_do_not_bring_hands_together_that_are_apart():
+    motion, body = performed("pipe").motion, longer({"LowerArm": 1.19, "Hand": 1.25})
+    apart = gaps_m(motion)["hands"]
+    assert 0.02 < apart.min() < 0.03
+    assert np.abs(gaps_m(retarget(motion, body))["hands"] - apart)[apart < 0.035].max() < 0.01
+    assert gaps_m(retarget(motion, body, contacts=False))["hands"].min() < 0.01
+
+
 def test_a_resting_hand_is_surer_of_its_place_than_a_sliding_one():
     motion = performed("hand on heart").motion
-    held = holds(motion)
+    held = holds(motion, replace(motion, skeleton=longer(LIMBS)))
     side = max(("left", "right"), key=lambda s: held.strength[s].max())
     assert held and held.strength[side].max() == 1.0
     at_rest = held.strength[side] == 1.0
     assert held.unsure_m[side][at_rest].min() < 0.005 < 0.015 < held.unsure_m[side][at_rest].max()
-    assert not holds(idle(60, 1))
+    assert not holds(idle(60, 1), replace(idle(60, 1), skeleton=longer(LIMBS)))
 
 
 def test_an_elbow_turns_where_a_wrist_would_have_to_bend_too_far():

@@ -103,6 +103,21 @@ def test_moving_nothing_changes_nothing_and_moving_meets_the_target():
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
+def test_a_stiff_hand_keeps_its_angles_to_the_forearm(side):
+    motion = idle(40, 2)
+    arm = motion.rotations[:, SKELETON.indices([side + bone for bone in ARM])]
+    there = to_chest(motion, positions(motion)[:, SKELETON.index(f"{side}Hand")]) + np.array(
+        [0.0, 0.2, 0.2], np.float32
+    )
+    loose, stiff = (move_arm(SKELETON, side, arm, there, stiff=np.full(40, share)) for share in (0.0, 1.0))
+    assert np.allclose(loose, move_arm(SKELETON, side, arm, there), atol=1e-5)
+    assert np.degrees(rot.angle_between(stiff[:, 3], arm[:, 3])).max() < 0.1
+    assert np.degrees(rot.angle_between(loose[:, 3], arm[:, 3])).min() > 2.0
+    places = [positions(posed(side, one))[:, SKELETON.index(f"{side}Hand")] for one in (loose, stiff)]
+    assert np.abs(places[0] - places[1]).max() < 1e-5
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
 def test_legs_reach_and_knees_bend_forward(side):
     i = SKELETON.index(f"{side}UpperLeg")
     goal = SKELETON.offsets_m[i] + np.array([[0.02, -0.6, 0.1], [0, -0.75, 0.2], [0, -0.8, -0.05]], np.float32)

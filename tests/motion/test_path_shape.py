@@ -40,6 +40,7 @@ def held(share, unsure_m=0.0):
     return Held(
         {"left": share, "right": nothing, "hands": nothing},
         {"left": np.full(FRAMES, unsure_m, np.float32), "right": nothing},
+        {"left": share, "right": nothing},
     )
 
 

@@ -3,7 +3,8 @@
 A body is a few rounded solids, fixed to hips, chest, neck and head and sized by the skeleton (shoulders, trunk, head).
 A point of a hand that is near a solid has a place on it in the body's own proportions; on another body the whole hand
 is shifted so that the point comes to that place, its orientation kept. Two hands that meet keep the way between them.
-What is not near anything is not moved at all.
+Farther off the shift fades, over a way so much longer than itself that no two places come out as one: what is only near
+something keeps its distance and finds back. What is not near anything is not moved at all.
 """
 
 from __future__ import annotations
@@ -44,12 +45,19 @@ _TOUCH: Final = (0.010, 0.022)
 _REACH: Final = (0.030, 0.085)
 _NEAR: Final = (0.038, 0.052)
 _HOLD_S: Final = 0.25
+# A motion whose hands come as near as this touches: they are turned to the body as on the source, and shoulder and tilt
+# help them to their place. No ramp: what would be turned by half would not come back as it was.
+_FELT_M: Final = 0.0155
+# So many times as long as the way that a hand is guided is the way over which guidance fades, up to this gap.
+_UNFOLDED: Final = 3.0
+_FARTHEST_M: Final = 0.30
 _STILL_M_S: Final = (0.10, 0.30)
 _PASSED: Final = ("hips", "spine")
 # A hand that hangs beside the hips touches nothing; an elbow bent this much may put it there (radians).
 _AKIMBO: Final = np.radians([40.0, 60.0])
 _SMOOTH_FRAMES: Final = 3
 _FALLOFF_M: Final = 0.005
+_FALLOFF_GAPS: Final = 0.5  # … and by this share of the gap where it is more than a touch
 _MOST_TILT: Final = np.radians(25.0)
 _DEEPEST_M: Final = 0.03
 _SLIDING_M: Final = 0.02  # a moving hand's touch is as unsure as that
@@ -58,6 +66,7 @@ _MOST_SHRUG: Final = np.radians(6.0)  # each pass
 # Elbows are turned by so many degrees where a joint would be outside its limits, and what a radian of it costs.
 _SWIVELS: Final = np.arange(-60.0, 61.0, 7.5)
 _SWIVEL_COST: Final = 0.3
+_NEAR_PASSES: Final = 3
 # What both hands may miss together so that no further pass is made.
 _DONE_M: Final = 0.001
 _OUTSIDE: Final = np.radians(1.0)
@@ -204,33 +213,41 @@ class Held:
         strength: "left", "right" (by the body) and "hands" (by each other) → (T,) from 0, not at all, to 1.
         unsure_m: "left" and "right" → (T,) metres by which the place of a touch is unknown, because the source's body
             is thinner than our solids and its hand lies inside them.
+        felt: "left" and "right" → (T,) above 0 where the hand touches body or other hand and is turned to it as on the
+            source; 0 where it is only near and keeps its angles to the forearm.
     """
 
     strength: dict[str, Array]
     unsure_m: dict[str, Array]
+    felt: dict[str, Array]
 
     def __bool__(self) -> bool:
         return any(bool((share > 0).any()) for share in self.strength.values())
 
 
-def holds(motion: Motion, fingers: bool = True) -> Held:
-    """What holds the hands of a motion.
+def holds(source: Motion, motion: Motion, fingers: bool = True, touches: bool = True) -> Held:
+    """What holds the hands of a motion on another body.
+
+    Args:
+        source: on our 55 bones of any proportions.
+        motion: its angles on the body that shall have it.
+        fingers: whether the source's fingers are its own; otherwise only palms touch.
+        touches: whether it may touch anything; otherwise it is only near, however near.
+    """
+    body = _Posed.of(source, fingers)
+    # The solids are our own body's. By another's that only resembles them a hand is near something if it rests there.
+    own = source.skeleton is default_skeleton()
+    held = _held_hands(body, _missing(body, _Posed.of(motion, fingers)) if own else None)
+    return replace(held, felt=_felt(body, touches))
+
+
+def is_near_only(motion: Motion) -> bool:
+    """Whether hands come near body or each other, and never really touch.
 
     Args:
         motion: on our 55 bones of any proportions.
-        fingers: whether its fingers are its own; otherwise only palms touch.
     """
-    return _held_hands(_Posed.of(motion, fingers))
-
-
-def is_near_only(motion: Motion, fingers: bool = True) -> bool:
-    """Whether hands are guided by what they are near, and never really touch body or each other.
-
-    Args:
-        motion: on our 55 bones of any proportions.
-        fingers: as in `holds`.
-    """
-    return bool(holds(motion, fingers)) and min(float(gap.min()) for gap in gaps_m(motion).values()) > _TOUCH[0]
+    return _TOUCH[0] < _nearest_m(_Posed.of(motion)) < _FARTHEST_M
 
 
 def touching(motion: Motion) -> NDArray[np.bool_]:
@@ -247,10 +264,13 @@ def guided(motion: Motion) -> dict[str, NDArray[np.bool_]]:
     return {side: maximum_filter1d(busy, 4 * _SMOOTH_FRAMES + 1, mode="nearest") for side, busy in both.items()}
 
 
-def _held_hands(body: _Posed) -> Held:
-    """What counts is decided for a whole approach: it must touch, or stay near without moving.
+def _held_hands(body: _Posed, missing: _Missing | None = None) -> Held:
+    """What counts is decided for whole approaches: they must touch, or stay near and rest. `Held.felt` is not told.
 
-    A hand that only passes, or waves beside the head, is left alone.
+    Args:
+        body: whose hands.
+        missing: what they lack on another body: then distance from trunk, head and other hand counts alone, and
+            guidance fades so slowly that a way back can be found.
     """
     motion, strength, unsure = body.motion, {}, {}
     seen = {side: body.local("upperChest", body.places[:, [motion.skeleton.index(f"{side}Hand")]])[:, 0]
@@ -261,11 +281,51 @@ def _held_hands(body: _Posed) -> Held:
         # Hands pass the hips on their way up from hanging: only one that rests there is on the hip.
         low = np.min([gaps[bone] for bone in _PASSED], axis=0)
         high = np.min([gap for bone, gap in gaps.items() if bone not in _PASSED], axis=0)
-        strength[side] = np.maximum(_held(low, still, motion.fps, passing=True), _held(high, still, motion.fps))
+        if missing is None:
+            strength[side] = _held(high, still, motion.fps)
+        else:
+            strength[side] = _drawn(high, missing.way[side])
+        strength[side] = np.maximum(_held(low, still, motion.fps, passing=True), strength[side])
         unsure[side] = np.maximum(-_DEEPEST_M - np.minimum(low, high), 0.0) + _SLIDING_M * (1.0 - still)
     gap = _hand_gaps(body)[1].min(axis=(1, 2))
-    strength["hands"] = _held(gap, _still(seen["left"] - seen["right"], motion.fps), motion.fps)
-    return Held(strength, unsure)
+    still = _still(seen["left"] - seen["right"], motion.fps)
+    if missing is None:
+        strength["hands"] = _held(gap, still, motion.fps)
+    else:
+        strength["hands"] = _drawn(gap, missing.between)
+    return Held(strength, unsure, {})
+
+
+def _felt(body: _Posed, touches: bool) -> dict[str, Array]:
+    """Side → (T,) 1 where a hand touches body or other hand, 0 where it is only near.
+
+    Where nothing touches in the whole motion nothing is felt; else whole approaches are that touch or rest near.
+    """
+    if not touches or _nearest_m(body) >= _FELT_M:
+        return {side: np.zeros(len(body.places), np.float32) for side in _SIDES}
+    own = _held_hands(body).strength
+    return {side: np.maximum(own[side], own["hands"]) for side in _SIDES}
+
+
+def _nearest_m(body: _Posed) -> float:
+    """How near hands come to body and each other in the whole motion, metres."""
+    return min(float(gap.min()) for gap in (_hand_gaps(body)[1], *(_resting_gap(body, side) for side in _SIDES)))
+
+
+def _resting_gap(body: _Posed, side: str) -> Array:
+    """(T,) how near a hand is to the body, metres; hips that it passes are far."""
+    gaps = {bone: gap.min(axis=1) for bone, _, gap in _body_gaps(body, side)}
+    low = np.min([gaps[bone] for bone in _PASSED], axis=0)
+    high = np.min([gap for bone, gap in gaps.items() if bone not in _PASSED], axis=0)
+    wrist = body.local("upperChest", body.places[:, [body.motion.skeleton.index(f"{side}Hand")]])[:, 0]
+    held = _held(low, _still(wrist, body.motion.fps), body.motion.fps, passing=True)
+    return np.asarray(np.where(held > 0, np.minimum(low, high), high), np.float32)
+
+
+def _drawn(gap: Array, asked: Array) -> Array:
+    """(T,) strength from gap (T,) alone, over so long a way that what is asked (T, 3) never folds a path."""
+    width = np.clip(_UNFOLDED * np.linalg.norm(asked, axis=-1), _REACH[1] - _REACH[0], _FARTHEST_M - _REACH[0])
+    return _ramp((gap - _REACH[0]) / width, (0.0, 1.0))
 
 
 def _still(place: Array, fps: int) -> Array:
@@ -295,45 +355,81 @@ def _weighed(ramp: Array, proof: Array) -> Array:
     return out
 
 
-def _pulls(source: _Posed, target: _Posed, strength: dict[str, Array]) -> dict[str, tuple[Array, Array]]:
-    """Side → what the hand's touching point has to do: from where (T, 3) and by how much (T, 3) in the world, faded.
+@dataclass(frozen=True, eq=False)
+class _Missing:
+    """What a motion lacks so that its hands are where they touch, metres in the world.
 
-    Among all points of a hand and all solids those that touch most count most. Hands that meet share what is missing
-    between them; the one that holds on to the body less moves more.
+    Attributes:
+        at: side → (T, 3) the touching point by the body.
+        way: side → (T, 3) from there to its place.
+        met: side → (T, 3) the point nearest to the other hand.
+        between: (T, 3) what the way from right to left point lacks.
     """
-    frames = len(source.places)
+
+    at: dict[str, Array]
+    way: dict[str, Array]
+    met: dict[str, Array]
+    between: Array
+
+
+def _missing(source: _Posed, target: _Posed) -> _Missing:
+    """Among all points of a hand and all solids those that touch most count most."""
     sizes = _sizes(target.motion.skeleton)
-    at, way, hold = {}, {}, {}
+    at, way = {}, {}
     for side in _SIDES:
         gaps, ways = [], []
         for bone, local, gap in _body_gaps(source, side):
             gaps.append(gap)
             ways.append(target.outside(bone, local * sizes[bone]) - target.points[side])
-        gap, wanted = np.concatenate(gaps, axis=1), np.concatenate(ways, axis=1)
-        share = _shares(gap)
-        at[side] = np.sum(share[..., None] * np.tile(target.points[side], (1, len(gaps), 1)), axis=1)
-        hold[side] = strength[side]
-        way[side] = np.sum(share[..., None] * wanted, axis=1) * hold[side][:, None]
+        share = _shares(np.concatenate(gaps, axis=1))[..., None]
+        at[side] = np.sum(share * np.tile(target.points[side], (1, len(gaps), 1)), axis=1)
+        way[side] = np.sum(share * np.concatenate(ways, axis=1), axis=1)
     between, gap = _hand_gaps(source)
+    scale = [_hand_size(body.motion.skeleton, "left") for body in (source, target)]
+    short = between * np.float32(scale[1] / scale[0]) - _hand_gaps(target)[0]
+    share = _shares(gap.reshape(len(gap), -1))
+    each = share.reshape(gap.shape)
+    met = {
+        side: np.sum(each.sum(axis=axis)[..., None] * target.points[side], axis=1)
+        for side, axis in zip(_SIDES, (2, 1), strict=True)
+    }
+    return _Missing(at, way, met, np.sum(share[..., None] * short.reshape(len(gap), -1, 3), axis=1))
+
+
+def _pulls(now: _Missing, first: _Missing, strength: dict[str, Array]) -> dict[str, tuple[Array, Array]]:
+    """Side → what the hand's touching point has to do: from where (T, 3) and by how much (T, 3) in the world, faded.
+
+    What fades is the way asked at first, so that no number of passes asks for more. Hands that meet share what is
+    missing between them; the one that holds on to the body less moves more.
+
+    Args:
+        now: what is missing in this pass.
+        first: what was missing before all of them.
+        strength: of `Held`.
+    """
     meet = strength["hands"]
-    if meet.max() > 0:
-        scale = [_hand_size(body.motion.skeleton, "left") for body in (source, target)]
-        short = between * np.float32(scale[1] / scale[0]) - _hand_gaps(target)[0]
-        share = _shares(gap.reshape(frames, -1))
-        missing = np.sum(share[..., None] * short.reshape(frames, -1, 3), axis=1) - (way["left"] - way["right"])
-        free = {side: 1.05 - hold[side] for side in _SIDES}
-        both = free["left"] + free["right"]
-        each = share.reshape(gap.shape)
-        for side, sign, axis in (("left", 1.0, 2), ("right", -1.0, 1)):
-            point = np.sum(each.sum(axis=axis)[..., None] * target.points[side], axis=1)
-            at[side] = np.where((hold[side] > meet)[:, None], at[side], point)
-            way[side] = way[side] + np.float32(sign) * missing * (free[side] / both * meet)[:, None]
-    return {side: (at[side].astype(np.float32), way[side].astype(np.float32)) for side in _SIDES}
+    left = {side: (1.0 - strength[side])[:, None] for side in _SIDES}
+    way = {side: now.way[side] - left[side] * first.way[side] for side in _SIDES}
+    before = first.between - sum(
+        sign * (1.0 - left[side]) * first.way[side] for side, sign in zip(_SIDES, (1.0, -1.0), strict=True)
+    )
+    missing = now.between - (way["left"] - way["right"]) - (1.0 - meet)[:, None] * before
+    free = {side: 1.05 - strength[side] for side in _SIDES}
+    out = {}
+    for side, sign in zip(_SIDES, (1.0, -1.0), strict=True):
+        at = np.where((strength[side] > meet)[:, None], now.at[side], now.met[side])
+        more = missing * (sign * free[side] / (free["left"] + free["right"]))[:, None]
+        out[side] = (at.astype(np.float32), (way[side] + more).astype(np.float32))
+    return out
 
 
 def _shares(gap: Array) -> Array:
-    """(T, P) weights that add up to 1, of the points by their gaps (T, P): a centimetre farther counts an eighth."""
-    weight = np.exp(-(gap - gap.min(axis=1, keepdims=True)) / _FALLOFF_M)
+    """(T, P) weights that add up to 1, of the points by their gaps (T, P).
+
+    Where something touches, a centimetre farther counts an eighth; from farther away all points count more alike.
+    """
+    nearest = gap.min(axis=1, keepdims=True)
+    weight = np.exp(-(gap - nearest) / (_FALLOFF_M + _FALLOFF_GAPS * np.maximum(nearest - _FELT_M, 0.0)))
     return np.asarray(weight / weight.sum(axis=1, keepdims=True), np.float32)
 
 
@@ -406,21 +502,28 @@ def keep_contacts(
     if not len(motion) or motion.skeleton is source.skeleton:
         return motion
     before, skeleton = _Posed.of(source, fingers), motion.skeleton
-    held = held or _held_hands(before)
+    held = held or holds(source, motion, fingers)
     if not held:
         return motion
     strength = held.strength
     chest = skeleton.index("upperChest")
     asked: dict[str, Array] = {}
-    wanted = {side: _hands_as(motion, before, np.maximum(strength[side], strength["hands"]), side) for side in _SIDES}
+    felt = held.felt
+    wanted = {side: _hands_as(motion, before, felt[side], side) for side in _SIDES}
     best, least = motion, np.inf
+    first: _Missing | None = None
+    # What is only near takes the same few steps whatever comes of them: a way back can be found then.
+    touches = any(bool(share.any()) for share in felt.values())
+    passes = passes if touches else min(passes, _NEAR_PASSES)
     for turn in range(passes + 1):
         now = _Posed.of(motion, fingers)
-        pulls = _pulls(before, now, strength)
-        missed = sum(float(np.linalg.norm(way, axis=-1).max()) for _, way in pulls.values())
-        if missed < least:
+        missing = _missing(before, now)
+        first = first or missing
+        pulls = _pulls(missing, first, strength)
+        missed = sum(float((felt[side] * np.linalg.norm(way, axis=-1)).max()) for side, (_, way) in pulls.items())
+        if missed < least or not touches:
             best, least = motion, missed
-        if turn == passes or least < _DONE_M:
+        if turn == passes or (touches and least < _DONE_M):
             break
         out = motion.rotations.copy()
         back = rot.conjugate(now.world[:, chest])
@@ -436,14 +539,14 @@ def keep_contacts(
             if side in asked:
                 # What the arm could not do hand and shoulder do in part.
                 failed = np.linalg.norm(asked[side] - wrist, axis=-1)
-                help_m = way * (1.0 - _ramp(failed, _FAILED_M))[:, None]
+                help_m = way * (felt[side] * (1.0 - _ramp(failed, _FAILED_M)))[:, None]
                 local = [rot.rotate(back, x) for x in (wrist, at, help_m)]
                 wanted[side] = _tilted(wanted[side], *local)
                 joint = now.places[:, skeleton.index(f"{side}UpperArm")] - now.places[:, columns[0]]
                 arm[:, 0] = _shrugged(arm[:, 0], rot.rotate(back, joint)[busy], rot.rotate(back, help_m)[busy])
             asked[side] = wrist + way
             place = rot.rotate(back, wrist + way - now.places[:, chest])[busy]
-            moved = move_arm(skeleton, side, arm, place, wanted[side][busy])
+            moved = move_arm(skeleton, side, arm, place, wanted[side][busy], 1.0 - felt[side][busy])
             out[np.ix_(busy, columns)] = _eased(skeleton, side, moved)
         motion = replace(motion, rotations=limits.clamp(out))
     return best

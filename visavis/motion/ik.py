@@ -236,7 +236,7 @@ def _pronation(relative: Array) -> Array:
     return np.asarray(2.0 * np.arctan2(twist[..., 0], twist[..., 3]), np.float32)
 
 
-def _move_left(skeleton: Skeleton, arm: Array, wrist: Array, hand: Array | None) -> Array:
+def _move_left(skeleton: Skeleton, arm: Array, wrist: Array, hand: Array | None, stiff: Array | None) -> Array:
     offsets = [
         skeleton.offsets_m[skeleton.index(f"left{bone}")] for bone in ("Shoulder", "UpperArm", "LowerArm", "Hand")
     ]
@@ -269,7 +269,10 @@ def _move_left(skeleton: Skeleton, arm: Array, wrist: Array, hand: Array | None)
     swing = rot.multiply(rot.from_axis_angle(reach, _wrapped(kept - there)), swing)
     before = arm[:, 3]
     ball, forearm = rot.multiply(swing, ball), rot.multiply(swing, forearm)
-    return _joined(lifted, ball, forearm, turned if hand is None else hand, before)
+    turned = turned if hand is None else hand
+    if stiff is not None:
+        turned = rot.slerp(turned, rot.multiply(forearm, before), stiff)
+    return _joined(lifted, ball, forearm, turned, before)
 
 
 def _joined(lifted: Array, ball: Array, forearm: Array, hand: Array, before: Array) -> Array:
@@ -291,7 +294,14 @@ def _joined(lifted: Array, ball: Array, forearm: Array, hand: Array, before: Arr
     )
 
 
-def move_arm(skeleton: Skeleton, side: str, arm: ArrayLike, wrist_m: ArrayLike, hand: ArrayLike | None = None) -> Array:
+def move_arm(
+    skeleton: Skeleton,
+    side: str,
+    arm: ArrayLike,
+    wrist_m: ArrayLike,
+    hand: ArrayLike | None = None,
+    stiff: ArrayLike | None = None,
+) -> Array:
     """Change an arm as little as needed to bring its wrist somewhere: its style stays, no change gives the same arm.
 
     Args:
@@ -300,18 +310,20 @@ def move_arm(skeleton: Skeleton, side: str, arm: ArrayLike, wrist_m: ArrayLike, 
         arm: (T, 4, 4) local rotations of Shoulder, UpperArm, LowerArm and Hand.
         wrist_m: (T, 3) wanted wrist in the chest frame; out of reach is clamped softly.
         hand: (T, 4) wanted orientation of the hand in the chest frame, met exactly; None keeps it.
+        stiff: (T,) from 0 to 1, how far the hand keeps its angles to the forearm instead; None for not at all.
 
     Returns:
         (T, 4, 4) as `arm`.
     """
     arm, wrist = np.asarray(arm, np.float32), np.asarray(wrist_m, np.float32)
     turned = None if hand is None else np.asarray(hand, np.float32)
+    kept = None if stiff is None else np.asarray(stiff, np.float32)
     if side == "left":
-        return _move_left(skeleton, arm, wrist, turned)
+        return _move_left(skeleton, arm, wrist, turned, kept)
     if side != "right":
         raise ValueError(f"side must be 'left' or 'right'; got {side!r}")
     turned = None if turned is None else rot.mirror(turned)
-    return rot.mirror(_move_left(skeleton, rot.mirror(arm), wrist * np.array([-1, 1, 1], np.float32), turned))
+    return rot.mirror(_move_left(skeleton, rot.mirror(arm), wrist * np.array([-1, 1, 1], np.float32), turned, kept))
 
 
 def swivel_arm(skeleton: Skeleton, side: str, arm: ArrayLike, angle: ArrayLike) -> Array:

@@ -125,15 +125,17 @@ def keep_shape(before: Motion, touched: Motion, pushed: Motion, held: Held | Non
         moved = last[side] - paths[side]
         if np.abs(moved).max() < _MOVED_M:
             continue
-        share, missed = np.zeros(len(moved), np.float32), np.zeros(len(moved), np.float32)
+        share, missed, stiff = np.zeros(len(moved), np.float32), np.zeros(len(moved), np.float32), None
         if held is not None:
             meet = held.strength["hands"]
             share = np.maximum(held.strength[side], meet)
             missed = (_MISSED_M + held.unsure_m[side]) * (1.0 - meet)  # hands that meet show a small miss
+            stiff = 1.0 - held.felt[side]
         new = _spread_out(paths[side], moved, share, missed, last[side] - first[side], pushed.fps)
         more = convolve1d(new - moved, _BELL, axis=0, mode="nearest")
         busy = np.flatnonzero(np.linalg.norm(more, axis=-1) > 1e-5)
         columns = skeleton.indices([side + bone for bone in _ARM])
-        out[np.ix_(busy, columns)] = move_arm(skeleton, side, out[busy][:, columns], last[side][busy] + more[busy])
+        place, kept = last[side][busy] + more[busy], None if stiff is None else stiff[busy]
+        out[np.ix_(busy, columns)] = move_arm(skeleton, side, out[busy][:, columns], place, stiff=kept)
         changed = True
     return replace(pushed, rotations=limits.clamp(out)) if changed else pushed

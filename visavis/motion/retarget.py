@@ -37,9 +37,12 @@ Array = NDArray[np.float32]
 _LEG: Final = ("UpperLeg", "LowerLeg", "Foot")
 _ARM: Final = ("Shoulder", "UpperArm", "LowerArm", "Hand")
 # A way back is found when no joint of an arm comes out farther off than that (radians); steps that are tried for it.
-_FOUND: Final = np.radians(0.3)
-_ROUNDS: Final = 8
-_ASTRAY: Final = np.radians(30.0)  # what is so far from where the search began is another motion
+_FOUND: Final = np.radians(0.1)
+_ROUNDS: Final = 16
+_LOST: Final = np.radians(3.0)  # what is farther off in the end, or four times as far after some steps, is no way back
+_PATIENCE: Final = 6
+_MIXED: Final = 4  # steps before the last one that are mixed in
+_LONGEST: Final = np.radians(20.0)  # of one step
 _OFF_M: Final = 0.001  # wrists are brought back from here on
 
 
@@ -152,71 +155,85 @@ def _limited(motion: Motion) -> Motion:
     return replace(motion, rotations=out)
 
 
-def _corrected(motion: Motion, source: Motion, fingers: bool | None) -> Motion:
+def _corrected(motion: Motion, source: Motion, fingers: bool | None, touches: bool) -> Motion:
     """Hands at what they touch and outside a body whose flesh is known, on paths of the same shape.
 
     Args:
         motion: the source's angles on the target body.
         source: the source on its own body.
         fingers: whether the source's fingers are its own; None keeps no contacts.
+        touches: whether a hand may touch anything; otherwise it is only near, however near.
     """
     held, touched = None, motion
     if fingers is not None and motion.skeleton is not source.skeleton:
-        held = holds(source, fingers)
+        held = holds(source, motion, fingers, touches)
         touched = keep_contacts(motion, source, fingers, held=held)
     if not motion.skeleton.girth:
         return keep_shape(motion, touched, touched, held)
     return push_out(keep_shape(motion, touched, push_out(touched), held))
 
 
-def _given(source: Motion, body: Skeleton, legs: bool, fingers: bool | None) -> Motion:
-    """The source on another body, inside its limits; `fingers` as in `_corrected`."""
+def _given(source: Motion, body: Skeleton, legs: bool, fingers: bool | None, touches: bool = True) -> Motion:
+    """The source on another body, inside its limits; `fingers` and `touches` as in `_corrected`."""
     moved = _limited(_on_arms(source, body))
     if legs:
         moved = _stand(moved, source)
     else:
         moved = plant(replace(moved, root_m=np.tile(body.offsets_m[0], (len(moved), 1))))
-    moved = _corrected(moved, source, fingers)
+    moved = _corrected(moved, source, fingers, touches)
     return replace(moved, rotations=limits.clamp(moved.rotations))
 
 
-def _sought(candidates: tuple[Motion, ...], source: Motion, fingers: bool) -> Motion:
-    """The motion on our own body that comes out as `source` on the source's body, near one of the candidates.
+def _sought(first: Motion, source: Motion, fingers: bool) -> Motion | None:
+    """The motion on our own body that comes out as `source` on the source's body.
 
     What is near something without touching it is guided in part, and no formula leads back. So the way there is gone
-    from a candidate, what its arms come out wrong is put right on it, and again; a step that does not help is halved.
+    from a first guess, what its arms come out wrong is put right on it, and again, by Anderson's mixing of the last
+    few steps, frame by frame (D. G. Anderson 1965).
 
     Returns:
-        the first candidate's that comes within `_FOUND` of the source; else the best.
+        the first that comes within `_FOUND` of the source, else the best; None where that is no way back at all.
     """
     columns = source.skeleton.indices([side + bone for side in ("left", "right") for bone in _ARM])
-    given = source.rotations[:, columns]
+    given, start = source.rotations[:, columns], first.rotations[:, columns]
 
     def missing(motion: Motion) -> Array:
-        """(T, 8, 3) rotation vectors from what comes out to what shall."""
-        came = _given(motion, source.skeleton, False, fingers)
-        return rot.to_rotation_vector(rot.multiply(given, rot.conjugate(came.rotations[:, columns])))
+        """(T, 24) rotation vectors from what comes out to what shall."""
+        came = _given(motion, source.skeleton, False, fingers, touches=False)
+        turn = rot.to_rotation_vector(rot.multiply(given, rot.conjugate(came.rotations[:, columns])))
+        return turn.reshape(len(turn), -1)
 
-    found: list[tuple[float, Motion]] = []
-    for first in candidates:
-        best = first
-        step, off = np.float32(1.0), missing(best)
-        least = float(np.linalg.norm(off, axis=-1).max())
-        for _ in range(_ROUNDS):
-            if least < _FOUND:
-                return best
-            out = best.rotations.copy()
-            out[:, columns] = rot.multiply(rot.from_rotation_vector(step * off), out[:, columns])
-            tried = replace(best, rotations=limits.clamp(out))
-            now = missing(tried)
-            missed = float(np.linalg.norm(now, axis=-1).max())
-            astray = rot.angle_between(tried.rotations[:, columns], first.rotations[:, columns]).max() > _ASTRAY
-            if missed < least and not astray:
-                best, off, least = tried, now, missed
-            else:
-                step = step / np.float32(2)
-        found.append((least, best))
-    return min(found, key=lambda pair: pair[0])[1]
+    best, least, now = first, np.inf, first
+    x = np.zeros((len(source), 3 * len(columns)), np.float32)
+    steps: list[tuple[Array, Array]] = []
+    for turn in range(_ROUNDS):
+        off = missing(now)
+        missed = float(np.linalg.norm(off.reshape(len(off), -1, 3), axis=-1).max())
+        if missed < least:
+            best, least = now, missed
+        if least < _FOUND or (turn == _PATIENCE and least > 4 * _LOST):
+            break
+        steps = [*steps[-_MIXED:], (x, off)]
+        x = x + _mixed(steps)
+        out = best.rotations.copy()
+        out[:, columns] = rot.multiply(rot.from_rotation_vector(x.reshape(len(x), -1, 3)), start)
+        now = replace(best, rotations=limits.clamp(out))
+    return best if least < _LOST else None
+
+
+def _mixed(steps: list[tuple[Array, Array]]) -> Array:
+    """The next step (T, N) from the last places and what was missing there, each (T, N), mixed frame by frame."""
+    (x, off), before = steps[-1], steps[:-1]
+    move = off.astype(np.float64)
+    if before:
+        dx = np.stack([x - a for a, _ in before], axis=-1).astype(np.float64)
+        dr = np.stack([off - b for _, b in before], axis=-1).astype(np.float64)
+        normal = np.swapaxes(dr, 1, 2) @ dr
+        normal = normal + np.eye(len(before)) * (1e-3 * np.trace(normal, axis1=1, axis2=2)[:, None, None] + 1e-9)
+        share = np.linalg.solve(normal, np.swapaxes(dr, 1, 2) @ off[..., None])
+        move = move - ((dx + dr) @ share)[..., 0]
+    size = np.linalg.norm(move, axis=-1, keepdims=True)
+    return np.asarray(move * np.minimum(1.0, _LONGEST / np.maximum(size, 1e-9)), np.float32)
 
 
 def retarget(
@@ -246,7 +263,9 @@ def retarget(
     source = replace(source, rotations=ordered(source.rotations, share_twist=_has_twist_bones(read)))
     legs = "leftFoot" in read.bones.bones and "rightFoot" in read.bones.bones
     fingers = any("Index" in bone for bone in read.bones.bones)
-    moved = _given(source, target.body, legs, fingers if contacts else None)
-    if contacts and target.body is default_skeleton() and is_near_only(source, fingers):
-        moved = _sought((_given(source, target.body, legs, None), moved), source, fingers)
+    moved = None
+    if contacts and target.body is default_skeleton() and is_near_only(source):
+        moved = _sought(_given(source, target.body, legs, None), source, fingers)
+    if moved is None:
+        moved = _given(source, target.body, legs, fingers if contacts else None)
     return from_canonical(moved, target)
