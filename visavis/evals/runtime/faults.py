@@ -169,6 +169,9 @@ def _store_fails(breaks: Callable[[SqliteStore, Path], Callable[[], None]]) -> b
                     session.answer("My dog is called Rex. " + "This is a long line to fill a page with. " * 40)
                     while (event := events.get(0.05)) is not None:
                         told = told or getattr(event, "what", "")
+                until = time.monotonic() + 20  # who writes waits for the store first; lines may be answered quicker
+                while not told and time.monotonic() < until:
+                    told = getattr(events.get(0.5), "what", "")
             mend()
             session.close()
             return told.startswith("store: ") and len(store.turns("scene")) == LINES
