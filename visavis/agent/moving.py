@@ -79,10 +79,9 @@ def _piece(work: Work, number: int, first: int, last: int) -> tuple[Chunk, NDArr
         marks = cues(words, [item.phases for item in placed], first, last, speech_end, beats)
         prompt = MovePrompt("speak", clause.emotion, tuple(work.context[-MAX_CONTEXT_STEPS:]))
         try:
-            with work.moving():
-                codes = work.call("mover", MOVE_S, lambda: work.tools.mover.move(
-                    prompt, texts, marks, clip_codes, forced, seed=work.seed * 1009 + number, cancel=work.cancel
-                ))  # fmt: skip
+            codes = work.call("mover", MOVE_S, lambda: work.tools.mover.move(
+                prompt, texts, marks, clip_codes, forced, seed=work.seed * 1009 + number, cancel=work.cancel
+            ))  # fmt: skip
             most = work.body.codec.config.codebook_size
             if codes.shape != clip_codes.shape or codes.min() < 0 or codes.max() >= most:
                 raise ServiceError(f"the mover wrote tokens {codes.shape} that the codec does not have")

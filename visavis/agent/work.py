@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +22,6 @@ from visavis.agent.standby import Notes, noting
 from visavis.agent.voices import Voices
 from visavis.agent.waiting import Asked, call_within
 from visavis.emotion import Emotion
-from visavis.errors import ServiceError
 from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
 from visavis.retrieval.scene import Scene
@@ -35,7 +33,6 @@ __all__ = ["GestureRequest", "SpokenClause", "Tools", "Work"]
 
 T = TypeVar("T")
 RECENT = 1  # gestures back that are not made again at once
-MOVING = 8  # live turns of an agent whose body is written at once; that of more idles, so that nobody waits for words
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,6 @@ class Tools:
     emotion: Emotion | None = None  # how it feels, whatever the planner says
     voices: Voices | None = None  # others that sessions may change to
     close: Callable[[], None] = lambda: None  # gives back what was opened for all this
-    moving: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MOVING))
 
 
 @dataclass(frozen=True)
@@ -143,23 +139,6 @@ class Work:
             VisavisError: what the call raised; any other exception of it becomes a `ServiceError`.
         """
         return call_within(who, within_s, self.cancel, ask, self.asked)
-
-    @contextmanager
-    def moving(self) -> Iterator[None]:
-        """A place among the live turns whose body is written; a turn that nobody watches being made needs none.
-
-        Raises:
-            ServiceError: none is free.
-        """
-        if not self.streamed:
-            yield
-        elif self.tools.moving.acquire(blocking=False):
-            try:
-                yield
-            finally:
-                self.tools.moving.release()
-        else:
-            raise ServiceError("more turns at once than this machine can move")
 
     def __post_init__(self) -> None:
         self.notes = Notes(self.degrade)
