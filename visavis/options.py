@@ -63,6 +63,11 @@ def _brain(group: Any) -> None:
     )
 
 
+def _address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
+    parser.add_argument("--port", type=_whole(0, 65535), default=7860, metavar="N")
+
+
 def _keeping(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is kept")
     group.add_argument(
@@ -110,15 +115,13 @@ def make_parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     _common(chat)
 
     ui = add("ui", "the web page: chat on one side, the avatar on the other")
-    ui.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
-    ui.add_argument("--port", type=_whole(0, 65535), default=7860, metavar="N")
+    _address(ui)
     ui.add_argument("--avatar", metavar="NAME|FILE", help="whom the page shows: robin, juno or a .vrm file")
     _keeping(ui)
     _common(ui)
 
     serve = add("serve", "the server for programs: sessions by REST, their events by WebSocket")
-    serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
-    serve.add_argument("--port", type=_whole(0, 65535), default=7860, metavar="N")
+    _address(serve)
     serve.add_argument(
         "--allow-origin", action="append", default=[], metavar="ORIGIN", help="web pages of it may connect, too"
     )

@@ -7,8 +7,9 @@ from foreign import longer, waving
 from visavis.motion import limits
 from visavis.motion import rotations as rot
 from visavis.motion.constraints import residuals
-from visavis.motion.contacts import gaps_m, holds, is_near_only, keep_contacts, touching
+from visavis.motion.contacts import holds, is_near_only, keep_contacts, touching
 from visavis.motion.idle import idle
+from visavis.motion.nearness import gaps_m
 from visavis.motion.retarget import retarget
 from visavis.motion.skeleton import default_skeleton
 from visavis.retrieval.lexicon import load_lexicon

@@ -22,7 +22,7 @@ from visavis.agent.remembering import Remembering
 from visavis.agent.running import Run, finish, motion_until
 from visavis.agent.stage import Stage
 from visavis.agent.turn import Turn
-from visavis.agent.waiting import Asked
+from visavis.agent.waiting import Asked, join_all
 from visavis.agent.work import Tools, Work
 from visavis.errors import VisavisError
 from visavis.motion.motion import FPS
@@ -157,7 +157,5 @@ class Maker:
         with self._stage.gate:
             threads = list(self.threads)
         deadline = time.monotonic() + seconds
-        for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join(max(deadline - time.monotonic(), 0.0))
+        join_all(threads, seconds)
         self._asked.wait(min(max(deadline - time.monotonic(), 0.0), LEFT_S))

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
 from visavis.agent.planner import Cancel, Cancelled
 from visavis.errors import ServiceError, VisavisError
 
-__all__ = ["Asked", "call_within"]
+__all__ = ["Asked", "call_within", "join_all"]
 
 T = TypeVar("T")
 
@@ -46,10 +46,15 @@ class Asked:
         """Wait until all have come back, but no longer."""
         with self._gate:
             threads = list(self._threads)
-        deadline = time.monotonic() + seconds
-        for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join(max(deadline - time.monotonic(), 0.0))
+        join_all(threads, seconds)
+
+
+def join_all(threads: Iterable[threading.Thread], seconds: float) -> None:
+    """Wait until all others than this thread have ended, but no longer."""
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(max(deadline - time.monotonic(), 0.0))
 
 
 def call_within(who: str, within_s: float, cancel: Cancel, ask: Callable[[], T], asked: Asked | None = None) -> T:

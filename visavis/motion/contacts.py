@@ -1,8 +1,8 @@
 """Contacts that carry meaning: a hand that touches body, head or the other hand does so on any body.
 
-A body is a few rounded solids, fixed to hips, chest, neck and head and sized by the skeleton (shoulders, trunk, head).
-A point of a hand that is near a solid has a place on it in the body's own proportions; on another body the whole hand
-is shifted so that the point comes to that place, its orientation kept. Two hands that meet keep the way between them.
+A point of a hand that is near one of the body's solids (`visavis.motion.nearness`) has a place on it in the body's own
+proportions; on another body the whole hand is shifted so that the point comes to that place, its orientation kept. Two
+hands that meet keep the way between them.
 Farther off the shift fades, over a way so much longer than itself that no two places come out as one: what is only near
 something keeps its distance and finds back. What is not near anything is not moved at all.
 """
@@ -21,24 +21,13 @@ from visavis.motion import rotations as rot
 from visavis.motion.ik import move_arm, swivel_arm
 from visavis.motion.kinematics import forward
 from visavis.motion.motion import Motion
+from visavis.motion.nearness import DEEPEST_M, SIDES, Posed, body_gaps, hand_gaps, hand_size, sizes_of
 from visavis.motion.skeleton import Skeleton, default_skeleton
 
-__all__ = ["Held", "gaps_m", "guided", "holds", "is_near_only", "keep_contacts", "touching"]
+__all__ = ["Held", "guided", "holds", "is_near_only", "keep_contacts", "touching"]
 
 Array = NDArray[np.float32]
 
-# Rounded boxes of the default body: bone, least and greatest corner, radius; metres. The skin, not what must stay out.
-_SOLIDS: Final = (
-    ("hips", (-0.070, -0.02, 0.0), (0.070, 0.05, 0.0), 0.095),
-    ("spine", (-0.055, 0.0, 0.005), (0.055, 0.10, 0.005), 0.090),
-    ("upperChest", (-0.070, -0.08, 0.010), (0.070, 0.07, 0.010), 0.092),
-    ("neck", (0.0, 0.0, 0.005), (0.0, 0.06, 0.005), 0.050),
-    ("head", (0.0, 0.05, 0.010), (0.0, 0.12, 0.008), 0.088),
-)
-# Points of a left hand are palm and back, then fingertips; with their radii.
-_FINGERTIPS: Final = ("Thumb", "Index", "Middle", "Little")
-_RADIUS_M: Final = (0.016, 0.016, 0.009, 0.008, 0.008, 0.007)
-_PALM: Final = ((0.70, -0.10, 0.0), (0.70, 0.10, 0.0))  # in lengths of the palm: along, palmar or dorsal, towards thumb
 # Gaps in metres on the default body: full below the first, nothing above the second. An approach counts if it comes as
 # near as `_TOUCH`, and then from `_REACH` on; or if it stays as near as `_NEAR` for so long without moving (m/s).
 _TOUCH: Final = (0.010, 0.022)
@@ -53,13 +42,10 @@ _UNFOLDED: Final = 3.0
 _FARTHEST_M: Final = 0.30
 _STILL_M_S: Final = (0.10, 0.30)
 _PASSED: Final = ("hips", "spine")
-# A hand that hangs beside the hips touches nothing; an elbow bent this much may put it there (radians).
-_AKIMBO: Final = np.radians([40.0, 60.0])
 _SMOOTH_FRAMES: Final = 3
 _FALLOFF_M: Final = 0.005
 _FALLOFF_GAPS: Final = 0.5  # … and by this share of the gap where it is more than a touch
 _MOST_TILT: Final = np.radians(25.0)
-_DEEPEST_M: Final = 0.03
 _SLIDING_M: Final = 0.02  # a moving hand's touch is as unsure as that
 _FAILED_M: Final = (0.003, 0.010)
 _MOST_SHRUG: Final = np.radians(6.0)  # each pass
@@ -71,138 +57,12 @@ _NEAR_PASSES: Final = 3
 _DONE_M: Final = 0.001
 _OUTSIDE: Final = np.radians(1.0)
 _ARM: Final = ("Shoulder", "UpperArm", "LowerArm", "Hand")
-_SIDES: Final = ("left", "right")
-
-
-def _ratio(skeleton: Skeleton, *pairs: tuple[str, str]) -> float:
-    """Length of ways between resting bones, in those of the default body."""
-    ours = default_skeleton()
-
-    def length(body: Skeleton) -> float:
-        place = body.rest_positions_m
-        return sum(float(np.linalg.norm(place[body.index(a)] - place[body.index(b)])) for a, b in pairs)
-
-    return length(skeleton) / length(ours)
-
-
-def _sizes(skeleton: Skeleton) -> dict[str, Array]:
-    """Bone of a solid → (3,) width, height and depth in those of the default body."""
-    wide = _ratio(skeleton, ("leftUpperArm", "rightUpperArm"))
-    hips = _ratio(skeleton, ("leftUpperLeg", "rightUpperLeg"))
-    tall = _ratio(skeleton, ("hips", "spine"), ("spine", "chest"), ("chest", "upperChest"), ("upperChest", "neck"))
-    neck = _ratio(skeleton, ("neck", "head"))
-    tip = skeleton.tips_m.get("head")
-    head = float(np.linalg.norm(tip) / np.linalg.norm(default_skeleton().tips_m["head"])) if tip is not None else tall
-    depth = float(np.sqrt(wide * tall))
-    trunk = np.array([wide, tall, depth], np.float32)
-    return {
-        "hips": np.array([hips, tall, depth], np.float32),
-        "spine": trunk,
-        "upperChest": trunk,
-        "neck": np.array([neck, neck, neck], np.float32),
-        "head": np.full(3, head, np.float32),
-        **skeleton.girth,
-    }
-
-
-def _hand_size(skeleton: Skeleton, side: str) -> float:
-    palm = skeleton.offsets_m[skeleton.index(f"{side}MiddleProximal")]
-    return float(np.linalg.norm(palm))
-
-
-@dataclass(frozen=True, eq=False)
-class _Posed:
-    """A body with its frames and the points of its hands: world places (T, J, 3), orientations (T, J, 4)."""
-
-    motion: Motion
-    places: Array
-    world: Array
-    points: dict[str, Array]  # side → (T, P, 3)
-
-    @classmethod
-    def of(cls, motion: Motion, fingers: bool = True) -> _Posed:
-        skeleton = motion.skeleton
-        places, world = forward(motion.rotations, motion.root_m, skeleton)
-        points = {}
-        for side, sign in (("left", 1.0), ("right", -1.0)):
-            hand, size = skeleton.index(f"{side}Hand"), _hand_size(skeleton, side)
-            some = [
-                places[:, hand] + rot.rotate(world[:, hand], np.array(p, np.float32) * [sign, 1, 1] * size)
-                for p in _PALM
-            ]
-            for finger in _FINGERTIPS if fingers else ():
-                bone = f"{side}{finger}Distal"
-                i = skeleton.index(bone)
-                tip = skeleton.tips_m.get(bone, default_skeleton().tips_m[bone])
-                some.append(places[:, i] + rot.rotate(world[:, i], tip))
-            points[side] = np.stack(some, axis=1).astype(np.float32)
-        return cls(motion, places, world, points)
-
-    def local(self, bone: str, points: Array) -> Array:
-        """World points (T, P, 3) in a bone's frame."""
-        i = self.motion.skeleton.index(bone)
-        return rot.rotate(rot.conjugate(self.world[:, i, None]), points - self.places[:, i, None])
-
-    def outside(self, bone: str, points: Array) -> Array:
-        """Points (T, P, 3) of a bone's frame in the world."""
-        i = self.motion.skeleton.index(bone)
-        return self.places[:, i, None] + rot.rotate(self.world[:, i, None], points)
 
 
 def _ramp(gap: Array, near: tuple[float, float]) -> Array:
     """1 where they touch, 0 where the gap means nothing, smooth between."""
     t = np.clip((gap - near[0]) / (near[1] - near[0]), 0.0, 1.0)
     return np.asarray(1.0 - t * t * (3.0 - 2.0 * t), np.float32)
-
-
-def _gap(local: Array, low: tuple[float, ...], high: tuple[float, ...], radius: float) -> Array:
-    """(T, P) metres between points (T, P, 3) in the default body's measure and a rounded box, less their own radii."""
-    apart = local - np.clip(local, np.array(low, np.float32), np.array(high, np.float32))
-    return np.asarray(np.linalg.norm(apart, axis=-1) - radius - np.array(_RADIUS_M[: local.shape[1]]), np.float32)
-
-
-def _outside(local: Array, gap: Array, low: tuple[float, ...], high: tuple[float, ...]) -> Array:
-    """Points (T, P, 3) that are deep inside a rounded box brought up to `_DEEPEST_M` below its skin."""
-    apart = local - np.clip(local, np.array(low, np.float32), np.array(high, np.float32))
-    length = np.linalg.norm(apart, axis=-1, keepdims=True)
-    front = np.array([0, 0, 1], np.float32)
-    out = np.where(length > 1e-3, apart / np.maximum(length, 1e-3), front)
-    return np.asarray(local + out * np.maximum(-_DEEPEST_M - gap, 0.0)[..., None], np.float32)
-
-
-def _body_gaps(body: _Posed, side: str) -> list[tuple[str, Array, Array]]:
-    """For every solid: its bone, the points of one hand (T, P, 3) in the default body's measure, and gaps (T, P).
-
-    Thin bodies and loose data leave hands inside our solids: points deep inside are given near the skin.
-    """
-    sizes, out = _sizes(body.motion.skeleton), []
-    lower = body.motion.rotations[:, body.motion.skeleton.index(f"{side}LowerArm")]
-    bend = np.arccos(np.clip(1.0 - 2.0 * (lower[:, 1] ** 2 + lower[:, 2] ** 2), -1.0, 1.0))
-    hanging = 1.0 - np.clip((bend - _AKIMBO[0]) / (_AKIMBO[1] - _AKIMBO[0]), 0.0, 1.0)
-    for bone, low, high, radius in _SOLIDS:
-        local = body.local(bone, body.points[side]) / sizes[bone]
-        gap = _gap(local, low, high, radius)
-        if bone in ("hips", "spine"):
-            gap = gap + (hanging * 2 * _REACH[1])[:, None].astype(np.float32)
-        out.append((bone, _outside(local.astype(np.float32), gap, low, high), gap))
-    return out
-
-
-def _hand_gaps(body: _Posed) -> tuple[Array, Array]:
-    """Ways (T, P, P, 3) from the points of the right hand to those of the left, and the gaps (T, P, P) between them."""
-    ways = body.points["left"][:, :, None] - body.points["right"][:, None]
-    radii = np.array(_RADIUS_M[: ways.shape[1]], np.float32)
-    return ways, (np.linalg.norm(ways, axis=-1) - radii[:, None] - radii).astype(np.float32)
-
-
-def gaps_m(motion: Motion) -> dict[str, Array]:
-    """How near hands are to the body and to each other: "left", "right" and "hands" → (T,) metres, below 0 inside.
-
-    In the measure of the default body; `motion` is on our 55 bones of any proportions.
-    """
-    body = _Posed.of(motion)
-    out = {side: np.min([gap.min(axis=1) for *_, gap in _body_gaps(body, side)], axis=0) for side in _SIDES}
-    return {**out, "hands": _hand_gaps(body)[1].min(axis=(1, 2))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,10 +94,10 @@ def holds(source: Motion, motion: Motion, fingers: bool = True, touches: bool = 
         fingers: whether the source's fingers are its own; otherwise only palms touch.
         touches: whether it may touch anything; otherwise it is only near, however near.
     """
-    body = _Posed.of(source, fingers)
+    body = Posed.of(source, fingers)
     # The solids are our own body's. By another's that only resembles them a hand is near something if it rests there.
     own = source.skeleton is default_skeleton()
-    held = _held_hands(body, _missing(body, _Posed.of(motion, fingers)) if own else None)
+    held = _held_hands(body, _missing(body, Posed.of(motion, fingers)) if own else None)
     return replace(held, felt=_felt(body, touches))
 
 
@@ -247,24 +107,24 @@ def is_near_only(motion: Motion) -> bool:
     Args:
         motion: on our 55 bones of any proportions.
     """
-    return _TOUCH[0] < _nearest_m(_Posed.of(motion)) < _FARTHEST_M
+    return _TOUCH[0] < _nearest_m(Posed.of(motion)) < _FARTHEST_M
 
 
 def touching(motion: Motion) -> NDArray[np.bool_]:
     """(T,) whether a hand is brought to the same place of body or other hand on another body."""
-    strength = _held_hands(_Posed.of(motion)).strength
+    strength = _held_hands(Posed.of(motion)).strength
     return np.asarray(np.max(list(strength.values()), axis=0) > 0)
 
 
 def guided(motion: Motion) -> dict[str, NDArray[np.bool_]]:
     """Side → (T,) whether that hand is on a touch, coming to it or leaving it, so that its way is another elsewhere."""
-    strength = _held_hands(_Posed.of(motion)).strength
-    both = {side: np.maximum(strength[side], strength["hands"]) > 0 for side in _SIDES}
+    strength = _held_hands(Posed.of(motion)).strength
+    both = {side: np.maximum(strength[side], strength["hands"]) > 0 for side in SIDES}
     # Corrections are drawn out in time, in every pass anew.
     return {side: maximum_filter1d(busy, 4 * _SMOOTH_FRAMES + 1, mode="nearest") for side, busy in both.items()}
 
 
-def _held_hands(body: _Posed, missing: _Missing | None = None) -> Held:
+def _held_hands(body: Posed, missing: _Missing | None = None) -> Held:
     """What counts is decided for whole approaches: they must touch, or stay near and rest. `Held.felt` is not told.
 
     Args:
@@ -273,21 +133,17 @@ def _held_hands(body: _Posed, missing: _Missing | None = None) -> Held:
             guidance fades so slowly that a way back can be found.
     """
     motion, strength, unsure = body.motion, {}, {}
-    seen = {side: body.local("upperChest", body.places[:, [motion.skeleton.index(f"{side}Hand")]])[:, 0]
-            for side in _SIDES}  # fmt: skip
-    for side in _SIDES:
+    seen = {side: _wrist(body, side) for side in SIDES}
+    for side in SIDES:
         still = _still(seen[side], motion.fps)
-        gaps = {bone: gap.min(axis=1) for bone, _, gap in _body_gaps(body, side)}
-        # Hands pass the hips on their way up from hanging: only one that rests there is on the hip.
-        low = np.min([gaps[bone] for bone in _PASSED], axis=0)
-        high = np.min([gap for bone, gap in gaps.items() if bone not in _PASSED], axis=0)
+        low, high = _low_and_high(body, side)
         if missing is None:
             strength[side] = _held(high, still, motion.fps)
         else:
             strength[side] = _drawn(high, missing.way[side])
         strength[side] = np.maximum(_held(low, still, motion.fps, passing=True), strength[side])
-        unsure[side] = np.maximum(-_DEEPEST_M - np.minimum(low, high), 0.0) + _SLIDING_M * (1.0 - still)
-    gap = _hand_gaps(body)[1].min(axis=(1, 2))
+        unsure[side] = np.maximum(-DEEPEST_M - np.minimum(low, high), 0.0) + _SLIDING_M * (1.0 - still)
+    gap = hand_gaps(body)[1].min(axis=(1, 2))
     still = _still(seen["left"] - seen["right"], motion.fps)
     if missing is None:
         strength["hands"] = _held(gap, still, motion.fps)
@@ -296,30 +152,42 @@ def _held_hands(body: _Posed, missing: _Missing | None = None) -> Held:
     return Held(strength, unsure, {})
 
 
-def _felt(body: _Posed, touches: bool) -> dict[str, Array]:
+def _felt(body: Posed, touches: bool) -> dict[str, Array]:
     """Side → (T,) 1 where a hand touches body or other hand, 0 where it is only near.
 
     Where nothing touches in the whole motion nothing is felt; else whole approaches are that touch or rest near.
     """
     if not touches or _nearest_m(body) >= _FELT_M:
-        return {side: np.zeros(len(body.places), np.float32) for side in _SIDES}
+        return {side: np.zeros(len(body.places), np.float32) for side in SIDES}
     own = _held_hands(body).strength
-    return {side: np.maximum(own[side], own["hands"]) for side in _SIDES}
+    return {side: np.maximum(own[side], own["hands"]) for side in SIDES}
 
 
-def _nearest_m(body: _Posed) -> float:
+def _nearest_m(body: Posed) -> float:
     """How near hands come to body and each other in the whole motion, metres."""
-    return min(float(gap.min()) for gap in (_hand_gaps(body)[1], *(_resting_gap(body, side) for side in _SIDES)))
+    return min(float(gap.min()) for gap in (hand_gaps(body)[1], *(_resting_gap(body, side) for side in SIDES)))
 
 
-def _resting_gap(body: _Posed, side: str) -> Array:
+def _resting_gap(body: Posed, side: str) -> Array:
     """(T,) how near a hand is to the body, metres; hips that it passes are far."""
-    gaps = {bone: gap.min(axis=1) for bone, _, gap in _body_gaps(body, side)}
-    low = np.min([gaps[bone] for bone in _PASSED], axis=0)
-    high = np.min([gap for bone, gap in gaps.items() if bone not in _PASSED], axis=0)
-    wrist = body.local("upperChest", body.places[:, [body.motion.skeleton.index(f"{side}Hand")]])[:, 0]
-    held = _held(low, _still(wrist, body.motion.fps), body.motion.fps, passing=True)
+    low, high = _low_and_high(body, side)
+    held = _held(low, _still(_wrist(body, side), body.motion.fps), body.motion.fps, passing=True)
     return np.asarray(np.where(held > 0, np.minimum(low, high), high), np.float32)
+
+
+def _low_and_high(body: Posed, side: str) -> tuple[Array, Array]:
+    """(T,) gaps of a hand to hips and waist, and to all above.
+
+    Hands pass the hips on their way up from hanging: only one that rests there is on the hip.
+    """
+    gaps = {bone: gap.min(axis=1) for bone, _, gap in body_gaps(body, side)}
+    low = np.min([gaps[bone] for bone in _PASSED], axis=0)
+    return low, np.min([gap for bone, gap in gaps.items() if bone not in _PASSED], axis=0)
+
+
+def _wrist(body: Posed, side: str) -> Array:
+    """(T, 3) in the chest frame."""
+    return body.local("upperChest", body.places[:, [body.motion.skeleton.index(f"{side}Hand")]])[:, 0]
 
 
 def _drawn(gap: Array, asked: Array) -> Array:
@@ -372,26 +240,26 @@ class _Missing:
     between: Array
 
 
-def _missing(source: _Posed, target: _Posed) -> _Missing:
+def _missing(source: Posed, target: Posed) -> _Missing:
     """Among all points of a hand and all solids those that touch most count most."""
-    sizes = _sizes(target.motion.skeleton)
+    sizes = sizes_of(target.motion.skeleton)
     at, way = {}, {}
-    for side in _SIDES:
+    for side in SIDES:
         gaps, ways = [], []
-        for bone, local, gap in _body_gaps(source, side):
+        for bone, local, gap in body_gaps(source, side):
             gaps.append(gap)
             ways.append(target.outside(bone, local * sizes[bone]) - target.points[side])
         share = _shares(np.concatenate(gaps, axis=1))[..., None]
         at[side] = np.sum(share * np.tile(target.points[side], (1, len(gaps), 1)), axis=1)
         way[side] = np.sum(share * np.concatenate(ways, axis=1), axis=1)
-    between, gap = _hand_gaps(source)
-    scale = [_hand_size(body.motion.skeleton, "left") for body in (source, target)]
-    short = between * np.float32(scale[1] / scale[0]) - _hand_gaps(target)[0]
+    between, gap = hand_gaps(source)
+    scale = [hand_size(body.motion.skeleton, "left") for body in (source, target)]
+    short = between * np.float32(scale[1] / scale[0]) - hand_gaps(target)[0]
     share = _shares(gap.reshape(len(gap), -1))
     each = share.reshape(gap.shape)
     met = {
         side: np.sum(each.sum(axis=axis)[..., None] * target.points[side], axis=1)
-        for side, axis in zip(_SIDES, (2, 1), strict=True)
+        for side, axis in zip(SIDES, (2, 1), strict=True)
     }
     return _Missing(at, way, met, np.sum(share[..., None] * short.reshape(len(gap), -1, 3), axis=1))
 
@@ -408,15 +276,15 @@ def _pulls(now: _Missing, first: _Missing, strength: dict[str, Array]) -> dict[s
         strength: of `Held`.
     """
     meet = strength["hands"]
-    left = {side: (1.0 - strength[side])[:, None] for side in _SIDES}
-    way = {side: now.way[side] - left[side] * first.way[side] for side in _SIDES}
+    left = {side: (1.0 - strength[side])[:, None] for side in SIDES}
+    way = {side: now.way[side] - left[side] * first.way[side] for side in SIDES}
     before = first.between - sum(
-        sign * (1.0 - left[side]) * first.way[side] for side, sign in zip(_SIDES, (1.0, -1.0), strict=True)
+        sign * (1.0 - left[side]) * first.way[side] for side, sign in zip(SIDES, (1.0, -1.0), strict=True)
     )
     missing = now.between - (way["left"] - way["right"]) - (1.0 - meet)[:, None] * before
-    free = {side: 1.05 - strength[side] for side in _SIDES}
+    free = {side: 1.05 - strength[side] for side in SIDES}
     out = {}
-    for side, sign in zip(_SIDES, (1.0, -1.0), strict=True):
+    for side, sign in zip(SIDES, (1.0, -1.0), strict=True):
         at = np.where((strength[side] > meet)[:, None], now.at[side], now.met[side])
         more = missing * (sign * free[side] / (free["left"] + free["right"]))[:, None]
         out[side] = (at.astype(np.float32), (way[side] + more).astype(np.float32))
@@ -456,7 +324,7 @@ def _shrugged(shoulder: Array, reach: Array, way: Array) -> Array:
     return rot.multiply(turn, shoulder)
 
 
-def _hands_as(motion: Motion, source: _Posed, share: Array, side: str) -> Array:
+def _hands_as(motion: Motion, source: Posed, share: Array, side: str) -> Array:
     """(T, 4) how a hand shall be turned in the chest frame: one that touches as on the source, others as they are.
 
     What touches with the palm shall not with its edge.
@@ -501,7 +369,7 @@ def keep_contacts(
     """
     if not len(motion) or motion.skeleton is source.skeleton:
         return motion
-    before, skeleton = _Posed.of(source, fingers), motion.skeleton
+    before, skeleton = Posed.of(source, fingers), motion.skeleton
     held = held or holds(source, motion, fingers)
     if not held:
         return motion
@@ -509,14 +377,14 @@ def keep_contacts(
     chest = skeleton.index("upperChest")
     asked: dict[str, Array] = {}
     felt = held.felt
-    wanted = {side: _hands_as(motion, before, felt[side], side) for side in _SIDES}
+    wanted = {side: _hands_as(motion, before, felt[side], side) for side in SIDES}
     best, least = motion, np.inf
     first: _Missing | None = None
     # What is only near takes the same few steps whatever comes of them: a way back can be found then.
     touches = any(bool(share.any()) for share in felt.values())
     passes = passes if touches else min(passes, _NEAR_PASSES)
     for turn in range(passes + 1):
-        now = _Posed.of(motion, fingers)
+        now = Posed.of(motion, fingers)
         missing = _missing(before, now)
         first = first or missing
         pulls = _pulls(missing, first, strength)

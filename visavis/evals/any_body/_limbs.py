@@ -16,9 +16,10 @@ from visavis.evals.first_light.table import Table, progress, share
 from visavis.metrics.bootstrap import bootstrap
 from visavis.motion import rotations as rot
 from visavis.motion.constraints import Constraint
-from visavis.motion.contacts import gaps_m, touching
+from visavis.motion.contacts import touching
 from visavis.motion.kinematics import forward
 from visavis.motion.motion import Motion
+from visavis.motion.nearness import gaps_m
 from visavis.motion.retarget import retarget
 from visavis.motion.skeleton import Skeleton, default_skeleton
 from visavis.retrieval.lexicon import load_lexicon

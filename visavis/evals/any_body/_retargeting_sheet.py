@@ -19,9 +19,9 @@ from visavis.evals.any_body.retarget import DATA, RECORDINGS
 from visavis.motion import rotations as rot
 from visavis.motion.avatar import avatar_names, load_avatar
 from visavis.motion.contact_sheet import grid
-from visavis.motion.contacts import gaps_m
 from visavis.motion.kinematics import forward
 from visavis.motion.motion import Motion
+from visavis.motion.nearness import gaps_m
 from visavis.motion.render import Camera, render
 from visavis.motion.retarget import normalized, retarget
 
