@@ -31,8 +31,8 @@ os.environ["VISAVIS_LIBRARY"] = "/nonexistent/visavis-library"  # never the clip
 
 # In real time, with clients, servers and browsers: beside other tests they would measure these.
 _ALONE = (
-    "agent/test_session", "agent/test_settings", "agent/test_v", "agent/test_waiting", "evals/test_runtime", "ui/",
-    "test_bench", "test_private",
+    "agent/test_session_", "agent/test_settings", "agent/test_visit", "agent/test_vllm_server", "agent/test_waiting",
+    "evals/test_runtime", "ui/", "test_bench",
 )  # fmt: skip
 
 
