@@ -6,17 +6,8 @@ import pytest
 from visavis.agent.constrain import ActConstraint, EmotionConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Constraint
 from visavis.tokenizers.codec import FIVE_PARTS
-from visavis.tokenizers.turn_language import (
-    ActPlan,
-    Candidate,
-    MovePlan,
-    MoveStep,
-    ReplyPlan,
-    parse_act,
-    parse_move,
-    parse_reply,
-    step_ids,
-)
+from visavis.tokenizers.turn_language import ActPlan, Candidate, MovePlan, MoveStep, ReplyPlan, step_ids
+from visavis.tokenizers.turn_reading import parse_act, parse_move, parse_reply
 from visavis.tokenizers.vocabulary import JointVocabulary
 
 CARDS = ("The blue whale is thirty metres long.", "The blue shark eats squid, at 1,200 kg.")

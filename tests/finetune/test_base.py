@@ -40,11 +40,8 @@ from visavis.tokenizers.turn_language import (
     ReplyPrompt,
     Segment,
     Tag,
-    Violation,
-    parse_act,
-    parse_move,
-    parse_reply,
-)  # fmt: skip
+)
+from visavis.tokenizers.turn_reading import Violation, parse_act, parse_move, parse_reply  # fmt: skip
 from visavis.tokenizers.vocabulary import JointVocabulary
 
 pytestmark = [

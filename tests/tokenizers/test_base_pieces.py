@@ -22,10 +22,8 @@ from visavis.tokenizers.turn_language import (
     ReplyPrompt,
     Segment,
     Tag,
-    parse_act,
-    parse_move,
-    parse_reply,
 )
+from visavis.tokenizers.turn_reading import parse_act, parse_move, parse_reply
 from visavis.tokenizers.vocabulary import CONTROLS, JointVocabulary, normalise
 
 ALL = (*KINDS, *OTHERS)

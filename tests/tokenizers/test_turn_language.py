@@ -14,17 +14,14 @@ from visavis.tokenizers.turn_language import (
     ReplyPrompt,
     Segment,
     Tag,
-    Violation,
     act_example,
     format_params,
     move_example,
-    parse_act,
-    parse_move,
     parse_params,
-    parse_reply,
     reply_example,
     score_level,
 )
+from visavis.tokenizers.turn_reading import Violation, parse_act, parse_move, parse_reply
 from visavis.tokenizers.vocabulary import JointVocabulary
 
 CARDS = (Candidate("The blue whale is thirty metres long.", 0.81), Candidate("Krill are tiny.", 0.4))

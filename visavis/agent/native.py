@@ -31,10 +31,9 @@ from visavis.tokenizers.turn_language import (
     ReplyPrompt,
     Segment,
     Tag,
-    Violation,
     emotion_ids,
-    parse_reply,
 )
+from visavis.tokenizers.turn_reading import Violation, parse_reply
 
 __all__ = ["NativeMover", "NativePlanner", "param_values", "sane_params", "settled"]
 
