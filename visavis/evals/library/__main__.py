@@ -13,7 +13,7 @@ from visavis.evals.first_light.table import Table, median, report
 
 __all__ = ["main"]
 
-NAMES = ("recall", "parameters", "exact", "speed")
+NAMES = ("recall", "parameters", "exact", "described", "speed")
 
 
 def _recall(args: argparse.Namespace) -> Table:
@@ -36,6 +36,12 @@ def _exact(args: argparse.Namespace) -> Table:
 
     with Agent(model=args.model, library=args.library) as agent:
         return measure(agent, args.limit or 200, args.seed)
+
+
+def _described(args: argparse.Namespace) -> Table:
+    from visavis.evals.library.described import measure
+
+    return measure(args.half)
 
 
 def _speed(args: argparse.Namespace) -> Table:
@@ -82,7 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m visavis.evals.library", description=__doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")
-    parser.add_argument("--half", choices=("held", "tune"), default="held", help="for `recall` and `parameters`")
+    parser.add_argument(
+        "--half", choices=("held", "tune"), default="held", help="of `recall`, `parameters`, `described`"
+    )
     parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
     parser.add_argument("--library", default="/nonexistent", metavar="DIR", help="added clips (default: none)")
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="fewer targets or queries")

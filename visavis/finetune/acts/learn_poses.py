@@ -50,10 +50,10 @@ NUMBERS: Final = (*range(PERFORMERS), OTHER_HEAD + 1, *(-seed for seed in FREELY
 ASKED: Final = (UNSEEN, UNSEEN + 1, OTHER_HEAD + UNSEEN)
 TOGETHER: Final = 25  # motions that are read at once
 HOME_STEPS: Final = 2  # between two of them
-DIRECTIONS: Final = 64
-SHRINK: Final = 0.1  # of the variance within, towards the same in all directions
-BETWEEN_VARIANTS: Final = 0.25  # how much what differs between variants counts beside what differs between people
-SHARPNESS: Final = 8.0  # beside the aspects, which are log-odds by themselves
+DIRECTIONS: Final = 128
+SHRINK: Final = 0.03  # of the variance within, towards the same in all directions
+BETWEEN_VARIANTS: Final = 1.0  # how much what differs between variants counts beside what differs between people
+SHARPNESS: Final = 16.0  # beside the aspects, which are log-odds by themselves
 
 
 @dataclass(frozen=True, eq=False)
