@@ -81,7 +81,7 @@ precision.
 - **Licence**: Apache-2.0.
 - **Command**: `visavis train corpus`, or its part `python -m visavis.finetune.replies.train_reader RUNS` (seed {seed};
   {lines:,} lines, {steps} steps, {minutes} minutes on one {device}). Two more readers, of one half of the personas
-  each, read the other half: on that the mix is fitted.
+  each, read the other half: on that the mix is fitted (again by `… train_reader RUNS --finish`).
 - **Curve**: `curve.csv` (step, loss in nats a line, seconds).
 
 Development split, which nothing learns from (`… train_reader RUNS --measure`); shares of lines:

@@ -418,11 +418,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=80.0, help="of each of the three readers at most")
     parser.add_argument("--pairs", type=int, default=192, help="pairs a step (a GPU likes 1500)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--finish", action="store_true", help="only fit the mix again, into RUNS/reader")
     parser.add_argument("--measure", action="store_true", help="measure RUNS/reader instead of training")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if options.measure:
         print(json.dumps(measure(FactReader.load(options.runs / "reader")), indent=1))
+        return
+    if options.finish:
+        finish(options.runs)
         return
     settings = ReaderTraining(options.passes, options.minutes, pairs=options.pairs, seed=options.seed)
     cross_fit(options.runs, settings)
