@@ -25,7 +25,7 @@ from visavis.retrieval.embedder import ADAPTED, Encoder, merged
 from visavis.retrieval.heads import Shapes, load_heads, save_heads
 from visavis.retrieval.layers import WIDTH, read
 
-__all__ = ["DEFAULT_ANSWERING", "KINDS", "RANK", "STRENGTHS", "Answering"]
+__all__ = ["DEFAULT_ANSWERING", "KINDS", "RANK", "STRENGTHS", "TELLING", "Answering"]
 
 DEFAULT_ANSWERING: Final = Path(__file__).parent / "data" / "answering.safetensors"
 # Of lines; those of `visavis/finetune/replies/acts.yaml`, and `remark`, a statement that is answered neutrally.
@@ -33,6 +33,11 @@ KINDS: Final = (
     "agreement", "anger", "apology", "bad_news", "compliment", "crisis", "disgust", "farewell", "good_news", "greeting",
     "how_are_you", "insult", "joke", "other_language", "remark", "robot", "small_talk", "statement", "surprise",
     "surprise_me", "thanks", "unclear", "unknown", "what_can_you_do", "who_are_you", "worry",
+)  # fmt: skip
+# Those whose speaker tells or does something and asks for nothing on a card.
+TELLING: Final = (
+    "anger", "apology", "bad_news", "compliment", "crisis", "disgust", "farewell", "good_news", "insult", "surprise",
+    "thanks", "worry",
 )  # fmt: skip
 STRENGTHS: Final = 11  # intensities 0, 0.1, ..., 1
 RANK: Final = 16  # of the changes
@@ -74,9 +79,9 @@ class Answering:
         mass = np.exp(logits - logits.max())
         return np.asarray(mass / mass.sum(), np.float32)
 
-    def chances(self, line: str) -> Array:
-        """(E, STRENGTHS) chances of what whoever answers `line` feels, and how strongly; they sum to 1."""
-        return np.asarray(np.tensordot(self.kinds(line), self.felt, 1), np.float32)
+    def chances(self, kinds: Array) -> Array:
+        """(E, STRENGTHS) chances of what whoever answers feels, and how strongly, from those of kinds (K,)."""
+        return np.asarray(np.tensordot(kinds, self.felt, 1), np.float32)
 
     def save(self, path: Path) -> None:
         """Write it, as float16."""

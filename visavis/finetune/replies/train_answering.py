@@ -52,6 +52,7 @@ SMOOTHED: Final = 0.05
 QUESTION_WEIGHT: Final = 0.5
 JOINED: Final = 0.3  # of the lines that tell of something
 LIKELIER: Final = 2 / 3  # of the two emotions that a kind is answered with, the first
+ALONE: Final = ("unknown", "crisis")  # kinds whose words suit no other: declining, and where there is help
 NEWS: Final = ("anger", "bad_news", "disgust", "good_news", "surprise", "worry")
 PLAIN: Final = ("greeting", "remark", "small_talk", "statement")  # what may stand before news or a question
 AFTER: Final = (
@@ -80,18 +81,38 @@ def _felt_lines() -> Mapping[str, Mapping[str, str]]:
     return found
 
 
+def _feels(kind: str) -> list[tuple[str, str, str]]:
+    """Of the replies to a kind: (emotion, least intensity, greatest)."""
+    return [tuple(reply["feel"].split()) for reply in acts()[kind]["reply"]]
+
+
+def _levels(low: str, high: str) -> range:
+    return range(round(10 * float(low)), round(10 * float(high)) + 1)
+
+
 def felt_by_kind() -> np.ndarray:
     """(K, E, STRENGTHS) chances of what is felt in the replies to a kind, from `acts.yaml`; questions are answered
-    neutrally, for whether to regret that nothing is known is the model's own matter.
+    neutrally, for whether to regret that nothing is known is the model's own matter. Words follow from
+    emotion and intensity: those of `ALONE` are left to them, where there are others.
     """
     out = np.zeros((len(KINDS), len(EMOTIONS), STRENGTHS), np.float32)
     for place, kind in enumerate(KINDS):
-        specs = [reply["feel"] for reply in acts()["statement" if kind == "remark" else kind]["reply"]]
+        feels = _feels("statement" if kind == "remark" else kind)
         if kind in ("remark", "unknown"):
-            specs = [spec for spec in specs if spec.startswith("neutral")][:1]
-        for spec, weight in zip(specs, (1.0,) if len(specs) == 1 else (LIKELIER, 1 - LIKELIER), strict=True):
-            name, low, high = spec.split()
-            levels = range(round(10 * float(low)), round(10 * float(high)) + 1)
+            feels = [feel for feel in feels if feel[0] == "neutral"][:1]
+        for (name, low, high), weight in zip(
+            feels, (1.0,) if len(feels) == 1 else (LIKELIER, 1 - LIKELIER), strict=True
+        ):
+            every = _levels(low, high)
+            avoided = {
+                level
+                for alone in ALONE
+                if kind != alone
+                for other, least, most in _feels(alone)
+                if other == name
+                for level in _levels(least, most)
+            }
+            levels = [level for level in every if level not in avoided] or [*every]
             out[place, EMOTIONS.index(name), levels] += weight / len(levels)
     return out
 
@@ -183,7 +204,7 @@ def check(head: Answering) -> None:
     possible = felt_by_kind().sum(2) > 0  # (K, E)
     for line in lines("dev"):
         place = KINDS.index(line.kind)
-        said = int(head.chances(line.text).sum(1).argmax())
+        said = int(head.chances(head.kinds(line.text)).sum(1).argmax())
         first = EMOTIONS[int(felt_by_kind()[place].sum(1).argmax())]
         hit = bool(possible[place, said])
         for title in (line.source, *([f"{line.source}, {first}"] if line.source == "lines" else [])):
