@@ -203,6 +203,10 @@ def test_emotion_is_one_and_its_level(vocabulary: JointVocabulary) -> None:
     assert vocabulary.level_of(level) is not None
     name, _ = write(EmotionConstraint(vocabulary, [100.0]), 1)
     assert vocabulary.emotion_of(name) == "neutral"
+    weak, strong = [0.0, 0.0, 100.0], [*[0.0] * 8, 100.0]
+    for emotions, expected in (([100.0, 0.0], 2), ([0.0, 100.0], 8)):  # each emotion has its own intensities
+        _, level = write(EmotionConstraint(vocabulary, emotions, [weak + [0.0] * 8, strong + [0.0] * 2]), 1)
+        assert vocabulary.level_of(level) == expected
 
 
 def test_a_name_that_was_begun_is_said_to_its_end(vocabulary: JointVocabulary) -> None:

@@ -32,6 +32,7 @@ def move() -> MoveConstraint:
 
 MAKERS = {
     "emotion": lambda: EmotionConstraint(VOCABULARY), "emotion, biased": lambda: EmotionConstraint(VOCABULARY, [2.0]),
+    "emotion and strength": lambda: EmotionConstraint(VOCABULARY, [2.0], [[0.5] * 11]),
     "reply": reply, "reply, biased": lambda: reply(1.5), "act": act, "act, felt": lambda: act(False),
     "act, weighed": lambda: act(feelings=(1.0, -2.0)), "move": move,
     "act, decided": lambda: ActConstraint(VOCABULARY, TEXT, ["huge size", "counting"], SIZES, places={2, 6}),

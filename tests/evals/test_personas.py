@@ -148,6 +148,12 @@ def test_the_command_measures(tmp_path, capsys):
     assert len(content["details"]["questions"]) == 8 and len(content["details"]["emotions"]) == 2
 
 
+def test_the_command_measures_emotions_alone(tmp_path, capsys):
+    assert main(["emotions", "--limit", "2", "--json", str(tmp_path / "e.json")]) == 0
+    assert "emotion as intended" in capsys.readouterr().out
+    assert json.loads((tmp_path / "e.json").read_text())["details"].keys() == {"emotions"}
+
+
 def test_the_command_writes_transcripts(tmp_path, capsys):
     out = tmp_path / "transcripts.md"
     assert main(["transcripts", "--limit", "1", "--out", str(out)]) == 0

@@ -1,36 +1,63 @@
-"""What a line makes whoever answers it feel: a linear head on MiniLM's sentence vector.
+"""What kind of line it is that somebody says, and so what whoever answers it feels, and how strongly.
 
-REPLY's model has read some eighty wordings of every kind of news, worry or insult, too few to know the next one; its
-head stands on vectors that have. It decides nothing: the planner weighs it with what the model thinks.
+REPLY's model has read some eighty wordings of every kind of news, worry or insult, too few to know the next one. Here
+MiniLM reads the line, with low-rank changes learnt for this (`visavis.finetune.low_rank`), and a linear head over four
+of its layers names the kind: a loss, a danger, thanks, a question. Each kind comes with the emotions of its replies and
+their intensities. It decides nothing: the planner weighs it with what the model thinks, and the model finds the words,
+which follow from both: a weak sadness declines, a strong one consoles.
 `python -m visavis.finetune.replies.train_answering` trains it.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from visavis.agent.recall import Meanings
 from visavis.emotion import EMOTIONS
-from visavis.retrieval.embedder import DIMENSIONS
-from visavis.retrieval.heads import load_heads, save_heads
+from visavis.retrieval.embedder import ADAPTED, Encoder, merged
+from visavis.retrieval.heads import Shapes, load_heads, save_heads
+from visavis.retrieval.layers import WIDTH, read
 
-__all__ = ["DEFAULT_ANSWERING", "Answering"]
+__all__ = ["DEFAULT_ANSWERING", "KINDS", "RANK", "STRENGTHS", "TELLING", "Answering"]
 
 DEFAULT_ANSWERING: Final = Path(__file__).parent / "data" / "answering.safetensors"
+# Of lines; those of `visavis/finetune/replies/acts.yaml`, and `remark`, a statement that is answered neutrally.
+KINDS: Final = (
+    "agreement", "anger", "apology", "bad_news", "compliment", "crisis", "disgust", "farewell", "good_news", "greeting",
+    "how_are_you", "insult", "joke", "other_language", "remark", "robot", "small_talk", "statement", "surprise",
+    "surprise_me", "thanks", "unclear", "unknown", "what_can_you_do", "who_are_you", "worry",
+)  # fmt: skip
+# Those whose speaker tells or does something and asks for nothing on a card.
+TELLING: Final = (
+    "anger", "apology", "bad_news", "compliment", "crisis", "disgust", "farewell", "good_news", "insult", "surprise",
+    "thanks", "worry",
+)  # fmt: skip
+STRENGTHS: Final = 11  # intensities 0, 0.1, ..., 1
+RANK: Final = 16  # of the changes
+
+Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Answering:
-    """weight (E, D) and bias (E,), float32; E = 7 emotions in the order of `EMOTIONS`, D = 384."""
+    """Who says it; K = 26 kinds in the order of `KINDS`, E = 7 emotions in the order of `EMOTIONS`, all float32.
 
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    weight: (K, WIDTH) and bias (K,) of the head.
+    felt: (K, E, STRENGTHS) the chances of emotion and intensity in the replies to a kind; each kind's sum to 1.
+    changes: `LAYER.down` (RANK, in) and `LAYER.up` (out, RANK) of every adapted matrix of MiniLM.
+    """
+
+    weight: Array
+    bias: Array
+    felt: Array
+    changes: Mapping[str, Array]
 
     @staticmethod
     @functools.cache
@@ -38,15 +65,27 @@ class Answering:
         """The one that ships."""
         return Answering.load(DEFAULT_ANSWERING)
 
-    def log_chances(self, line: str, vectors: Meanings) -> NDArray[np.float32]:
-        """(E,) log-probabilities of what whoever answers `line` feels."""
-        logits = (vectors.encode([line]) @ self.weight.T + self.bias)[0]
-        logits = logits - logits.max()
-        return np.asarray(logits - np.log(np.exp(logits).sum()), np.float32)
+    @functools.cached_property
+    def encoder(self) -> Encoder:
+        """MiniLM with the changes in it."""
+        encoder = Encoder()
+        changes = {name: torch.from_numpy(value) for name, value in self.changes.items()}
+        encoder.weights = merged(encoder.weights, changes, encoder.layers)
+        return encoder
+
+    def kinds(self, line: str) -> Array:
+        """(K,) chances that `line` is of a kind; they sum to 1."""
+        logits = self.weight @ read([line], self.encoder)[0].features + self.bias
+        mass = np.exp(logits - logits.max())
+        return np.asarray(mass / mass.sum(), np.float32)
+
+    def chances(self, kinds: Array) -> Array:
+        """(E, STRENGTHS) chances of what whoever answers feels, and how strongly, from those of kinds (K,)."""
+        return np.asarray(np.tensordot(kinds, self.felt, 1), np.float32)
 
     def save(self, path: Path) -> None:
         """Write it, as float16."""
-        save_heads(path, {"weight": self.weight, "bias": self.bias})
+        save_heads(path, {"weight": self.weight, "bias": self.bias, "felt": self.felt, **self.changes})
 
     @classmethod
     def load(cls, path: Path) -> Answering:
@@ -55,7 +94,24 @@ class Answering:
         Raises:
             FileFormatError: the file is missing or holds something else.
         """
-        count = len(EMOTIONS)
-        shapes = {"weight": (count, DIMENSIONS), "bias": (count,)}
+        count = len(KINDS)
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight": (count, WIDTH), "bias": (count,), "felt": (count, len(EMOTIONS), STRENGTHS),
+        }  # fmt: skip
+        changes = _changes()
         remedy = "run `python -m visavis.finetune.replies.train_answering`"
-        return cls(**load_heads(path, shapes, what="the head of answering", remedy=remedy))
+        read = load_heads(path, {**shapes, **changes}, what="the head of answering", remedy=remedy)
+        return cls(read["weight"], read["bias"], read["felt"], {name: read[name] for name in changes})
+
+
+def _changes() -> Shapes:
+    """The changes and their shapes."""
+    wide = {"intermediate.dense": (1, 4), "output.dense": (4, 1)}  # in and out, in widths of a layer
+    out: dict[str, tuple[int, ...]] = {}
+    for layer in range(6):
+        for part in ADAPTED:
+            into, outof = wide.get(part, (1, 1))
+            name = f"encoder.layer.{layer}.{part}"
+            out[f"{name}.down"] = (RANK, 384 * into)
+            out[f"{name}.up"] = (384 * outof, RANK)
+    return out

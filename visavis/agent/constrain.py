@@ -47,13 +47,19 @@ class EmotionConstraint(_Machine):
     Args:
         vocabulary: of the model.
         weights: added to the logits of the emotions, in the order of `EMOTIONS`; none of them by default.
+        strengths: for each emotion, what is added to the logits of its intensities 0, 0.1, ..., 1; nothing by default.
     """
 
-    def __init__(self, vocabulary: JointVocabulary, weights: Sequence[float] = ()) -> None:
+    def __init__(
+        self, vocabulary: JointVocabulary, weights: Sequence[float] = (), strengths: Sequence[Sequence[float]] = ()
+    ) -> None:
         ids = range(vocabulary.text_size, vocabulary.text_size + len(CONTROLS))
         self._emotions = _array([id_ for id_ in ids if vocabulary.emotion_of(id_) is not None])
         self._levels = _array([id_ for id_ in ids if vocabulary.level_of(id_) is not None])
         self._weights = {vocabulary.control(name): weight for name, weight in zip(EMOTIONS, weights, strict=False)}
+        self._strengths = {vocabulary.control(name): some for name, some in zip(EMOTIONS, strengths, strict=False)}
+        self._vocabulary = vocabulary
+        self._felt = -1  # the emotion that was chosen
         self._taken = 0
 
     @property
@@ -66,17 +72,24 @@ class EmotionConstraint(_Machine):
         return (self._emotions, self._levels, NOTHING)[min(2, self._taken)]
 
     def weigh(self, ids: Ids, logits: Floats) -> Floats:
-        """Weigh the emotions."""
-        if self._taken or not self._weights:
-            return logits
-        return logits + np.array([self._weights.get(int(id_), 0.0) for id_ in ids], np.float32)
+        """Weigh the emotions, then the intensities."""
+        if self._taken == 0 and self._weights:
+            return logits + np.array([self._weights.get(int(id_), 0.0) for id_ in ids], np.float32)
+        if self._taken == 1 and (some := self._strengths.get(self._felt)):
+            levels = [self._vocabulary.level_of(int(id_)) for id_ in ids]
+            return logits + np.array([0.0 if level is None else some[level] for level in levels], np.float32)
+        return logits
 
     def ahead(self) -> Ahead:
         """See `Foresight`: an emotion, then a level, whatever the emotion."""
-        return Ahead() if self._weights and not self._taken else Ahead((self._emotions, self._levels)[self._taken :])
+        if (self._weights, self._strengths)[min(1, self._taken)] or (self._strengths and not self._taken):
+            return Ahead()
+        return Ahead((self._emotions, self._levels)[self._taken :])
 
     def accept(self, id_: int) -> None:
         """See `Constraint`."""
+        if self._taken == 0:
+            self._felt = id_
         self._taken += 1
 
 
@@ -87,9 +100,9 @@ class ReplyConstraint(_Machine):
     Inside, only what goes on some card's words from where the quote began, which is the start of a word;
     `<|/quote|>` where a word of the card ends, if the quote has `min_quote` words or reached the card's end.
     `quote_bias` is added to the log-odds of the first quote; a second one is the model's own wish. `card_trust` is how
-    much recall's log-chances of cards count there, `feelings` are added to the logits of the emotions. Whoever says
-    "I'm" and the beginning of the `name` says the name. `whole`: quotes are whole cards. After `limit` pieces of text
-    only endings are allowed.
+    much recall's log-chances of cards count there, `feelings` and `strengths` weigh as in `EmotionConstraint`. Whoever
+    says "I'm" and the beginning of the `name` says the name. `whole`: quotes are whole cards. After `limit` pieces of
+    text only endings are allowed.
     """
 
     def __init__(
@@ -104,11 +117,12 @@ class ReplyConstraint(_Machine):
         most_quotes: int = 2,
         card_trust: float = 1.0,
         feelings: Sequence[float] = (),
+        strengths: Sequence[Sequence[float]] = (),
         name: str = "",
     ) -> None:
         self._quotes_left = most_quotes
         self._vocabulary, self._limit, self._bias = vocabulary, limit, quote_bias
-        self._emotion = EmotionConstraint(vocabulary, feelings)
+        self._emotion = EmotionConstraint(vocabulary, feelings, strengths)
         self._quote, self._unquote, self._end = (vocabulary.control(name) for name in ("quote", "/quote", "end"))
         texts = [card.text if isinstance(card, Candidate) else card for card in cards]
         self._cards = [[ids for *_, ids in vocabulary.encode_words(text) if ids] for text in texts] if quotes else []

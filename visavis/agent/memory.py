@@ -114,11 +114,16 @@ class PartnerMemory:
         return [(known[i], float(cosines[i])) for i in order]
 
     def cards(self, line: str) -> list[Card]:
-        """The memories that may help to answer a line, as cards; none of what this conversation was about so far."""
+        """The memories that may help to answer a line, as cards.
+
+        None of what this conversation was about so far, and nothing that the line itself tells: who says "I've got a
+        lump" wants more than to hear it again.
+        """
+        said = {told.text for told in statements(line)}
         found = [
             memory
-            for memory, _ in self.search(line, CARDS + 1)
-            if not (memory.kind == "summary" and memory.session == self.session)
+            for memory, _ in self.search(line, CARDS + 1 + len(said))
+            if not (memory.kind == "summary" and memory.session == self.session) and memory.text not in said
         ]
         return [Card(topic=_topic(memory), facts=(memory.text,)) for memory in found[:CARDS]]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from visavis.agent.answering import Answering
+from visavis.agent.answering import KINDS, TELLING, Answering
 from visavis.agent.constrain import ActConstraint, EmotionConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Engine, Sampling
 from visavis.agent.grid import move_steps
@@ -35,7 +35,7 @@ from visavis.tokenizers.turn_language import (
 )
 from visavis.tokenizers.turn_reading import Violation, parse_reply
 
-__all__ = ["NativeMover", "NativePlanner", "param_values", "sane_params", "settled"]
+__all__ = ["NativeMover", "NativePlanner", "feelings_of", "param_values", "sane_params", "settled"]
 
 # Beats are rare events at every single step: any truncation of the distribution stills the hands (LOG.md).
 MOVE_TEMPERATURE = 1.0
@@ -46,11 +46,32 @@ LONGEST_REPLY = 160
 # fact as unknown ones get one; and what a quote gains.
 QUOTE_SURE, QUOTE_DOUBT = 0.5, 0.28
 QUOTE_MORE, QUOTE_ALWAYS = 8.0, 60.0
-ANSWERING_TRUST = 4.0  # how much `Answering` counts beside the model's own feeling; chosen likewise
+# How much `Answering` counts beside the model's own feeling; and how sure it must be that a line tells of something, so
+# that no card is quoted unless recall is certain; chosen likewise.
+ANSWERING_TRUST = 8.0
+TELLING_SURE, QUOTE_CERTAIN = 0.8, 0.9
+FAINT = 1e-4  # a chance that counts as none
 CARD_TRUST = 4.0  # how much recall's log-chances count beside the words' in the choice of a card; chosen likewise
 # The best of a grid on half of GoEmotions' development comments (`python -m visavis.evals.feeling trust`): this model
 # breaks ties between emotions, and says how strongly they are felt (LOG.md).
 FEELING_TRUST = 1024.0
+
+
+# What is added to the logits of the emotions, and for each emotion to those of its intensities; nothing where empty.
+Felt = tuple[Sequence[float], Sequence[Sequence[float]]]
+
+
+def telling(kinds: NDArray[np.float32]) -> float:
+    """How likely a line tells of something, from the chances of kinds (K,)."""
+    return float(sum(kinds[KINDS.index(kind)] for kind in TELLING))
+
+
+def feelings_of(chances: NDArray[np.float32], trust: float = ANSWERING_TRUST) -> Felt:
+    """Weights of `EmotionConstraint` from the chances of emotions and intensities (E, 11)."""
+    emotions = chances.sum(1)
+    levels = chances / np.maximum(emotions, 1e-9)[:, None]
+    logs = [trust * np.log(np.maximum(some, FAINT)) for some in (emotions, levels)]
+    return logs[0].tolist(), logs[1].tolist()
 
 
 def param_values(params: Mapping[str, Param]) -> dict[str, Sequence[str | int | float] | None]:
@@ -128,14 +149,23 @@ class NativePlanner:
         quote = vocabulary.control("quote")
         # A line that nothing answers may tell of a feeling, which the model knows from few words only.
         best = max((card.score for card in prompt.cards), default=0.0) if self.quotes else QUOTE_DOUBT
-        felt: Sequence[float] = ()
-        if best < QUOTE_DOUBT:
-            felt = (ANSWERING_TRUST * Answering.default().log_chances(prompt.user, shared_meanings())).tolist()
+        felt: Felt = ((), ())
+        answering = Answering.default()
+        kinds = answering.kinds(prompt.user)
+        tells = self.quotes and best < QUOTE_CERTAIN and telling(kinds) > TELLING_SURE
+        if tells or best < QUOTE_DOUBT:
+            felt = feelings_of(answering.chances(kinds))
+        if tells:  # a card that its words remind of is no answer to it
+            return self._plan(self._reply(prompt, prompt.cards, -QUOTE_ALWAYS, felt, cancel))
         ids = self._reply(prompt, prompt.cards, QUOTE_MORE if best >= QUOTE_SURE else 0.0, felt, cancel)
         if best >= QUOTE_SURE and quote not in ids:  # declined all the same
-            ids = self._reply(prompt, prompt.cards, QUOTE_ALWAYS, (), cancel)
+            ids = self._reply(prompt, prompt.cards, QUOTE_ALWAYS, ((), ()), cancel)
         elif best < QUOTE_DOUBT and quote in ids[2:3]:  # an answer; what it tells of its own accord has words before it
             ids = self._reply(prompt, (), 0.0, felt, cancel)
+        return self._plan(ids)
+
+    def _plan(self, ids: Sequence[int]) -> ReplyPlan:
+        vocabulary = self.engine.vocabulary
         plan = parse_reply(ids, vocabulary)
         if isinstance(plan, Violation):
             # Only without the constraint: what was written in text still counts.
@@ -144,14 +174,14 @@ class NativePlanner:
         return plan
 
     def _reply(
-        self, prompt: ReplyPrompt, cards: Sequence[Candidate], bias: float, felt: Sequence[float], cancel: Cancel
+        self, prompt: ReplyPrompt, cards: Sequence[Candidate], bias: float, felt: Felt, cancel: Cancel
     ) -> list[int]:
-        """Ids of one attempt, which may quote these cards; `felt` is added to the logits of the emotions."""
+        """Ids of one attempt, which may quote these cards; `felt` weighs emotions and intensities."""
         vocabulary = self.engine.vocabulary
         constraint = (
             ReplyConstraint(
                 vocabulary, cards, limit=LONGEST_REPLY, whole=True, quote_bias=self.quote_bias + bias,
-                card_trust=CARD_TRUST, feelings=felt, name=prompt.name,
+                card_trust=CARD_TRUST, feelings=felt[0], strengths=felt[1], name=prompt.name,
             )
             if self.quotes
             else None

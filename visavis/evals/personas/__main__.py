@@ -1,4 +1,4 @@
-"""`python -m visavis.evals.personas [measure | transcripts | draw]`."""
+"""`python -m visavis.evals.personas [measure | emotions | transcripts | draw]`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from visavis.evals.first_light.table import Table, report
 
 __all__ = ["main"]
 
-NAMES = ("measure", "transcripts", "draw")
+NAMES = ("measure", "emotions", "transcripts", "draw")
 
 
 def _measure(args: argparse.Namespace) -> Table:
@@ -22,13 +22,15 @@ def _measure(args: argparse.Namespace) -> Table:
     from visavis.agent.loading import load_tools
     from visavis.agent.native import NativePlanner
     from visavis.agent.persona import load_persona
-    from visavis.evals.personas.measure import measure
+    from visavis.evals.personas.measure import measure, measure_emotions
 
     torch.set_num_threads(1)  # as the command line does
     tools = load_tools(load_persona("guide"), "silent", args.model, True)  # of the persona nothing is asked
     try:
         planner = tools.planner
         assert isinstance(planner, NativePlanner), "the shipped planner is the native one"
+        if args.name == "emotions":
+            return measure_emotions(planner, limit=args.limit, seed=args.seed, at_once=args.at_once)
         unquoted = copy.copy(planner)
         unquoted.quotes = False
         return measure(planner, unquoted, limit=args.limit, seed=args.seed, at_once=args.at_once)
@@ -73,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.limit is not None and args.limit < 1 or args.at_once < 1:
         parser.error("expected --limit and --at-once of 1 or more")
-    if args.name == "measure":
+    if args.name in ("measure", "emotions"):
         return report(lambda: _measure(args), args.out)
     try:
         {"transcripts": _transcripts, "draw": _draw}[args.name](args)

@@ -25,7 +25,7 @@ from visavis.evals.first_light.table import Table, progress, share
 from visavis.evals.personas.held import Ask, Feeling, Held, feelings, held
 from visavis.metrics.bootstrap import Estimate, bootstrap, paired_difference
 
-__all__ = ["Replied", "ask", "feel", "macro", "measure"]
+__all__ = ["Replied", "ask", "feel", "macro", "measure", "measure_emotions"]
 
 WITH, WITHOUT = "with quoting", "without quoting"  # the constraint by which facts are quoted
 
@@ -74,6 +74,20 @@ def macro(intended: Sequence[str], hits: Sequence[bool]) -> Estimate:
     return bootstrap(np.arange(len(hit), dtype=np.float64), mean)
 
 
+def measure_emotions(
+    planner: Planner,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    at_once: int = 8,
+    people: Sequence[Held] | None = None,
+) -> Table:
+    """The lines with an intended emotion alone; arguments as of `measure`."""
+    table = Table("Lines with an intended emotion, said to held-out personas")
+    _felt(table, planner, held() if people is None else people, _some(list(feelings()), limit), seed, at_once)
+    return table
+
+
 def measure(
     planner: Planner,
     unquoted: Planner | None = None,
@@ -101,8 +115,6 @@ def measure(
     chosen = [pair for kind in kinds for pair in _some([p for p in asked if p[1].kind == kind], limit)]
     lines = _some(list(feelings()), limit)
     replied = _together(lambda pair: ask(planners, *pair, seed), chosen, at_once, "questions")
-    numbered = [(people[place % len(people)], line) for place, line in enumerate(lines)]
-    felt = _together(lambda pair: feel(planner, *pair, seed), numbered, at_once, "emotions")
     hand = len({(one.persona.name, one.persona.role) for one in people if not one.setting})
     drawn = [one.setting for one in people if one.setting]
     table = Table(f"{hand} held-out people, and {len(drawn)} personas of {len(set(drawn))} held-out settings")
@@ -125,15 +137,24 @@ def measure(
         quoting, free = ([float(r.answers[name].right) for r in known] for name in (WITH, WITHOUT))
         table.add("right, gain by quoting", paired_difference(quoting, free), "points", 100)
     _recalled(table, "RECALL, follow-ups", following)
-    _emotions(table, lines, felt)
+    _felt(table, planner, people, lines, seed, at_once)
     refused = [_refused(text) for text in [*(q.text for _, q in chosen), *(line.text for line in lines)]]
     table.add("lines that the check of input would refuse", share(refused), "%", 100)
     table.details["questions"] = [_row(r) for r in replied]
+    return table
+
+
+def _felt(
+    table: Table, planner: Planner, people: Sequence[Held], lines: Sequence[Feeling], seed: int, at_once: int
+) -> None:
+    """Say the lines to the personas in turn."""
+    numbered = [(people[place % len(people)], line) for place, line in enumerate(lines)]
+    felt = _together(lambda pair: feel(planner, *pair, seed), numbered, at_once, "emotions")
+    _emotions(table, lines, felt)
     table.details["emotions"] = [
         {"kind": line.kind, "said": line.text, "accept": line.accept, "reply": a.plan.text, "felt": a.plan.emotion.name}
         for line, a in zip(lines, felt, strict=True)
     ]
-    return table
 
 
 def _some(items: Sequence[T], limit: int | None) -> list[T]:

@@ -82,7 +82,7 @@ def features_of(encoder: Encoder, ids: Tensor, mask: Tensor) -> Tensor:
     )
 
 
-def _padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     longest = max(len(row) for row in rows)
     ids, mask = torch.zeros(len(rows), longest, dtype=torch.int64), torch.zeros(len(rows), longest, dtype=torch.int64)
     for i, row in enumerate(rows):
@@ -128,7 +128,7 @@ def fit(
             if not order:
                 order = _batches(rng.permutation(learnt), pieces)
             some = order.pop()
-            ids, mask = _padded([_thinned(pieces[i], rng) for i in some])
+            ids, mask = padded([thinned(pieces[i], rng) for i in some])
             share = step / steps
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * min(1.0, (step + 1) / 100) * (1 - 0.98 * share)
@@ -168,7 +168,7 @@ def fit(
 
 @torch.inference_mode()
 def _features(encoder: Encoder, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-    return features_of(encoder, *_padded(rows)).numpy()
+    return features_of(encoder, *padded(rows)).numpy()
 
 
 def _batches(order: NDArray[np.int64], pieces: Sequence[Sequence[int]], pool: int = 32) -> list[NDArray[np.int64]]:
@@ -180,7 +180,7 @@ def _batches(order: NDArray[np.int64], pieces: Sequence[Sequence[int]], pool: in
     return [out[i] for i in np.random.default_rng(len(order) + int(order[0])).permutation(len(out))]
 
 
-def _thinned(row: Sequence[int], rng: np.random.Generator) -> list[int]:
+def thinned(row: Sequence[int], rng: np.random.Generator) -> list[int]:
     """The pieces without some of them; marks of beginning and end stay, and so do very short texts."""
     inner = list(row[1:-1])
     if len(inner) > 3 and rng.random() < 0.8:
