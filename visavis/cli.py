@@ -167,6 +167,19 @@ def _convert(args: argparse.Namespace) -> int:
     return 0
 
 
+def _move(args: argparse.Namespace) -> int:
+    from dataclasses import fields
+
+    from visavis.move import Wanted, move
+
+    args.transcript = _transcript(args.transcript)
+    wanted = Wanted(**{field.name: getattr(args, field.name) for field in fields(Wanted)})
+    made = move(args.mode, args.sources, args.out, wanted, args.refiner)
+    if not args.quiet:
+        print(f"{args.mode}: {made.duration_s:.1f} s in {args.out}")
+    return 0
+
+
 def _chat(args: argparse.Namespace) -> int:
     from visavis.agent.text_input import checked_text
 
@@ -310,6 +323,7 @@ _COMMANDS: dict[str, Command] = {
     "ui": _ui,
     "serve": _serve,
     "convert": _convert,
+    "move": _move,
     "library": _library,
     "eval": _eval,
     "train": _train,

@@ -89,6 +89,10 @@ def test_frechet_distances_grow_with_what_is_wrong(turns):
     assert table.value("plain, oracle") == pytest.approx(table.value("plain, taught (the floor)"), abs=1e-6)
     assert table.value("plain, still") > table.value("plain, oracle")
     assert table.rows[0]["n"] >= 16
+    own = "paired, own minus another's sound, "
+    assert table.value(f"{own}oracle") == pytest.approx(table.value(f"{own}taught (the floor)"), abs=1e-6)
+    gain = table.rows[-1]
+    assert gain["n"] == 8 and gain["low"] <= gain["value"] <= gain["high"]
 
 
 def test_protected_strokes_stay_and_others_move(turns, refiner):
@@ -117,6 +121,13 @@ def test_seeds_differ(turns, refiner):
     table = measure.seeds(turns[:2], refiner, count=3)
     assert table.value("mean distance of wrists between two seeds, free") > 1
     assert table.value("protected strokes move in time by") is not None
+
+
+def test_motion_from_sound_is_measured_beside_what_was_taught_and_what_stands(turns, refiner):
+    table = measure.from_sound(turns, refiner)
+    assert table.value("speed of wrists, idle") < table.value("speed of wrists, taught")
+    assert table.value("Fréchet distance, taught") < table.value("Fréchet distance, idle")
+    assert table.value("lift, own sound minus another's") is not None
 
 
 def test_sounds_are_of_other_turns(turns):

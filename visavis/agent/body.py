@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from visavis.agent.choreography import Placed, compose, overlay, parts_of
+from visavis.agent.bearing import feeling, with_bearing
+from visavis.agent.choreography import Placed, compose, overlay, parts_of, weights
 from visavis.agent.grid import forced_steps
-from visavis.emotion import Emotion
+from visavis.emotion import EMOTIONS, Emotion
 from visavis.motion.blend import inertialize
 from visavis.motion.constraints import Constraint, solve
 from visavis.motion.feet import plant
@@ -31,7 +32,6 @@ __all__ = ["Body", "Chunk"]
 CONTEXT_STEPS = 8  # earlier tokens that decoding sees: at least the decoder's past
 KNOWN_FRAMES = 16  # earlier frames that the refiner continues
 SEAM_HALF_LIFE_S = 0.08
-FREE_CONFIDENCE = 0.7  # how far tokens that no clip forces are trusted, by a refiner that can be told
 
 Codes = NDArray[np.int64]
 
@@ -58,7 +58,8 @@ class Body:
         self.refines = refiner is not None  # can be turned off between turns
         self._turn_began_s = 0.0  # on the idle clock, which never stops
         self._codes: Codes = np.zeros((0, len(codec.config.parts)), np.int64)
-        self._last: Motion | None = None
+        self._last: Motion | None = None  # without bearing, which is laid over what is shown
+        self._felt = np.zeros(len(EMOTIONS), np.float32)  # in the last frame
 
     def begin(self, shown: Motion | None = None, at_s: float | None = None) -> None:
         """A new turn: its step 0 is now.
@@ -80,6 +81,7 @@ class Body:
         if frames:
             self._codes = self.codec.encode(shown.slice(len(shown) - frames, len(shown)))
         self._last = shown.slice(max(len(shown) - KNOWN_FRAMES, 0), len(shown)) if len(shown) else None
+        self._felt = np.zeros_like(self._felt)  # what is shown has its bearing in it
 
     def under(self, first_frame: int, frames: int) -> Motion:
         """The idle body of some frames of this turn."""
@@ -91,7 +93,7 @@ class Body:
         self._turn_began_s += frames / FPS
         self._codes = self.codec.encode(motion)[-CONTEXT_STEPS:]
         self._last = motion.slice(len(motion) - KNOWN_FRAMES, len(motion))
-        return motion
+        return self._borne(motion, Emotion(), (), 0)
 
     def clips(
         self, placed: Sequence[Placed], first_step: int, last_step: int
@@ -161,16 +163,16 @@ class Body:
         lap("decode")
         motion = decoded
         if self.refiner is not None and self.refines:
-            refined = refine_next(
-                self.refiner, decoded, sound, emotion, known=self._last, seed=self.seed * 100_003 + first_step,
-                confidence=self._sure(placed, first_step, first_step + len(codes)),
-            )  # fmt: skip
+            # Trusted: a refiner that is told to doubt tokens adds fewer beats and moves no stroke nearer to its stress.
+            seed = self.seed * 100_003 + first_step
+            refined = refine_next(self.refiner, decoded, sound, emotion, known=self._last, seed=seed)
             # The stroke is the clip's own: protected again after the refiner has had its say.
             motion = overlay(refined, clips, placed, first)
         lap("refine")
         # The next chunk continues the motion before its constraints are met: solving fades in and out by itself, and a
         # fade that spans the border must not be applied to what was already solved.
         motion = unsolved = self._continued(plant(motion))
+        motion = self._borne(motion, emotion, placed, first)
         mine = [c for c in constraints if c.from_s < (first + frames) / FPS + 0.2 and c.to_s > first / FPS - 0.2]
         if mine:
             shift = first / FPS
@@ -180,19 +182,20 @@ class Body:
         self._last = unsolved.slice(frames - KNOWN_FRAMES, frames)
         return Chunk(first_step, codes, decoded, motion, timings, self.codec.config.parts)
 
-    @staticmethod
-    def _sure(placed: Sequence[Placed], first_step: int, last_step: int) -> NDArray[np.float32]:
-        """(T, 3) by limb: what clips force is right, what the model wrote may be out of time."""
-        sure = np.full((last_step - first_step, len(LIMBS)), FREE_CONFIDENCE, np.float32)
-        for item in placed:
-            limbs = [LIMBS.index(limb) for limb in parts_of(item.performance)]
-            rows = [step - first_step for step in forced_steps(item.phases, first_step, last_step)]
-            sure[np.ix_(rows, limbs)] = 1.0
-        return np.repeat(sure, FRAMES_PER_STEP, axis=0)
-
     def end(self, frames: int) -> None:
         """The turn is over after `frames` frames: the idle clock moves on."""
         self._turn_began_s += frames / FPS
+
+    def _borne(self, motion: Motion, emotion: Emotion, placed: Sequence[Placed], first: int) -> Motion:
+        """With the bearing of a feeling that comes over it, frames `first`.. of the turn."""
+        free = {limb: np.ones(len(motion), np.float32) for limb in LIMBS}
+        for item in placed:
+            for limb in parts_of(item.performance):
+                free[limb] *= 1 - weights(item.phases, first, len(motion))
+        felt = feeling(self._felt, np.array(emotion.vector, np.float32), len(motion))
+        if len(felt):
+            self._felt = felt[-1]
+        return with_bearing(motion, felt, free)
 
     def _continued(self, motion: Motion) -> Motion:
         if self._last is None:

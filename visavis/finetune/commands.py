@@ -57,7 +57,7 @@ class Sizes:
     reader_passes: float = 3.0
     processes: int = 2
     judge_epochs: float = 4.0
-    modes_steps: int = 3000
+    modes_steps: int = 4500
     modes_seconds: float = 2400.0
 
 
@@ -158,15 +158,13 @@ def _pairs(out: Path) -> tuple[MotionCorpus, NDArray[np.float16], NDArray[np.flo
 
 
 def _refiner_of_modes(out: Path, sizes: Sizes) -> None:
-    from visavis.agent.loading import models_folder
     from visavis.finetune.flow_refiner import FlowTraining, Windows, fit
     from visavis.refiner.flow import FlowConfig
     from visavis.refiner.model import Refiner
 
-    own = out / "refiner"  # of the same codec, if it was trained before; else the one that ships
-    before = Refiner.load(own if (own / "refiner.safetensors").exists() else models_folder() / "refiner")
     config = FlowConfig()
     windows = Windows(*_pairs(out), config.performers)
+    before = Refiner.load(_needs(out / "refiner" / "refiner.safetensors", "refiner").parent)
     settings = FlowTraining(steps=sizes.modes_steps, seconds=sizes.modes_seconds)
     fit(windows.sample, out / "refiner_modes", config, settings, before)
 

@@ -29,7 +29,7 @@ from visavis.finetune.checkpoints import Checkpointer
 from visavis.finetune.motion_corpus import MotionCorpus
 from visavis.finetune.refiner import by_part
 from visavis.motion.skeleton import ARM_BONES, CORE_BONES
-from visavis.refiner.flow import FlowConfig, FlowRefiner, smooth_noise
+from visavis.refiner.flow import FlowConfig, FlowRefiner
 from visavis.refiner.model import Refiner
 from visavis.refiner.pose_points import LIMBS, pose_points
 
@@ -166,7 +166,7 @@ def _some_limbs(batch: int, generator: torch.Generator) -> Tensor:
 
 
 def confidences(batch: int, frames: int, generator: torch.Generator) -> Tensor:
-    """(B, T, L) how sure the given motion is: a third all sure, a sixth nothing at all, the rest between."""
+    """(B, T, L) how sure the given motion is: more than half all sure, the rest between."""
     kind = torch.rand(batch, 1, 1, generator=generator)
     one = 0.15 + 0.8 * torch.rand(batch, 1, 1, generator=generator)
     each = 0.15 + 0.8 * torch.rand(batch, 1, len(LIMBS), generator=generator)
@@ -176,15 +176,19 @@ def confidences(batch: int, frames: int, generator: torch.Generator) -> Tensor:
     stroke &= torch.rand(batch, 1, 1, generator=generator) < 0.5  # what a clip forces is sure
     level[stroke] = 1.0
     level = torch.nn.functional.avg_pool1d(level.transpose(1, 2), 9, 1, 4, count_include_pad=False).transpose(1, 2)
-    return torch.where(kind < 0.35, torch.ones_like(level), torch.where(kind < 0.5, torch.zeros_like(level), level))
+    return torch.where(kind < 0.55, torch.ones_like(level), level)
 
 
-def masks(batch: int, frames: int, patch: int, generator: torch.Generator) -> Tensor:
-    """(B, T, L) True where a window is known: by mode, a random one for each window."""
+def tasks(batch: int, frames: int, patch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """What is asked of each window, by mode at random.
+
+    Returns:
+        (B, T, L) True where it is known; (B, T, L) how sure the rest is: as decoded tokens are where a window is
+        refined or continued, mostly nothing where it is filled in or edited, nothing at all where it is free.
+    """
     at = torch.arange(frames)[None]
-    kind = torch.multinomial(torch.tensor([0.25, 0.25, 0.17, 0.2, 0.13]), batch, replacement=True, generator=generator)[
-        :, None, None
-    ]
+    shares = torch.tensor([0.30, 0.22, 0.13, 0.14, 0.09, 0.12])
+    kind = torch.multinomial(shares, batch, replacement=True, generator=generator)[:, None, None]
     lead = (at < torch.randint(2, 8 * patch + 1, (batch, 1), generator=generator))[..., None]
     gap = ~_spans(batch, frames, 4, frames * 2 // 3, generator)[..., None]
     edited = ~(_spans(batch, frames, 8, frames, generator)[..., None] & _some_limbs(batch, generator))
@@ -192,7 +196,9 @@ def masks(batch: int, frames: int, patch: int, generator: torch.Generator) -> Te
     known = torch.zeros(batch, frames, len(LIMBS), dtype=torch.bool)
     for number, mask in enumerate((torch.zeros_like(lead), lead, gap, edited, keys)):
         known |= mask & (kind == number)
-    return known
+    nothing = (kind == 5) | ((kind > 1) & (torch.rand(batch, 1, 1, generator=generator) < 0.6))
+    sure = confidences(batch, frames, generator)
+    return known, torch.where(nothing, torch.zeros_like(sure), sure)
 
 
 def corrupted(refiner: FlowRefiner, decoded: Tensor, confidence: Tensor, generator: torch.Generator) -> Tensor:
@@ -255,13 +261,11 @@ def fit(
         first, spent = state["step"], state["seconds"]
         log.info("continue at step %d after %.0f s", first, spent)
     else:
-        flat = sample(96, settings.window, np.random.default_rng(settings.seed)).clean.flatten(0, 1)
-        refiner.mean.copy_(flat.mean(0))
-        deviation = flat.std(0)
-        # A floor, so that a bone that hardly moves is not blown up to the size of an arm.
-        refiner.scale.copy_(deviation.clamp(min=float(deviation.mean()) * 0.3))
+        clean = sample(400, settings.window, np.random.default_rng(settings.seed)).clean.flatten(0, 1)
+        refiner.measure(clean)
         if begin_from is not None:
             refiner.begin_from(begin_from)
+            refiner.measure(clean, units=False)  # in the units of what it begins from
     average = _Average(refiner, settings.average)
     if state:
         average.weights = state["average"]
@@ -326,15 +330,14 @@ def _step(
     clean_seen, decoded = refiner.normalised(batch.clean), refiner.normalised(batch.decoded)
     size, frames, _ = clean_seen.shape
     clean = clean_seen[..., : c.features]
-    known = masks(size, frames, c.patch, generator)
-    sure = confidences(size, frames, generator)
+    known, sure = tasks(size, frames, c.patch, generator)
     given = corrupted(refiner, decoded, sure, generator)
     given = torch.where(refiner.columns(known, given.shape[-1]), clean_seen, given)
     held = known.float()
-    start, seen = refiner.start(given, held, sure, smooth_noise(size, frames, c.features, generator))
+    start, seen = refiner.start(given, held, sure, refiner.noise(size, frames, generator), c.noise)
     # The few places on the path that sampling visits, and all between them.
     when = torch.rand(size, generator=generator)
-    when = torch.where(torch.rand(size, generator=generator) < 0.6, (when * 4).floor() / 4, when)
+    when = torch.where(torch.rand(size, generator=generator) < 0.6, (when * 8).floor() / 8, when)
     point = start + (clean - start) * when[:, None, None]
     heard = batch.heard * (torch.rand(size, generator=generator) > 0.07)
     # Half of those who continue know nothing of the sound before.
@@ -346,14 +349,15 @@ def _step(
         end = refiner(point, seen, held, sure, sound, heard, emotion, style, when)
     end = end.float()
     # A flow needs the mean of what may follow; absolute errors give a median that stands still. So where nothing is
-    # sure the error is squared, and speeds and metres count only where the motion is told.
+    # sure errors are squared, of places and speeds alike, which have the same mean, and metres do not count.
     firm = torch.maximum(sure, held) ** 4
     weight = firm * (0.35 + 0.65 * torch.maximum(sure, 0.5 * held) * (1 - 0.6 * held))
     columns, importance = refiner.columns(firm, c.features), _importance()
     column = refiner.columns(weight, c.features) * importance
     off = end - clean
-    loss_place = ((columns * off.abs() + (1 - columns) * off.pow(2)) * importance).mean()
-    loss_speed = (off.diff(dim=1).abs() * column[:, 1:]).mean()
+    doubt = (1 - columns) * importance
+    loss_place = (columns * off.abs() * importance + 2.0 * doubt * off.pow(2)).mean()
+    loss_speed = (off.diff(dim=1).abs() * column[:, 1:] + 6.0 * doubt[:, 1:] * off.diff(dim=1).pow(2)).mean()
     loss_change = (off.diff(dim=1).diff(dim=1).abs() * column[:, 2:]).mean()
     some = slice(0, max(1, size // 4))  # forward kinematics costs more than the network
     mean, scale = refiner.mean[: c.features], refiner.scale[: c.features]

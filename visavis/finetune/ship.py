@@ -18,6 +18,7 @@ from visavis.metrics.bootstrap import Estimate, bootstrap
 from visavis.motion.kinematics import positions
 from visavis.motion.motion import Motion
 from visavis.refiner.either import AnyRefiner, load_refiner, refine_next
+from visavis.refiner.flow import FlowRefiner
 from visavis.refiner.sampler import with_features
 from visavis.tokenizers.codec import MotionCodec, network_of
 from visavis.tokenizers.fingerprint import record
@@ -48,18 +49,18 @@ Held-out turns of the teacher (`python -m visavis.finetune.ship RUNS`), n = turn
 
 _RECORDINGS = "recordings"  # the kind of clips in `data.md` that is not the project's own
 
-_REFINER_CARD = """# Refiner (first light)
+_REFINER_CARD = """# Refiner
 
-A flow-matching transformer from decoded tokens to motion in time with the speech, two Euler steps.
-{parameters:,} parameters, half precision.
+One flow-matching transformer: from decoded tokens to motion in time with the speech (two Euler steps) and, if it was
+trained with `--modes`, from what is known of a motion or from the sound alone to motion (eight steps of second order,
+then two that refine). {parameters:,} parameters, half precision.
 
-- **Data**: turns of the project's own teacher. Inputs are decoded motion with substituted tokens, damping and time
-  warps of ±150 ms; goals the taught motion with head, torso and forearms beating on the stresses, which tokens do not
+- **Data**: turns of the project's own teacher. Inputs are decoded motion with substituted tokens, damping, time warps
+  and random masks; goals the taught motion with head, torso and forearms beating on the stresses, which tokens do not
   carry.
 - **Licence**: Apache-2.0.
-- **Command**: `visavis train refiner` (seed 0), one thread of a shared two-core machine.
-- **Curve**: `curve.csv` (step, loss, place error, place error of the decoded input, both in units of normalised
-  features, and joint error in metres, weighted).
+- **Command**: `{command}` (seed 0), one thread of a shared two-core machine.
+- **Curve**: `curve.csv` (step, loss, {curve} in units of normalised features, joint error in metres, weighted).
 
 Held-out sentences and performers, n = turns, 95 % bootstrap intervals:
 
@@ -170,7 +171,9 @@ def main() -> None:
     runs, models = options.runs, options.to
     for name in ("codec", "refiner", "reader", "planner"):
         (models / name).mkdir(parents=True, exist_ok=True)
-        for path in (runs / name).iterdir():
+        # The refiner of all modes, where it was trained, takes the place of the one that it began from.
+        modes = runs / "refiner_modes"
+        for path in (modes if name == "refiner" and modes.exists() else runs / name).iterdir():
             if path.name in ("data.md", "figures.md"):  # they are in the card
                 continue
             if path.suffix in (".safetensors", ".json", ".model", ".md") or path.name in ("curve.csv", "curve.jsonl"):
@@ -179,8 +182,12 @@ def main() -> None:
     dev = MotionCorpus(runs / "corpora" / "motion", "dev")
     codec, refiner = MotionCodec.load(models / "codec"), load_refiner(models / "refiner")
     (models / "codec" / "README.md").write_text(codec_card(codec, runs / "codec", codec_figures(codec, dev)))
+    with_modes = isinstance(refiner, FlowRefiner)
     card = _REFINER_CARD.format(
-        parameters=sum(p.numel() for p in refiner.parameters()), **refiner_figures(codec, refiner, dev)
+        command="visavis train refiner --modes" if with_modes else "visavis train refiner",
+        curve="place error of sure and of unsure windows" if with_modes else "place error, that of the decoded input",
+        parameters=sum(p.numel() for p in refiner.parameters()),
+        **refiner_figures(codec, refiner, dev),
     )
     (models / "refiner" / "README.md").write_text(card)
     reader = FactReader.load(models / "reader")

@@ -33,7 +33,7 @@ from visavis.refiner.protection import Hold, hold
 __all__ = ["FREE_STEPS", "STEPS", "continued", "edit", "free", "in_between", "protect", "refine"]
 
 STEPS = 2  # where most of the motion is given
-FREE_STEPS = 4  # where the path begins at noise
+FREE_STEPS = 8  # where the path begins at noise
 CONTEXT = 32  # frames before and after that filling in sees: the network's own reach is 64
 
 Confidence = float | NDArray[np.floating]
@@ -56,6 +56,21 @@ def _strength(decoded: Motion, refined: Motion, strength: float) -> Motion:
         return refined
     share = np.full(decoded.rotations.shape[:2], strength, np.float32)
     return replace(refined, rotations=rot.slerp(decoded.rotations, refined.rotations, share))
+
+
+def _anew(
+    refiner: FlowRefiner,
+    given: Motion,
+    known: NDArray[np.bool_],
+    sure: NDArray[np.float32],
+    conditions: Conditions,
+    *,
+    seed: int,
+    steps: int,
+) -> Motion:
+    """Make what is not known, then refine it like decoded motion: that puts the beats in and takes jerks away."""
+    made = flow(refiner, given, known, sure, conditions, seed=seed, steps=steps)
+    return flow(refiner, made, known, np.ones_like(sure), conditions, seed=seed, steps=STEPS)
 
 
 def refine(
@@ -217,7 +232,7 @@ def in_between(
     known = np.ones((len(whole), len(LIMBS)), bool)
     known[first:last] = False
     sure = known.astype(np.float32)
-    made = flow(refiner, whole, known, sure, _later(conditions, first, frames), seed=seed, steps=steps)
+    made = _anew(refiner, whole, known, sure, _later(conditions, first, frames), seed=seed, steps=steps)
     return _with_limbs(middle, made.slice(first, last))
 
 
@@ -298,7 +313,7 @@ def edit(
     if wanted.sound is not None:
         wanted = replace(wanted, sound=np.asarray(wanted.sound)[low:high])
     sure = np.where(known, 1.0, 1.0 - variation).astype(np.float32)[low:high]
-    piece = flow(refiner, motion.slice(low, high), known[low:high], sure, wanted, seed=seed, steps=steps)
+    piece = _anew(refiner, motion.slice(low, high), known[low:high], sure, wanted, seed=seed, steps=steps)
     turned = motion.rotations.copy()
     turned[low:high] = piece.rotations
     return replace(motion, rotations=turned)
@@ -335,4 +350,4 @@ def free(
     if len(under) < frames:
         raise ValueError(f"expected a base of {frames} frames or more; got {len(under)}")
     nothing = np.zeros((frames, len(LIMBS)), bool)
-    return flow(refiner, under, nothing, nothing.astype(np.float32), conditions, seed=seed, steps=steps)
+    return _anew(refiner, under, nothing, nothing.astype(np.float32), conditions, seed=seed, steps=steps)

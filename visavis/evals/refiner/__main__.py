@@ -14,6 +14,7 @@ from visavis.errors import UsageError
 from visavis.evals.first_light.table import Table, report
 from visavis.evals.refiner import measure
 from visavis.evals.refiner.material import items, systems
+from visavis.refiner.either import load_refiner
 from visavis.refiner.flow import FlowRefiner
 from visavis.refiner.model import Refiner
 from visavis.tokenizers.codec import MotionCodec
@@ -22,7 +23,7 @@ __all__ = ["main"]
 
 _COMPARED = {"accuracy": measure.accuracy, "rhythm": measure.rhythm, "frechet": measure.frechet}
 _OF_MODES: dict[str, Callable[..., Table]] = {
-    "protection": measure.protection, "edits": measure.edits, "seeds": measure.seeds,
+    "protection": measure.protection, "edits": measure.edits, "seeds": measure.seeds, "free": measure.from_sound,
 }  # fmt: skip
 
 
@@ -30,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one measurement; exit status as of the command line."""
     parser = argparse.ArgumentParser(prog="python -m visavis.evals.refiner", description=__doc__)
     parser.add_argument("name", choices=(*_COMPARED, *_OF_MODES, "seams"))
-    parser.add_argument("--modes", type=Path, default=None, metavar="DIR", help="`visavis train refiner --modes`")
-    parser.add_argument("--beside", type=Path, default=None, metavar="DIR", help="without modes (default: the shipped)")
+    parser.add_argument("--modes", type=Path, default=None, metavar="DIR", help="with modes (default: the shipped)")
+    parser.add_argument("--beside", type=Path, default=None, metavar="DIR", help="one without modes, to compare with")
     parser.add_argument("--codec", type=Path, default=None, metavar="DIR", help="whose tokens (default: the shipped)")
     parser.add_argument("--corpus", type=Path, default=Path("runs/corpora/motion"), metavar="DIR")
     parser.add_argument("--sure", type=float, default=None, metavar="C", help="confidence in late tokens")
@@ -48,16 +49,17 @@ def _table(args: argparse.Namespace) -> Table:
             f"expected a motion corpus with a split dev in {args.corpus}: make it with `visavis train corpus`, or give "
             "--corpus"
         )
-    if args.modes is None and args.name in _OF_MODES:
+    shipped = load_refiner(args.modes or models_folder() / "refiner")
+    modes = shipped if isinstance(shipped, FlowRefiner) else None
+    if modes is None and args.name in _OF_MODES:
         raise UsageError(f"{args.name} is of the refiner's modes: give --modes DIR, of `visavis train refiner --modes`")
-    modes = None if args.modes is None else FlowRefiner.load(args.modes)
+    first = Refiner.load(args.beside) if args.beside else shipped if isinstance(shipped, Refiner) else None
     turns = items(args.corpus, MotionCodec.load(args.codec or models_folder() / "codec"), args.limit)
     sure = {} if args.sure is None else {"sure": args.sure}
     if args.name in _OF_MODES:
         return _OF_MODES[args.name](turns, modes, **(sure if args.name in ("protection", "seeds") else {}))
-    first = Refiner.load(args.beside or models_folder() / "refiner")
     if args.name == "seams":
-        return measure.seams(turns, modes or first)
+        return measure.seams(turns, shipped if args.beside is None else Refiner.load(args.beside))
     compared = systems(first, modes)
     return _COMPARED[args.name](turns, compared, **(sure if args.name != "accuracy" else {}))
 

@@ -22,6 +22,7 @@ from visavis.metrics.smoothness import mean_derivative
 from visavis.metrics.strokes import WINDOW_S
 from visavis.motion import rotations as rot
 from visavis.motion.blend import inertialize
+from visavis.motion.idle import idle
 from visavis.motion.kinematics import positions, to_chest
 from visavis.motion.motion import FPS, Motion
 from visavis.refiner.conditions import Conditions
@@ -31,10 +32,11 @@ from visavis.refiner.modes import edit, free, protect, refine
 from visavis.refiner.pose_points import LIMBS
 from visavis.refiner.protection import Hold
 
-__all__ = ["accuracy", "edits", "frechet", "protection", "rhythm", "seams", "seeds"]
+__all__ = ["accuracy", "edits", "frechet", "from_sound", "protection", "rhythm", "seams", "seeds"]
 
 _UNSURE: Final = 0.5  # how far a late turn's tokens are trusted
 _CHUNK: Final = 26  # frames, a short clause: the borders of a whole corpus are more than 500
+_SHUFFLES: Final = 3  # other sounds that a paired distance is compared with
 _ROUNDS: Final = 200  # of the intervals of Fréchet distances, whose every draw is a root of matrices
 
 
@@ -156,7 +158,29 @@ def frechet(items: Sequence[Item], systems: Mapping[str, System], sure: float = 
         a = _features([item.taught for item in reference], None if sounds is None else [i.sound for i in reference])
         for name, motions in runs.items():
             table.add(f"{label}, {name}", _distance(a, _features(motions, sounds), seed))
+    # The intervals above overlap because the turns differ more than the sounds: the same turns are drawn for both.
+    a = _features([item.taught for item in reference], [i.sound for i in reference])
+    shuffles = [shuffled_sounds(tested, seed + 1 + number) for number in range(_SHUFFLES)]
+    for name, motions in runs.items():
+        with_others = [_features(motions, sounds) for sounds in shuffles]
+        table.add(f"paired, own minus another's sound, {name}", _gain(a, _features(motions, own), with_others, seed))
     return table
+
+
+def _gain(
+    a: list[NDArray[np.float64]], own: list[NDArray[np.float64]], others: list[list[NDArray[np.float64]]], seed: int
+) -> Estimate:
+    """The distance with the own sound minus the mean with others, with an interval over turns; n counts turns."""
+    rng = np.random.default_rng(seed)
+    reference = np.concatenate(a)
+
+    def difference(turns: Sequence[int] | NDArray[np.integer]) -> float:
+        mine, *theirs = (frechet_distance(reference, np.concatenate([x[i] for i in turns])) for x in (own, *others))
+        return mine - float(np.mean(theirs))
+
+    draws = [difference(rng.integers(len(own), size=len(own))) for _ in range(_ROUNDS)]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Estimate(difference(range(len(own))), float(low), float(high), len(own))
 
 
 def _features(motions: Sequence[Motion], sounds: Sequence[NDArray[np.float32]] | None) -> list[NDArray[np.float64]]:
@@ -309,6 +333,34 @@ def seeds(items: Sequence[Item], refiner: FlowRefiner, count: int = 10, sure: fl
     for name, values in apart.items():
         table.add(f"mean distance of wrists between two seeds, {name}", bootstrap(values), "mm", 1000)
     table.add("protected strokes move in time by", median(moved), "ms", 1000)
+    return table
+
+
+def from_sound(items: Sequence[Item], refiner: FlowRefiner, seed: int = 0) -> Table:
+    """Motion from the sound alone: how fast, how rhythmic and how far from taught motion it is."""
+    table = Table(f"Made from the sound alone, {len(items)} held-out turns")
+    others = shuffled_sounds(list(items), seed)
+    runs: dict[str, list[Motion]] = {"taught": [item.taught for item in items], "free": []}
+    runs["free, another's sound"] = []
+    for number, item in enumerate(progress(items, "turns")):
+        for name, sound in (("free", item.sound), ("free, another's sound", others[number])):
+            wanted = Conditions(sound, item.turn.felt)
+            runs[name].append(free(refiner, wanted, len(item.taught), base=item.taught, seed=number))
+    runs["idle"] = [idle(len(item.taught), number) for number, item in enumerate(items)]
+    reference = np.concatenate(_features(runs["taught"][::2], None))
+    lifts: dict[str, list[float]] = {}
+    for name, motions in runs.items():
+        speeds = [float(np.linalg.norm(np.diff(_wrists(m), axis=0), axis=-1).mean() * FPS) for m in motions]
+        table.add(f"speed of wrists, {name}", bootstrap(speeds), "m/s")
+        table.add(f"mean jerk, upper body, {name}", bootstrap([mean_derivative(upper_body(m), 3) for m in motions]))
+        lifts[name] = [
+            lift(i.stresses_s, beats(m), m.duration_s, DECISIVE_SIGMA_S)
+            for m, i in zip(motions, items, strict=True)
+            if len(i.stresses_s) > 2
+        ]
+        table.add(f"lift (0.1 s), {name}", bootstrap(lifts[name]))
+        table.add(f"Fréchet distance, {name}", _distance([reference], _features(motions[1::2], None), seed))
+    table.add("lift, own sound minus another's", paired_difference(lifts["free"], lifts["free, another's sound"]))
     return table
 
 
