@@ -2,11 +2,12 @@
 
     from visavis.refiner import Conditions, FlowRefiner, edit, refine
 
-    refiner = FlowRefiner.load("runs/refiner_modes")
+    refiner = FlowRefiner.load()
     refine(refiner, motion, Conditions(sound, Emotion("joy", 0.7)))       # in time with its sound
     edit(refiner, motion, limbs=["left"], from_s=1.0, to_s=2.5, seed=3)   # another left arm for a while
 
-The modes are one network (`visavis train refiner --modes`); `visavis.refiner.model` is the smaller one that ships.
+The modes are one network, which ships (`visavis train refiner --modes`); `visavis.refiner.model` is the one without
+modes that its training begins from.
 """
 
 from visavis.refiner.conditions import Conditions
