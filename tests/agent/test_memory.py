@@ -54,6 +54,12 @@ def test_memories_are_found_by_meaning_and_forgotten():
         assert len(memory.hear(line, turn)) == 1
     assert memory.search("What pets are there?", 1)[0][0].text == "You have a dog called Rex."
     assert memory.cards("Where is my home?")[0].facts == ("You live in Oslo.",)
+    told = "My daughter's name is Zoe."
+    memory.hear(told, 2)
+    assert not any(fact == "Your daughter's name is Zoe." for card in memory.cards(told) for fact in card.facts)
+    asked = memory.cards("What is my daughter called?")
+    assert any(fact == "Your daughter's name is Zoe." for card in asked for fact in card.facts)
+    memory.forget("daughter")
     memory.hear("My name is Bob.", 4)
     assert [m.text for m in memory.all() if m.slot == "name"] == ["Your name is Bob."]  # one at a time
     assert [m.text for m in memory.forget("the dog")] == ["You have a dog called Rex."]

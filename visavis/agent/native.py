@@ -49,6 +49,7 @@ QUOTE_MORE, QUOTE_ALWAYS = 8.0, 60.0
 # How much `Answering` counts beside the model's own feeling; and how sure it must be that a line tells of something, so
 # that no card is quoted unless recall is certain; chosen likewise.
 ANSWERING_TRUST = 8.0
+ASKED_TRUST = 4.0  # how much it counts where it hears a question
 TELLING_SURE, QUOTE_CERTAIN = 0.8, 0.9
 FAINT = 1e-4  # a chance that counts as none
 CARD_TRUST = 4.0  # how much recall's log-chances count beside the words' in the choice of a card; chosen likewise
@@ -155,6 +156,8 @@ class NativePlanner:
         tells = self.quotes and best < QUOTE_CERTAIN and telling(kinds) > TELLING_SURE
         if tells or best < QUOTE_DOUBT:
             felt = feelings_of(answering.chances(kinds))
+            if KINDS[int(kinds.argmax())] == "unknown":  # a question: the model may still know, and gladly tell
+                felt = (feelings_of(answering.chances(kinds), ASKED_TRUST)[0], ())
         if tells:  # a card that its words remind of is no answer to it
             return self._plan(self._reply(prompt, prompt.cards, -QUOTE_ALWAYS, felt, cancel))
         ids = self._reply(prompt, prompt.cards, QUOTE_MORE if best >= QUOTE_SURE else 0.0, felt, cancel)
