@@ -27,13 +27,13 @@ from tqdm import tqdm
 from visavis import safe_yaml
 from visavis.agent.answering import DEFAULT_ANSWERING, KINDS, RANK, STRENGTHS, Answering
 from visavis.emotion import EMOTIONS
-from visavis.evals.first_light.table import share
 from visavis.finetune.acts.train_encoder import features_of, padded, thinned
 from visavis.finetune.low_rank import Adapted, new_changes
 from visavis.finetune.replies.conversation import acts
 from visavis.finetune.replies.fillers import fill, slots_of
 from visavis.finetune.replies.people import people
 from visavis.finetune.replies.worlds import Split, of_split
+from visavis.metrics.bootstrap import bootstrap
 from visavis.retrieval.embedder import Encoder
 from visavis.retrieval.layers import WIDTH
 
@@ -200,17 +200,17 @@ def _array(value: Tensor) -> np.ndarray:
 
 def check(head: Answering) -> None:
     """Print how often the likeliest emotion is one of the kind's, on the development lines."""
-    hits: dict[str, list[bool]] = {}
+    hits: dict[str, list[float]] = {}
     possible = felt_by_kind().sum(2) > 0  # (K, E)
     for line in lines("dev"):
         place = KINDS.index(line.kind)
         said = int(head.chances(head.kinds(line.text)).sum(1).argmax())
         first = EMOTIONS[int(felt_by_kind()[place].sum(1).argmax())]
-        hit = bool(possible[place, said])
+        hit = float(possible[place, said])
         for title in (line.source, *([f"{line.source}, {first}"] if line.source == "lines" else [])):
             hits.setdefault(title, []).append(hit)
     for title in sorted(hits):
-        got = share(hits[title])
+        got = bootstrap(hits[title])
         print(f"{title}: {100 * got.value:.1f} % [{100 * got.low:.1f}, {100 * got.high:.1f}] (n = {len(hits[title])})")
 
 
