@@ -13,6 +13,7 @@ from visavis.finetune.motion_corpus import TaughtTurn
 from visavis.finetune.teacher import speaking
 from visavis.motion.idle import idle
 from visavis.refiner.flow import FlowConfig, FlowRefiner
+from visavis.refiner.model import Refiner, RefinerConfig
 from visavis.retrieval.lexicon import load_lexicon
 from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
@@ -153,8 +154,11 @@ def test_systems_are_those_that_are_given(refiner, turns):
 
 
 def test_misuse_is_one_line(tmp_path, capsys):
-    assert main(["edits", "--corpus", str(tmp_path)]) == 2
+    corpus, plain = tmp_path / "corpus", tmp_path / "plain"
+    assert main(["edits", "--corpus", str(corpus)]) == 2
     assert "expected a motion corpus with a split dev" in capsys.readouterr().err
-    (tmp_path / "dev_0000.npz").write_bytes(b"")
-    assert main(["edits", "--corpus", str(tmp_path)]) == 2
+    corpus.mkdir()
+    (corpus / "dev_0000.jsonl").write_bytes(b"")
+    Refiner(RefinerConfig(width=16, layers=1, heads=2)).save(plain)
+    assert main(["edits", "--corpus", str(corpus), "--modes", str(plain)]) == 2
     assert "edits is of the refiner's modes: give --modes DIR" in capsys.readouterr().err

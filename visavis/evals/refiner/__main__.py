@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _table(args: argparse.Namespace) -> Table:
-    if not list(args.corpus.glob("dev_*.npz")):
+    if not list(args.corpus.glob("dev_*.jsonl")):
         raise UsageError(
             f"expected a motion corpus with a split dev in {args.corpus}: make it with `visavis train corpus`, or give "
             "--corpus"
