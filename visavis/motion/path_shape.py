@@ -106,8 +106,7 @@ class _Spread:
         self.least = np.sum(self.normal * self.d, axis=-1, keepdims=True)
         # The frames in which a correction is needed tell the shift of all, sure places more than unsure ones.
         self.sure = self.held * np.minimum(1.0, _MISSED_M / np.maximum(self.missed, _MISSED_M)) ** 2
-        # What the body pushes to one side asks for nothing along the other axes.
-        asked = np.maximum(self.sure[:, None], np.minimum(size / _PUSHED_M, 1.0) * self.normal**2)
+        asked = np.maximum(self.sure[:, None], np.minimum(size / _PUSHED_M, 1.0))
         self.asked = (asked if asked.any() else self.met[:, None]).astype(np.float64)
         self.share = self.seen.mean(self.asked) + _ELSEWHERE
         self.x = self.d
