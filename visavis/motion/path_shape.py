@@ -178,9 +178,11 @@ def keep_shape(before: Motion, touched: Motion, pushed: Motion, held: Held | Non
         missed = nothing if held is None else _MISSED_M + held.unsure_m[side]
         if yields:
             share, missed = np.maximum(share, meet), missed * (1.0 - meet)
-        moved = last[side] - paths[side]
+        together, moved = nothing if yields else meet, last[side] - paths[side]
         arm, longest = paths[side] - joints[side], np.inf if yields else _REACHED * arm_span(skeleton, side)[1]
-        spreads[side] = _Spread(paths[side], moved, share, missed, last[side] - first[side], meet, arm, longest, seen)
+        spreads[side] = _Spread(
+            paths[side], moved, share, missed, last[side] - first[side], together, arm, longest, seen
+        )
     for _ in range(_ROUNDS):
         for one in spreads.values():
             one.step()
