@@ -46,7 +46,7 @@ _PUSHED_M: Final = 0.003
 _ELSEWHERE: Final = 0.02
 _ROUNDS: Final = 24
 # An arm is as good as straight at this share of its length.
-_REACHED: Final = 0.985
+_REACHED: Final = 0.998
 # What comes and goes does so over some frames.
 _BELL: Final = np.hanning(9)[1:-1] / np.hanning(9).sum()
 _MOVED_M: Final = 5e-4
@@ -201,4 +201,5 @@ def keep_shape(before: Motion, touched: Motion, pushed: Motion, held: Held | Non
         changed = True
     if not changed:
         return pushed
-    return replace(pushed, rotations=limits.clamp(limits.yielding(out, pushed.rotations, _UPPER), names=_ARMS))
+    out = limits.yielding(out, pushed.rotations, _UPPER) if yields else out
+    return replace(pushed, rotations=limits.clamp(out, names=_ARMS))

@@ -142,7 +142,13 @@ def _limited(motion: Motion, source: Motion) -> Motion:
     skeleton, chest = motion.skeleton, motion.skeleton.index("upperChest")
     places, world = forward(motion.rotations, motion.root_m, skeleton)
     origin, back = places[:, chest], rot.conjugate(world[:, chest])
-    out = limits.clamp(limits.yielding(motion.rotations, source.rotations, _UPPER))
+    # What is made for our own body must find back to it; recordings come as near to their limits as they were.
+    own = source.skeleton is default_skeleton()
+
+    def yielding(rotations: Array) -> Array:
+        return limits.yielding(rotations, source.rotations, _UPPER) if own else rotations
+
+    out = limits.clamp(yielding(motion.rotations))
     for _ in range(2):
         now, turned = forward(out, motion.root_m, skeleton)
         for side in ("left", "right"):
@@ -153,7 +159,7 @@ def _limited(motion: Motion, source: Motion) -> Motion:
             if len(off):
                 hand = rot.multiply(back, world[:, columns[3]])[off]
                 out[np.ix_(off, columns)] = move_arm(skeleton, side, out[off][:, columns], wanted[off], hand)
-        out = limits.clamp(limits.yielding(out, source.rotations, _UPPER), names=_ARMS)
+        out = limits.clamp(yielding(out), names=_ARMS)
     return replace(motion, rotations=out)
 
 
