@@ -3,12 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visavis.evals.any_body._limbs import contact_errors_m, other_limbs
+from visavis.evals.any_body._limbs import contact_errors_m, other_limbs, touches_of
 from visavis.evals.any_body.retarget import DATA, RECORDINGS, _alike, clips_of
 from visavis.motion.avatar import avatar_names, load_avatar
 from visavis.motion.contacts import guided
 from visavis.motion.retarget import retarget
-from visavis.motion.skeleton import default_skeleton
+from visavis.motion.skeleton import Skeleton, default_skeleton
 from visavis.retrieval.lexicon import load_lexicon
 from visavis.retrieval.posing import Performer, perform
 
@@ -31,6 +31,18 @@ def test_a_lost_contact_is_seen():
     assert contact_errors_m(performance, performance.motion) == [0.0]
     assert max(contact_errors_m(performance, retarget(performance.motion, body, contacts=False))) > 0.03
     assert max(contact_errors_m(performance, retarget(performance.motion, body))) < 0.02
+
+
+def test_what_arms_lack_is_told():
+    performance = perform(load_lexicon()["hand on heart"], Performer.neutral())
+    ours, offsets = default_skeleton(), default_skeleton().offsets_m.copy()
+    for bone in ("LowerArm", "Hand"):
+        offsets[ours.indices([f"left{bone}", f"right{bone}"])] *= np.float32(0.2)
+    stunted = Skeleton(ours.names, ours.parents, offsets, ours.tips_m)
+    (lost,) = touches_of(performance, retarget(performance.motion, stunted))
+    (kept,) = touches_of(performance, performance.motion)
+    assert lost.missed_m > 0.02 and 0.0 < lost.lacks_m <= lost.missed_m + 0.005
+    assert kept.missed_m == kept.lacks_m == 0.0
 
 
 @pytest.mark.parametrize("corpus", RECORDINGS)

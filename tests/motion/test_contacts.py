@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from foreign import longer, waving
 
+from visavis.evals.any_body._limbs import contact_errors_m
 from visavis.motion import limits
 from visavis.motion import rotations as rot
 from visavis.motion.constraints import residuals
@@ -69,6 +70,29 @@ def test_a_hand_that_is_only_near_something_comes_back(gloss, limbs):
     there = retarget(motion, longer(limbs))
     back = retarget(there, OURS)
     assert np.degrees(rot.angle_between(back.rotations, motion.rotations)).max() < 1.0
+
+
+@pytest.mark.parametrize(
+    ("gloss", "limbs"),
+    [
+        ("combing hair", {"LowerArm": 1.026, "Hand": 1.261}),  # an upper arm at its limit
+        ("going around", {"LowerArm": 0.717, "Hand": 0.775}),  # arms too short to keep the distance
+        ("blown kiss", {"LowerArm": 1.026, "Hand": 1.261}),  # an elbow that folds no tighter
+        ("digging", {"LowerArm": 0.717, "Hand": 0.775}),  # hands that come upon each other there
+    ],
+)
+def test_what_another_body_cannot_do_comes_back_all_the_same(gloss, limbs):
+    motion = performed(gloss).motion
+    back = retarget(retarget(motion, longer(limbs)), OURS)
+    assert np.degrees(rot.angle_between(back.rotations, motion.rotations)).max() < 1.0
+
+
+@pytest.mark.parametrize("gloss", ["binoculars", "cupped ear", "sleep"])
+def test_all_joints_help_where_an_elbow_folds_no_tighter(gloss):
+    body, performance = longer({"LowerArm": 1.214, "Hand": 0.72}), performed(gloss)
+    out = retarget(performance.motion, body)
+    assert max(contact_errors_m(performance, out)) < 0.02
+    assert limits.excess(out.rotations).max() < 1e-3
 
 
 def test_a_hand_on_the_heart_is_not_only_near():

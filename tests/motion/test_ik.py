@@ -5,7 +5,7 @@ import pytest
 
 from visavis.motion import rotations as rot
 from visavis.motion.idle import idle, relaxed_pose
-from visavis.motion.ik import move_arm, solve_arm, solve_leg, swivel_arm
+from visavis.motion.ik import arm_span, move_arm, solve_arm, solve_leg, swivel_arm
 from visavis.motion.kinematics import chest_frame, forward, positions, to_chest
 from visavis.motion.limits import excess
 from visavis.motion.motion import Motion
@@ -115,6 +115,25 @@ def test_a_stiff_hand_keeps_its_angles_to_the_forearm(side):
     assert np.degrees(rot.angle_between(loose[:, 3], arm[:, 3])).min() > 2.0
     places = [positions(posed(side, one))[:, SKELETON.index(f"{side}Hand")] for one in (loose, stiff)]
     assert np.abs(places[0] - places[1]).max() < 1e-5
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_an_arm_that_yields_follows_beyond_its_reach_ever_more_slowly(side):
+    motion = idle(40, 2)
+    columns = SKELETON.indices([side + bone for bone in ARM])
+    arm = np.tile(motion.rotations[:1, columns], (40, 1, 1))
+    sign = 1.0 if side == "left" else -1.0
+    shoulder = SKELETON.offsets_m[columns[0]] + SKELETON.offsets_m[columns[1]]
+    far = np.linspace(0.1, 1.2, 40)[:, None] * sum(np.linalg.norm(SKELETON.offsets_m[columns[2:]], axis=1))
+    there = (shoulder + far * np.array([0.3 * sign, 0.1, 0.95])).astype(np.float32)
+    shortest, longest = arm_span(SKELETON, side)
+    reached = []
+    for yields in (False, True):
+        places = positions(posed(side, move_arm(SKELETON, side, arm, there, yields=yields)))
+        way = places[:, columns[3]] - places[:, columns[1]]
+        reached.append(np.linalg.norm(way, axis=-1))
+        assert reached[-1].min() > shortest - 1e-4 and reached[-1].max() < longest
+    assert np.diff(reached[1]).min() > 5e-4 > np.diff(reached[0]).min()
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

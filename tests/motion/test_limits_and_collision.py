@@ -5,7 +5,7 @@ from visavis.motion.collision import penetration_m, push_out
 from visavis.motion.constraints import Constraint, solve
 from visavis.motion.idle import idle
 from visavis.motion.kinematics import positions
-from visavis.motion.limits import clamp, excess, excess_of
+from visavis.motion.limits import clamp, clamp_of, excess, excess_of, yielding
 from visavis.motion.motion import Motion
 from visavis.motion.skeleton import default_skeleton
 
@@ -23,6 +23,33 @@ def test_clamped_is_inside_and_inside_is_untouched():
     assert np.array_equal(clamp(clamp(wild)), clamp(wild))
     calm = idle(30, 1).rotations
     assert np.array_equal(clamp(calm), calm)
+
+
+def test_some_bones_alone_are_clamped_as_among_all():
+    skeleton, names = default_skeleton(), ("leftUpperArm", "rightHand")
+    turns = rot.from_rotation_vector(np.random.default_rng(4).normal(0, 2, (30, 55, 3)).astype(np.float32))
+    columns, all_of_them = skeleton.indices(names), clamp(turns)
+    some = clamp(turns, names=names)
+    assert np.array_equal(some[:, columns], all_of_them[:, columns])
+    assert np.array_equal(clamp_of(turns[:, columns], names), some[:, columns])
+    others = np.setdiff1d(np.arange(55), columns)
+    assert np.array_equal(some[:, others], turns[:, others])
+
+
+def test_what_yields_stays_inside_and_apart():
+    skeleton, frames = default_skeleton(), 120
+    i = skeleton.index("leftUpperArm")
+    angles = np.radians(np.linspace(60, 135, frames)).astype(np.float32)  # the limit is 105
+    wanted = np.tile(rot.IDENTITY, (frames, 55, 1))
+    wanted[:, i] = rot.from_axis_angle(np.tile(np.array([0, 0, 1], np.float32), (frames, 1)), angles)
+    own = np.tile(rot.IDENTITY, (frames, 55, 1))
+    out = yielding(wanted, own, ("leftUpperArm",))
+    came = np.linalg.norm(rot.to_rotation_vector(out[:, i]), axis=-1)
+    assert excess(out).max() == 0.0
+    assert (np.diff(came) > 0.03 * np.diff(angles)).all()
+    easy = angles < np.radians(88)
+    assert np.array_equal(out[easy], wanted[easy])
+    assert np.array_equal(yielding(wanted[:60], wanted[:60], ("leftUpperArm",)), wanted[:60])
 
 
 def test_limits_are_mirrored():

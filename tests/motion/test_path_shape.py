@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from foreign import waving
 
+from visavis.motion import rotations as rot
 from visavis.motion.contacts import Held
 from visavis.motion.ik import move_arm
 from visavis.motion.kinematics import positions, to_chest
@@ -92,6 +93,38 @@ def test_hands_pushed_out_of_a_body_stay_out():
     assert ((out - wrist(before)) @ outwards)[inside].min() > np.linalg.norm(ASIDE) - 0.003
     assert alike(wrist(before), wrist(pushed)) < 0.8
     assert alike(wrist(before), out) > 0.97
+
+
+def wrist_of(motion, side):
+    return to_chest(motion, positions(motion)[:, OURS.index(f"{side}Hand")])
+
+
+def test_hands_that_meet_are_shifted_together():
+    before = hanging(0.012)
+    right = OURS.indices(["right" + bone for bone in ARM])
+    out = before.rotations.copy()
+    path = wrist(before) + np.array([-0.05, 0.0, 0.0], np.float32)
+    out[:, right] = move_arm(OURS, "right", rot.mirror(out[:, OURS.indices(["left" + b for b in ARM])]), path)
+    before = replace(before, rotations=out)
+    share = np.clip((70 - np.arange(FRAMES)) / 20, 0, 1).astype(np.float32)
+    touched = before
+    for side in ("left", "right"):
+        columns, turned = OURS.indices([side + bone for bone in ARM]), touched.rotations.copy()
+        place = wrist_of(touched, side) + ASIDE * share[:, None]
+        turned[:, columns] = move_arm(OURS, side, turned[:, columns], place)
+        touched = replace(touched, rotations=turned)
+    nothing, ones = np.zeros(FRAMES, np.float32), np.ones(FRAMES, np.float32)
+    holds = Held(
+        {"left": share, "right": nothing, "hands": ones},
+        {"left": nothing, "right": nothing},
+        {"left": ones, "right": ones},
+    )
+    shaped = keep_shape(before, touched, touched, holds)
+    for side in ("left", "right"):
+        assert alike(wrist_of(before, side), wrist_of(touched, side)) < 0.8
+        assert alike(wrist_of(before, side), wrist_of(shaped, side)) > 0.97
+    apart = [wrist_of(one, "left") - wrist_of(one, "right") for one in (touched, shaped)]
+    assert np.linalg.norm(apart[0] - apart[1], axis=-1).max() < 0.006
 
 
 def test_what_was_not_corrected_is_the_same_object():

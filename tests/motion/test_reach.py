@@ -9,7 +9,7 @@ from visavis.motion.anatomy import ordered
 from visavis.motion.kinematics import positions, to_chest
 from visavis.motion.motion import Motion
 from visavis.motion.reach import carry_arm
-from visavis.motion.skeleton import default_skeleton
+from visavis.motion.skeleton import Skeleton, default_skeleton
 
 OURS = default_skeleton()
 ARM = ("Shoulder", "UpperArm", "LowerArm", "Hand")
@@ -58,6 +58,26 @@ def test_the_wrist_goes_the_same_way_in_arm_lengths(side, limbs):
     here = wrist_from_shoulder(arm, side, OURS) / length(OURS)
     there = wrist_from_shoulder(carry_arm(arm, side, OURS, body), side, body) / length(body)
     assert np.abs(here - there).max() < 0.005
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_clavicle_that_lies_otherwise_does_not_bend_the_wrist_s_way(side):
+    offsets, i = OURS.offsets_m.copy(), OURS.index(f"{side}UpperArm")
+    offsets[i] += np.array([0.0, 0.0, -0.09], np.float32)
+    body = Skeleton(OURS.names, OURS.parents, offsets, OURS.tips_m)
+    arm = moving(side, bend=(30.0, 90.0))
+    out = carry_arm(arm, side, body, OURS)
+    clavicle = [
+        rot.rotate(arm[:, 0], one.offsets_m[i]) * np.linalg.norm(OURS.offsets_m[i]) / np.linalg.norm(one.offsets_m[i])
+        for one in (body, OURS)
+    ]
+    before, after = (
+        c + wrist_from_shoulder(a, side, one) for c, a, one in zip(clavicle, (arm, out), (body, OURS), strict=True)
+    )
+    off, copied = (x - x.mean(axis=0) for x in (after - before, clavicle[1] - clavicle[0]))
+    assert np.abs(off).max() < 0.003 < 0.008 < np.abs(copied).max()
+    there = carry_arm(out, side, OURS, body)
+    assert np.degrees(rot.angle_between(there, arm)).max() < 0.1
 
 
 def test_equal_proportions_keep_their_bits():

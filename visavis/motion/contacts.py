@@ -18,6 +18,7 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d, minimum_filter1d
 
 from visavis.motion import limits
 from visavis.motion import rotations as rot
+from visavis.motion.arm_search import bring_point
 from visavis.motion.ik import move_arm, swivel_arm
 from visavis.motion.kinematics import forward
 from visavis.motion.motion import Motion
@@ -27,6 +28,7 @@ from visavis.motion.skeleton import Skeleton, default_skeleton
 __all__ = ["Held", "guided", "holds", "is_near_only", "keep_contacts", "touching"]
 
 Array = NDArray[np.float32]
+Pulls = dict[str, tuple[Array, Array]]
 
 # Gaps in metres on the default body: full below the first, nothing above the second. An approach counts if it comes as
 # near as `_TOUCH`, and then from `_REACH` on; or if it stays as near as `_NEAR` for so long without moving (m/s).
@@ -55,8 +57,13 @@ _SWIVEL_COST: Final = 0.3
 _NEAR_PASSES: Final = 3
 # What both hands may miss together so that no further pass is made.
 _DONE_M: Final = 0.001
+# Rounds in which all joints of an arm help, and steps in each.
+_SEARCHES: Final = 2
+_STEPS: Final = 10
 _OUTSIDE: Final = np.radians(1.0)
 _ARM: Final = ("Shoulder", "UpperArm", "LowerArm", "Hand")
+_UPPER: Final = ("leftUpperArm", "rightUpperArm")
+_ARMS: Final = tuple(side + bone for side in SIDES for bone in _ARM)
 
 
 def _ramp(gap: Array, near: tuple[float, float]) -> Array:
@@ -101,13 +108,14 @@ def holds(source: Motion, motion: Motion, fingers: bool = True, touches: bool = 
     return replace(held, felt=_felt(body, touches))
 
 
-def is_near_only(motion: Motion) -> bool:
+def is_near_only(motion: Motion, least_m: float = _TOUCH[0]) -> bool:
     """Whether hands come near body or each other, and never really touch.
 
     Args:
         motion: on our 55 bones of any proportions.
+        least_m: gaps up to this are touches, metres.
     """
-    return _TOUCH[0] < _nearest_m(Posed.of(motion)) < _FARTHEST_M
+    return least_m < _nearest_m(Posed.of(motion)) < _FARTHEST_M
 
 
 def touching(motion: Motion) -> NDArray[np.bool_]:
@@ -264,7 +272,7 @@ def _missing(source: Posed, target: Posed) -> _Missing:
     return _Missing(at, way, met, np.sum(share[..., None] * short.reshape(len(gap), -1, 3), axis=1))
 
 
-def _pulls(now: _Missing, first: _Missing, strength: dict[str, Array]) -> dict[str, tuple[Array, Array]]:
+def _pulls(now: _Missing, first: _Missing, strength: dict[str, Array]) -> Pulls:
     """Side → what the hand's touching point has to do: from where (T, 3) and by how much (T, 3) in the world, faded.
 
     What fades is the way asked at first, so that no number of passes asks for more. Hands that meet share what is
@@ -352,6 +360,53 @@ def _eased(skeleton: Skeleton, side: str, arm: Array) -> Array:
     return swivel_arm(skeleton, side, arm, gaussian_filter1d(best, width / 2, mode="nearest"))
 
 
+def _kept_apart(motion: Motion, before: Posed, held: Held, fingers: bool) -> Motion:
+    """Hands that are only near something, kept as near: a few steps from where they were, so that a way back is found.
+
+    Arms yield to their reach and limits instead of stopping there: no two places come out as one.
+    """
+    skeleton, chest = motion.skeleton, motion.skeleton.index("upperChest")
+    start, first = motion.rotations, None
+    for _ in range(_NEAR_PASSES):
+        now = Posed.of(motion, fingers)
+        missing = _missing(before, now)
+        first = first or missing
+        out, back = start.copy(), rot.conjugate(now.world[:, chest])
+        for side, (_, way) in _pulls(missing, first, held.strength).items():
+            way = _smoothed(way)
+            held_here = np.maximum(held.strength[side], held.strength["hands"]) > 0
+            busy = np.flatnonzero(held_here | (np.linalg.norm(way, axis=-1) > 1e-4))
+            columns = skeleton.indices([side + bone for bone in _ARM])
+            asked = now.places[:, columns[3]] + way - now.places[:, chest]
+            place, stiff = rot.rotate(back, asked)[busy], np.ones(len(busy), np.float32)
+            arm = start[busy][:, columns]
+            out[np.ix_(busy, columns)] = move_arm(skeleton, side, arm, place, stiff=stiff, yields=True)
+        out = limits.yielding(out, start, _UPPER)
+        motion = replace(motion, rotations=limits.clamp(out, names=_ARMS))
+    return motion
+
+
+def _searched(motion: Motion, now: Posed, pulls: Pulls, held: Held, hands: dict[str, Array]) -> Motion:
+    """Hands that touch brought nearer to their places by all joints of the arm together."""
+    skeleton, chest = motion.skeleton, motion.skeleton.index("upperChest")
+    out, back = motion.rotations.copy(), rot.conjugate(now.world[:, chest])
+    for side, (at, way) in pulls.items():
+        busy = np.flatnonzero(held.felt[side] > 0)
+        if not len(busy):
+            continue
+        columns = skeleton.indices([side + bone for bone in _ARM])
+        point = rot.rotate(rot.conjugate(now.world[:, columns[3]]), at - now.places[:, columns[3]])
+        place = rot.rotate(back, at + way - now.places[:, chest])
+        arm = motion.rotations[busy][:, columns]
+        found = bring_point(skeleton, side, arm, point[busy], place[busy], hands[side][busy], _STEPS)
+        turn = rot.to_rotation_vector(rot.multiply(found, rot.conjugate(arm))) * held.felt[side][busy, None, None]
+        every = np.zeros((len(motion), 12), np.float32)
+        every[busy] = turn.reshape(len(busy), 12)
+        turned = rot.from_rotation_vector(_smoothed(every).reshape(-1, 4, 3))
+        out[:, columns] = rot.multiply(turned, out[:, columns])
+    return replace(motion, rotations=limits.clamp(out, names=_ARMS))
+
+
 def keep_contacts(
     motion: Motion, source: Motion, fingers: bool = True, passes: int = 5, held: Held | None = None
 ) -> Motion:
@@ -377,21 +432,21 @@ def keep_contacts(
     chest = skeleton.index("upperChest")
     asked: dict[str, Array] = {}
     felt = held.felt
+    if not any(bool(share.any()) for share in felt.values()):
+        return _kept_apart(motion, before, held, fingers)
     wanted = {side: _hands_as(motion, before, felt[side], side) for side in SIDES}
+    as_source = dict(wanted)
     best, least = motion, np.inf
     first: _Missing | None = None
-    # What is only near takes the same few steps whatever comes of them: a way back can be found then.
-    touches = any(bool(share.any()) for share in felt.values())
-    passes = passes if touches else min(passes, _NEAR_PASSES)
     for turn in range(passes + 1):
         now = Posed.of(motion, fingers)
         missing = _missing(before, now)
         first = first or missing
         pulls = _pulls(missing, first, strength)
         missed = sum(float((felt[side] * np.linalg.norm(way, axis=-1)).max()) for side, (_, way) in pulls.items())
-        if missed < least or not touches:
+        if missed < least:
             best, least = motion, missed
-        if turn == passes or (touches and least < _DONE_M):
+        if turn == passes or least < _DONE_M:
             break
         out = motion.rotations.copy()
         back = rot.conjugate(now.world[:, chest])
@@ -416,5 +471,10 @@ def keep_contacts(
             place = rot.rotate(back, wrist + way - now.places[:, chest])[busy]
             moved = move_arm(skeleton, side, arm, place, wanted[side][busy], 1.0 - felt[side][busy])
             out[np.ix_(busy, columns)] = _eased(skeleton, side, moved)
-        motion = replace(motion, rotations=limits.clamp(out))
+        motion = replace(motion, rotations=limits.clamp(out, names=_ARMS))
+    for _ in range(_SEARCHES if least >= _DONE_M else 0):
+        now = Posed.of(best, fingers)
+        missing = _missing(before, now)
+        pulls = _pulls(missing, first or missing, strength)
+        best = _searched(best, now, pulls, held, as_source)
     return best

@@ -18,7 +18,16 @@ from numpy.typing import ArrayLike, NDArray
 from visavis.motion import rotations as rot
 from visavis.motion.skeleton import Skeleton
 
-__all__ = ["FOREARM_SHARE", "clavicle", "move_arm", "solve_arm", "solve_leg", "split_pronation", "swivel_arm"]
+__all__ = [
+    "FOREARM_SHARE",
+    "arm_span",
+    "clavicle",
+    "move_arm",
+    "solve_arm",
+    "solve_leg",
+    "split_pronation",
+    "swivel_arm",
+]
 
 Array = NDArray[np.float32]
 
@@ -36,6 +45,9 @@ _ELBOW_WIDTH: Final = 0.3
 # straight and must not leave the floor for it.
 _SOFT_ARM: Final = (0.985, 0.999)
 _SOFT_LEG: Final = (0.9985, 0.9999)
+# An arm that may yield does so from this share of its length before its longest and shortest on.
+_ROOM: Final = 0.2
+_LEAST_ROOM_M: Final = 1e-4
 _MAX_ELBOW, _MAX_KNEE = np.radians(148.0), np.radians(140.0)
 # Beyond this pronation or supination the elbow swings to help the forearm; beyond the hard limit the hand gives way.
 _EASY_TWIST: Final = np.radians(62.0)
@@ -56,6 +68,15 @@ def _clamp_reach(distance: Array, shortest: float, longest: float, soft: tuple[f
     over = np.maximum(distance - begin, 0.0) / (end - begin)
     eased = begin + (end - begin) * (1.0 - np.exp(-over))
     return np.maximum(np.where(distance > begin, eased, distance), shortest)
+
+
+def _yielding(distance: Array, was: Array, shortest: float, longest: float) -> Array:
+    """Distances kept in what the arm can do, no two of them the same: beyond a margin they go on ever more slowly."""
+    end, room = np.float32(_SOFT_ARM[1] * longest), np.float32(_ROOM * longest)
+    high, low = np.maximum(end - room, was), np.minimum(shortest + room, was)
+    up, down = np.maximum(end - high, _LEAST_ROOM_M), np.maximum(low - shortest, _LEAST_ROOM_M)
+    over, under = np.maximum(distance - high, 0.0), np.maximum(low - distance, 0.0)
+    return np.asarray(distance - over**2 / (up + over) + under**2 / (down + under), np.float32)
 
 
 def _frame(along: Array, side: Array) -> Array:
@@ -104,6 +125,13 @@ def _two_bones(
     reach = upper + rot.rotate(rot.from_axis_angle(hinge, flexion), lower)  # (T, 3) in the ball joint's frame
     here, there = _frame(reach, np.broadcast_to(knee, reach.shape)), _frame(target, pole)
     return rot.from_matrix(there @ np.swapaxes(here, -1, -2)), flexion
+
+
+def arm_span(skeleton: Skeleton, side: str) -> tuple[float, float]:
+    """Least and greatest distance from shoulder joint to wrist, metres: the elbow folded and straight."""
+    lengths = np.linalg.norm(skeleton.offsets_m[skeleton.indices([f"{side}LowerArm", f"{side}Hand"])], axis=-1)
+    folded = np.sum(lengths**2) + 2 * lengths.prod() * np.cos(_MAX_ELBOW)
+    return float(np.sqrt(folded)), float(lengths.sum())
 
 
 def _natural_pole(wrist: Array, arm_length: float) -> Array:
@@ -236,7 +264,9 @@ def _pronation(relative: Array) -> Array:
     return np.asarray(2.0 * np.arctan2(twist[..., 0], twist[..., 3]), np.float32)
 
 
-def _move_left(skeleton: Skeleton, arm: Array, wrist: Array, hand: Array | None, stiff: Array | None) -> Array:
+def _move_left(
+    skeleton: Skeleton, arm: Array, wrist: Array, hand: Array | None, stiff: Array | None, yields: bool
+) -> Array:
     offsets = [
         skeleton.offsets_m[skeleton.index(f"left{bone}")] for bone in ("Shoulder", "UpperArm", "LowerArm", "Hand")
     ]
@@ -253,11 +283,13 @@ def _move_left(skeleton: Skeleton, arm: Array, wrist: Array, hand: Array | None,
     p = f - np.sum(f * u, axis=-1, keepdims=True) * u
     hinge = rot.rotate(ball, _Z)
     p = rot.normalize(p + hinge * np.maximum(0.05 - np.linalg.norm(p, axis=-1, keepdims=True), 0.0))
-    shortest = float(np.sqrt(l1**2 + l2**2 + 2 * l1 * l2 * np.cos(_MAX_ELBOW)))
+    shortest, longest = arm_span(skeleton, "left")
     was = np.linalg.norm(l1 * u + l2 * f, axis=-1)
     # A pose that is already beyond the soft limits is not pulled back for it: no change means no change.
     distance = np.linalg.norm(reach, axis=-1)
-    inside = np.maximum(_clamp_reach(distance, shortest, l1 + l2), np.minimum(distance, was))
+    inside = np.maximum(_clamp_reach(distance, shortest, longest), np.minimum(distance, was))
+    if yields:
+        inside = _yielding(distance, was, shortest, longest)
     cosine = np.clip((inside**2 - l1**2 - l2**2) / (2 * l1 * l2), -1.0, 1.0)[:, None]
     bent = cosine * u + np.sqrt(1.0 - cosine**2) * p
     forearm = rot.multiply(rot.rotation_between(f, bent), forearm)
@@ -301,6 +333,7 @@ def move_arm(
     wrist_m: ArrayLike,
     hand: ArrayLike | None = None,
     stiff: ArrayLike | None = None,
+    yields: bool = False,
 ) -> Array:
     """Change an arm as little as needed to bring its wrist somewhere: its style stays, no change gives the same arm.
 
@@ -311,6 +344,8 @@ def move_arm(
         wrist_m: (T, 3) wanted wrist in the chest frame; out of reach is clamped softly.
         hand: (T, 4) wanted orientation of the hand in the chest frame, met exactly; None keeps it.
         stiff: (T,) from 0 to 1, how far the hand keeps its angles to the forearm instead; None for not at all.
+        yields: near its longest and shortest the arm follows ever more slowly, so that no two wanted wrists come out
+            as one and a way back can be found; otherwise it stops there.
 
     Returns:
         (T, 4, 4) as `arm`.
@@ -319,11 +354,12 @@ def move_arm(
     turned = None if hand is None else np.asarray(hand, np.float32)
     kept = None if stiff is None else np.asarray(stiff, np.float32)
     if side == "left":
-        return _move_left(skeleton, arm, wrist, turned, kept)
+        return _move_left(skeleton, arm, wrist, turned, kept, yields)
     if side != "right":
         raise ValueError(f"side must be 'left' or 'right'; got {side!r}")
     turned = None if turned is None else rot.mirror(turned)
-    return rot.mirror(_move_left(skeleton, rot.mirror(arm), wrist * np.array([-1, 1, 1], np.float32), turned, kept))
+    wrist = wrist * np.array([-1, 1, 1], np.float32)
+    return rot.mirror(_move_left(skeleton, rot.mirror(arm), wrist, turned, kept, yields))
 
 
 def swivel_arm(skeleton: Skeleton, side: str, arm: ArrayLike, angle: ArrayLike) -> Array:

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,9 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 from visavis.motion import rotations as rot
 from visavis.motion.skeleton import Skeleton, default_skeleton
 
-__all__ = ["clamp", "excess", "excess_of"]
+__all__ = ["clamp", "clamp_of", "excess", "excess_of", "yielding"]
 
 Array = NDArray[np.float32]
+Floats = NDArray[np.floating]
+
+# The share of a range, before its end, in which `yielding` slows down.
+_MARGIN: Final = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,36 +64,96 @@ def _limits(skeleton: Skeleton) -> _Limits:
     return _Limits(np.array(columns[0], np.int64), axes, least, most, np.array(columns[4], bool))
 
 
+@lru_cache(maxsize=32)
+def _limits_of(names: tuple[str, ...], skeleton: Skeleton) -> tuple[_Limits, NDArray[np.int64]]:
+    """Limits of some bones, and their places in the skeleton."""
+    limits = _limits(skeleton)
+    place = {int(bone): i for i, bone in enumerate(limits.bones)}
+    rows = [place[int(bone)] for bone in skeleton.indices(names)]
+    some = _Limits(limits.bones[rows], limits.axis[rows], limits.low[rows], limits.high[rows], limits.inside[rows])
+    return some, some.bones
+
+
 def _limited(rotations: ArrayLike, skeleton: Skeleton) -> tuple[_Limits, Array, Array, Array]:
     """Limits, rotations (T, B, 4) inside them, and by how many radians bend (T, B) and twist (T, B) were outside."""
     limits = _limits(skeleton)
     return limits, *_inside(np.asarray(rotations, np.float32)[:, limits.bones], limits)
 
 
-def _inside(q: Array, limits: _Limits) -> tuple[Array, Array, Array]:
-    """Rotations (T, B, 4) brought inside, and by how much bend (T, B) and twist (T, B) were outside."""
+def _used(q: Array, limits: _Limits) -> tuple[Array, Array, Array, Array]:
+    """Bends (T, B, 3), the share of its range that each takes (T, B), twists (T, B) in radians and their shares."""
     swing, twist = rot.swing_twist(q, limits.axis)
     # swing · twist = twist · (twist⁻¹ swing twist): the same bend seen in the twisted frame
     inner = rot.multiply(rot.conjugate(twist), q)
     bend = rot.to_rotation_vector(np.where(limits.inside[:, None], inner, swing))
     radii = np.maximum(np.abs(np.where(bend > 0, limits.high, limits.low)), 1e-3)
     size = np.linalg.norm(bend / radii * (1 - limits.axis), axis=-1)
-    shrink = 1.0 / np.maximum(size, 1.0)
     angle = np.sum(rot.to_rotation_vector(twist) * limits.axis, axis=-1)
-    kept = np.clip(angle, np.sum(limits.low * limits.axis, -1), np.sum(limits.high * limits.axis, -1))
-    bent = rot.from_rotation_vector(bend * shrink[..., None])
-    turned = rot.from_axis_angle(limits.axis, kept)
-    inside = np.where(limits.inside[:, None], rot.multiply(turned, bent), rot.multiply(bent, turned))
+    most = np.sum(np.where(angle[..., None] > 0, limits.high, -limits.low) * limits.axis, axis=-1)
+    return bend, size, angle, np.abs(angle) / most
+
+
+def _turned(bend: Floats, twist: Floats, limits: _Limits) -> Array:
+    """Rotations (T, B, 4) from bends (T, B, 3) and twists (T, B)."""
+    bent, turned = rot.from_rotation_vector(bend), rot.from_axis_angle(limits.axis, twist)
+    return np.asarray(np.where(limits.inside[:, None], rot.multiply(turned, bent), rot.multiply(bent, turned)))
+
+
+def _inside(q: Array, limits: _Limits) -> tuple[Array, Array, Array]:
+    """Rotations (T, B, 4) brought inside, and by how much bend (T, B) and twist (T, B) were outside."""
+    bend, size, angle, twisted = _used(q, limits)
+    shrink, kept = 1.0 / np.maximum(size, 1.0), angle / np.maximum(twisted, 1.0)
+    inside = _turned(bend * shrink[..., None], kept, limits)
     return inside, np.linalg.norm(bend, axis=-1) * (1 - shrink), np.abs(angle - kept)
 
 
-def clamp(rotations: ArrayLike, skeleton: Skeleton | None = None) -> Array:
-    """(T, J, 4) → (T, J, 4) with every bone inside its limits; rotations that were inside keep their bits."""
-    out = np.array(rotations, dtype=np.float32)
-    limits, inside, bend, twist = _limited(out, skeleton or default_skeleton())
-    outside = (bend + twist) > 1e-5
-    out[:, limits.bones] = np.where(outside[..., None], inside, out[:, limits.bones])
+def _slowed(share: Array, own: Array) -> Array:
+    """Shares of a range, slowed down from a margin before its end on, or from one's own share where that is farther."""
+    begin = np.clip(own, 1.0 - _MARGIN, 1.0 - 1e-3)
+    over = np.maximum(share - begin, 0.0)
+    return np.asarray(share - over**2 / (1.0 - begin + over), np.float32)
+
+
+def yielding(rotations: ArrayLike, own: ArrayLike, names: tuple[str, ...], skeleton: Skeleton | None = None) -> Array:
+    """Some bones inside their limits, no two rotations made the same: near a limit they go on ever more slowly.
+
+    Args:
+        rotations: (T, J, 4) of a whole body.
+        own: (T, J, 4) what they were before they were changed: what was as near to a limit stays as near.
+        names: the bones; the others keep their bits.
+        skeleton: whose limits; the default body's if None.
+
+    Returns:
+        (T, J, 4).
+    """
+    out, before = np.array(rotations, np.float32), np.asarray(own, np.float32)
+    limits, bones = _limits_of(names, skeleton or default_skeleton())
+    bend, size, angle, twisted = _used(out[:, bones], limits)
+    _, own_size, _, own_twisted = _used(before[:, bones], limits)
+    kept, turned = _slowed(size, own_size), _slowed(twisted, own_twisted)
+    changed = (kept < size - 1e-6) | (turned < twisted - 1e-6)
+    bend_share, twist_share = kept / np.maximum(size, 1e-6), turned / np.maximum(twisted, 1e-6)
+    inside = _turned(bend * bend_share[..., None], angle * twist_share, limits)
+    out[:, bones] = np.where(changed[..., None], inside, out[:, bones])
     return out
+
+
+def clamp(rotations: ArrayLike, skeleton: Skeleton | None = None, names: tuple[str, ...] = ()) -> Array:
+    """(T, J, 4) → (T, J, 4) with every bone inside its limits, or those in `names`; what was inside keeps its bits."""
+    out, skeleton = np.array(rotations, dtype=np.float32), skeleton or default_skeleton()
+    bones = skeleton.indices(names) if names else _limits(skeleton).bones
+    out[:, bones] = _clamped(out[:, bones], _limits_of(names, skeleton)[0] if names else _limits(skeleton))
+    return out
+
+
+def clamp_of(rotations: ArrayLike, names: tuple[str, ...], skeleton: Skeleton | None = None) -> Array:
+    """(T, B, 4) as `clamp` of some bones alone, from their rotations (T, B, 4)."""
+    return _clamped(np.asarray(rotations, np.float32), _limits_of(names, skeleton or default_skeleton())[0])
+
+
+def _clamped(q: Array, limits: _Limits) -> Array:
+    inside, bend, twist = _inside(q, limits)
+    return np.where(((bend + twist) > 1e-5)[..., None], inside, q)
 
 
 def excess(rotations: ArrayLike, skeleton: Skeleton | None = None) -> Array:
@@ -103,9 +168,6 @@ def excess(rotations: ArrayLike, skeleton: Skeleton | None = None) -> Array:
 def excess_of(rotations: ArrayLike, names: tuple[str, ...], skeleton: Skeleton | None = None) -> Array:
     """(T, B) as `excess` of some bones alone, from their rotations (T, B, 4)."""
     skeleton = skeleton or default_skeleton()
-    limits = _limits(skeleton)
-    place = {int(bone): i for i, bone in enumerate(limits.bones)}
-    rows = [place[int(bone)] for bone in skeleton.indices(names)]
-    some = _Limits(limits.bones[rows], limits.axis[rows], limits.low[rows], limits.high[rows], limits.inside[rows])
+    some, _ = _limits_of(names, skeleton)
     _, bend, twist = _inside(np.asarray(rotations, np.float32), some)
     return np.where(bend + twist > 1e-5, bend + twist, 0.0).astype(np.float32)

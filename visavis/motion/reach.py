@@ -4,8 +4,9 @@ Copied angles carry a wrist along another way where upper arm and forearm are to
 source: a hand that moved up and down alone now moves to and fro as well. So the way from shoulder joint to wrist keeps
 its direction and its share of the arm's length; the elbow opens or closes for it in the plane in which it is bent, and
 the hand keeps its angles to the forearm, because a wrist has little room to give. Strongly folded arms cannot keep
-that share on every body; there it goes evenly from where all can follow down to the tightest fold of each. All of it is
-its own inverse when the bodies are swapped.
+that share on every body; there it goes evenly from where all can follow down to the tightest fold of each. A clavicle
+that lies otherwise in the T-pose carries the shoulder another way when it turns; the arm makes up for that. All of it
+is its own inverse when the bodies are swapped.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visavis.motion import rotations as rot
-from visavis.motion.skeleton import Skeleton
+from visavis.motion.skeleton import Skeleton, default_skeleton
 
 __all__ = ["carry_arm"]
 
@@ -27,6 +28,7 @@ _ARM: Final = ("UpperArm", "LowerArm", "Hand")
 # Shares of the arm's length from shoulder to wrist: kept above the first. The tightest fold, in radians.
 _KEPT: Final = 0.55
 _FOLDED: Final = np.radians(148.0)
+_ALIKE_M: Final = 1e-4
 # Where an elbow is straighter than this (sine of its bend), its hinge shows the plane instead.
 _STRAIGHT: Final = 0.05
 
@@ -49,19 +51,39 @@ def _bend(reach: Array, upper: float, lower: float) -> Array:
     return np.asarray(np.arccos(np.clip(cosine, -1.0, 1.0)), np.float32)
 
 
-def _carried_bend(bend: Array, source: tuple[float, float], target: tuple[float, float]) -> Array:
-    """(T,) the bend that gives an arm of other lengths the same reach, in the range of both."""
-    reach = _reach(bend, *source)
+def _carried_reach(reach: Array, source: tuple[float, float], target: tuple[float, float]) -> Array:
+    """(T,) the share of its own length that an arm of other lengths reaches, in the range of both."""
     tightest = [float(_reach(np.array(_FOLDED), *lengths)) for lengths in (source, target)]
     kept = max(_KEPT, *(t + 0.05 for t in tightest))
     folded = tightest[1] + (reach - tightest[0]) * (kept - tightest[1]) / (kept - tightest[0])
-    return _bend(np.where(reach < kept, folded, reach), *target)
+    return np.asarray(np.where(reach < kept, folded, reach), np.float32)
 
 
 def _lift(bend: Array, lengths: tuple[float, float]) -> Array:
     """(T,) angle at the shoulder between the upper arm and the way to the wrist, radians."""
     upper, lower = lengths
     return np.asarray(np.arctan2(lower * np.sin(bend), upper + lower * np.cos(bend)), np.float32)
+
+
+def _clavicle(body: Skeleton, side: str) -> float:
+    """Metres from clavicle to shoulder joint."""
+    return max(float(np.linalg.norm(body.offsets_m[body.index(side + _ARM[0])])), 1e-6)
+
+
+def _shoulder_lacks(clavicle: Array, side: str, source: Skeleton, target: Skeleton) -> Array:
+    """(T, 3) metres by which a shoulder joint moves otherwise than the source's, because clavicles lie otherwise.
+
+    Args:
+        clavicle: (T, 4) rotations of the shoulder bone, the same on both.
+        side: "left" or "right".
+        source: the body that they were made for.
+        target: the other; a clavicle that only is longer lacks nothing.
+    """
+    before, after = (body.offsets_m[body.index(side + _ARM[0])] for body in (source, target))
+    otherwise = before * np.float32(_clavicle(target, side) / _clavicle(source, side)) - after
+    if np.linalg.norm(otherwise) < _ALIKE_M:
+        return np.zeros((len(clavicle), 3), np.float32)
+    return rot.rotate(clavicle, otherwise) - otherwise
 
 
 def carry_arm(arm: Array, side: str, source: Skeleton, target: Skeleton) -> Array:
@@ -74,10 +96,12 @@ def carry_arm(arm: Array, side: str, source: Skeleton, target: Skeleton) -> Arra
         target: the body that shall have them; arms along the same axes in the T-pose.
 
     Returns:
-        (T, 4, 4) for the target; the same bits where upper arm and forearm are to each other as on the source.
+        (T, 4, 4) for the target; the same bits where upper arm and forearm are to each other, and clavicles lie, as on
+        the source.
     """
     here, there = _lengths(source, side), _lengths(target, side)
-    if np.isclose(here[0] * there[1], here[1] * there[0], rtol=1e-5):
+    lacks = _shoulder_lacks(arm[:, 0], side, source, target)
+    if np.isclose(here[0] * there[1], here[1] * there[0], rtol=1e-5) and not lacks.any():
         return arm
     upper, lower = (target.offsets_m[target.index(side + bone)] for bone in _ARM[1:])
     ball = rot.multiply(arm[:, 0], arm[:, 1])
@@ -89,10 +113,18 @@ def carry_arm(arm: Array, side: str, source: Skeleton, target: Skeleton) -> Arra
     # A left elbow flexes about -Y, a right one about +Y.
     hinge = rot.rotate(ball, -_Y if side == "left" else _Y)
     normal = rot.normalize(normal + hinge * np.maximum(_STRAIGHT - sine, 0.0))
-    new = _carried_bend(bend, here, there)
+    old = here[0] * u + here[1] * f
+    # What is added on the way to another body is taken off first on the way back to ours.
+    home = target is default_skeleton()
+    first = old + lacks * np.float32(_clavicle(source, side) / _clavicle(target, side)) if home else old
+    distance = np.linalg.norm(first, axis=-1, keepdims=True)
+    share = _carried_reach(distance[:, 0] / sum(here), here, there)[:, None]
+    wanted = first / np.maximum(distance, 1e-6) * share * sum(there) + (0.0 if home else lacks)
+    new = _bend(np.linalg.norm(wanted, axis=-1) / sum(there), *there)
     raised = _lift(bend, here) - _lift(new, there)
-    moved = rot.multiply(rot.from_axis_angle(normal, raised), ball)
-    opened = rot.multiply(rot.from_axis_angle(normal, raised + new - bend), forearm)
+    swing = rot.rotation_between(old, wanted) if lacks.any() else rot.IDENTITY
+    moved = rot.multiply(swing, rot.multiply(rot.from_axis_angle(normal, raised), ball))
+    opened = rot.multiply(swing, rot.multiply(rot.from_axis_angle(normal, raised + new - bend), forearm))
     return np.stack(
         [
             arm[:, 0],

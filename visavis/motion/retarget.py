@@ -36,12 +36,14 @@ __all__ = ["normalized", "retarget"]
 Array = NDArray[np.float32]
 _LEG: Final = ("UpperLeg", "LowerLeg", "Foot")
 _ARM: Final = ("Shoulder", "UpperArm", "LowerArm", "Hand")
+_ARMS: Final = tuple(side + bone for side in ("left", "right") for bone in _ARM)
+_UPPER: Final = ("leftUpperArm", "rightUpperArm")
 # A way back is found when no joint of an arm comes out farther off than that (radians); steps that are tried for it.
 _FOUND: Final = np.radians(0.1)
-_ROUNDS: Final = 16
+_ROUNDS: Final = 30
 _LOST: Final = np.radians(3.0)  # what is farther off in the end, or four times as far after some steps, is no way back
 _PATIENCE: Final = 6
-_MIXED: Final = 4  # steps before the last one that are mixed in
+_MIXED: Final = 5  # steps before the last one that are mixed in
 _LONGEST: Final = np.radians(20.0)  # of one step
 _OFF_M: Final = 0.001  # wrists are brought back from here on
 
@@ -135,12 +137,18 @@ def _on_arms(source: Motion, body: Skeleton) -> Motion:
     return replace(source, rotations=out, skeleton=body)
 
 
-def _limited(motion: Motion) -> Motion:
+def _limited(motion: Motion, source: Motion) -> Motion:
     """Inside the joint limits, the wrists where they were as far as that goes: what a clavicle may not the arm does."""
     skeleton, chest = motion.skeleton, motion.skeleton.index("upperChest")
     places, world = forward(motion.rotations, motion.root_m, skeleton)
     origin, back = places[:, chest], rot.conjugate(world[:, chest])
-    out = limits.clamp(motion.rotations)
+    # What is made for our own body must find back to it; recordings come as near to their limits as they were.
+    own = source.skeleton is default_skeleton()
+
+    def yielding(rotations: Array) -> Array:
+        return limits.yielding(rotations, source.rotations, _UPPER) if own else rotations
+
+    out = limits.clamp(yielding(motion.rotations))
     for _ in range(2):
         now, turned = forward(out, motion.root_m, skeleton)
         for side in ("left", "right"):
@@ -151,7 +159,7 @@ def _limited(motion: Motion) -> Motion:
             if len(off):
                 hand = rot.multiply(back, world[:, columns[3]])[off]
                 out[np.ix_(off, columns)] = move_arm(skeleton, side, out[off][:, columns], wanted[off], hand)
-        out = limits.clamp(out)
+        out = limits.clamp(yielding(out), names=_ARMS)
     return replace(motion, rotations=out)
 
 
@@ -175,7 +183,7 @@ def _corrected(motion: Motion, source: Motion, fingers: bool | None, touches: bo
 
 def _given(source: Motion, body: Skeleton, legs: bool, fingers: bool | None, touches: bool = True) -> Motion:
     """The source on another body, inside its limits; `fingers` and `touches` as in `_corrected`."""
-    moved = _limited(_on_arms(source, body))
+    moved = _limited(_on_arms(source, body), source)
     if legs:
         moved = _stand(moved, source)
     else:
@@ -192,7 +200,8 @@ def _sought(first: Motion, source: Motion, fingers: bool) -> Motion | None:
     few steps, frame by frame (D. G. Anderson 1965).
 
     Returns:
-        the first that comes within `_FOUND` of the source, else the best; None where that is no way back at all.
+        the first that comes within `_FOUND` of the source with no far step left to go, else the best; None where that
+        is no way back at all, or what was found touches.
     """
     columns = source.skeleton.indices([side + bone for side in ("left", "right") for bone in _ARM])
     given, start = source.rotations[:, columns], first.rotations[:, columns]
@@ -211,14 +220,18 @@ def _sought(first: Motion, source: Motion, fingers: bool) -> Motion | None:
         missed = float(np.linalg.norm(off.reshape(len(off), -1, 3), axis=-1).max())
         if missed < least:
             best, least = now, missed
-        if least < _FOUND or (turn == _PATIENCE and least > 4 * _LOST):
-            break
         steps = [*steps[-_MIXED:], (x, off)]
-        x = x + _mixed(steps)
+        step = _mixed(steps)
+        longest = float(np.linalg.norm(step.reshape(len(step), -1, 3), axis=-1).max())
+        if least < _FOUND and longest < 2 * _FOUND:
+            break
+        if turn == _PATIENCE and (least > 4 * _LOST or not is_near_only(best)):
+            break
+        x = x + step
         out = best.rotations.copy()
         out[:, columns] = rot.multiply(rot.from_rotation_vector(x.reshape(len(x), -1, 3)), start)
-        now = replace(best, rotations=limits.clamp(out))
-    return best if least < _LOST else None
+        now = replace(best, rotations=limits.clamp(out, names=_ARMS))
+    return best if least < _LOST and is_near_only(best) else None
 
 
 def _mixed(steps: list[tuple[Array, Array]]) -> Array:
@@ -229,7 +242,7 @@ def _mixed(steps: list[tuple[Array, Array]]) -> Array:
         dx = np.stack([x - a for a, _ in before], axis=-1).astype(np.float64)
         dr = np.stack([off - b for _, b in before], axis=-1).astype(np.float64)
         normal = np.swapaxes(dr, 1, 2) @ dr
-        normal = normal + np.eye(len(before)) * (1e-3 * np.trace(normal, axis1=1, axis2=2)[:, None, None] + 1e-9)
+        normal = normal + np.eye(len(before)) * (1e-4 * np.trace(normal, axis1=1, axis2=2)[:, None, None] + 1e-9)
         share = np.linalg.solve(normal, np.swapaxes(dr, 1, 2) @ off[..., None])
         move = move - ((dx + dr) @ share)[..., 0]
     size = np.linalg.norm(move, axis=-1, keepdims=True)
@@ -264,7 +277,7 @@ def retarget(
     legs = "leftFoot" in read.bones.bones and "rightFoot" in read.bones.bones
     fingers = any("Index" in bone for bone in read.bones.bones)
     moved = None
-    if contacts and target.body is default_skeleton() and is_near_only(source):
+    if contacts and target.body is default_skeleton() and is_near_only(source, 0.0):
         moved = _sought(_given(source, target.body, legs, None), source, fingers)
     if moved is None:
         moved = _given(source, target.body, legs, fingers if contacts else None)
