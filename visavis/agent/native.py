@@ -151,13 +151,15 @@ class NativePlanner:
         # A line that nothing answers may tell of a feeling, which the model knows from few words only.
         best = max((card.score for card in prompt.cards), default=0.0) if self.quotes else QUOTE_DOUBT
         felt: Felt = ((), ())
-        answering = Answering.default()
-        kinds = answering.kinds(prompt.user)
-        tells = self.quotes and best < QUOTE_CERTAIN and telling(kinds) > TELLING_SURE
-        if tells or best < QUOTE_DOUBT:
-            felt = feelings_of(answering.chances(kinds))
-            if KINDS[int(kinds.argmax())] == "unknown":  # a question: the model may still know, and gladly tell
-                felt = (feelings_of(answering.chances(kinds), ASKED_TRUST)[0], ())
+        tells = False
+        if self.quotes and best < QUOTE_CERTAIN:  # certain, the line need not be read for what kind it is
+            answering = Answering.default()
+            kinds = answering.kinds(prompt.user)
+            tells = telling(kinds) > TELLING_SURE
+            if tells or best < QUOTE_DOUBT:
+                felt = feelings_of(answering.chances(kinds))
+                if KINDS[int(kinds.argmax())] == "unknown":  # a question: the model may still know, and gladly tell
+                    felt = (feelings_of(answering.chances(kinds), ASKED_TRUST)[0], ())
         if tells:  # a card that its words remind of is no answer to it
             return self._plan(self._reply(prompt, prompt.cards, -QUOTE_ALWAYS, felt, cancel))
         ids = self._reply(prompt, prompt.cards, QUOTE_MORE if best >= QUOTE_SURE else 0.0, felt, cancel)
