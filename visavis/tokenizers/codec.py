@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ from visavis.errors import FileFormatError, TokenError
 from visavis.motion import rotations
 from visavis.motion.motion import FRAMES_PER_STEP, Motion
 from visavis.motion.skeleton import ARM_BONES, CORE_BONES, Skeleton, default_skeleton
+
+if TYPE_CHECKING:
+    from visavis.tokenizers.code_choice import CodeChoice
 
 __all__ = [
     "FIVE_PARTS",
@@ -247,17 +250,31 @@ class MotionCodec(nn.Module):
             network_of(part): PartCodec(6 * len(part_bones(part, skeleton)), config.width[network_of(part)], config)
             for part in config.parts
         })  # fmt: skip
+        self._choices: dict[str, CodeChoice] = {}
 
     def network(self, part: str) -> PartCodec:
         """The network that codes a part."""
         return self.networks[network_of(part)]  # type: ignore[return-value]
 
+    def _choice(self, part: str) -> CodeChoice:
+        """How the codes of a part's network are chosen with care; made once, in a second or two."""
+        from visavis.tokenizers.code_choice import CodeChoice
+
+        name = network_of(part)
+        if name not in self._choices:
+            ahead = sum(step for _, step in self.config.decoder)
+            self._choices[name] = CodeChoice(self.network(part), part, self.config.past_steps, ahead)
+        return self._choices[name]
+
     @torch.inference_mode()
-    def encode(self, motion: Motion) -> NDArray[np.int64]:
+    def encode(self, motion: Motion, careful: bool = False) -> NDArray[np.int64]:
         """Turn a motion into motion tokens.
 
         Args:
             motion: T frames; the last step is filled by repeating the last frame.
+            careful: choose codes by what is decoded (see `code_choice`): truer to the motion, most of all to wrists and
+                fingertips, and a little less even in time. Otherwise the codes nearest to the encoder's output, which
+                is what the models learn from. Weights must not change after the first careful encoding.
         Returns:
             (S, P) int64 in [0, codebook_size), S = ceil(T / 4).
         """
@@ -271,7 +288,11 @@ class MotionCodec(nn.Module):
                 bones = chain.seen(bones, group)
             net = self.network(group[0])
             x = np.stack([_features(own, part) for own, part in zip(bones, group, strict=True)])
-            codes = net.quantize(net.embed(torch.from_numpy(x)))
+            features = torch.from_numpy(x)
+            z = net.embed(features)
+            codes = net.quantize(z)
+            if careful:
+                codes = self._choice(group[0])(features, z, codes)
             columns |= zip(group, codes.numpy(), strict=True)
             if chain and len(columns) < len(self.config.parts):
                 chain.decoded(bones, self._rotations(dict(zip(group, net.render(net.codebook[codes]), strict=True))))
