@@ -27,6 +27,11 @@ __all__ = ["main"]
 
 _SHIPPED = Path(__file__).parents[2] / "models" / "codec"
 _WINDOWS = 700
+_ABOUT = """The codec itself chooses its codes with care (`encode(motion, careful=True)`); its `nearest codes` are what
+`encode(motion)` gives and what models learn from. Sets: `visavis/evals/codec/sets.py`; `and more` are further turns,
+variants and performances of held-out performers, for the count of codes alone.
+
+"""
 
 
 def _name(folder: Path) -> str:
@@ -80,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.out:
         table.write(args.out)
     if args.markdown:
-        args.markdown.write_text(table.markdown(), encoding="utf-8")
+        args.markdown.write_text(_ABOUT + table.markdown(), encoding="utf-8")
     return 0
 
 
