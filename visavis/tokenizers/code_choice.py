@@ -111,7 +111,9 @@ class CodeChoice:
         self._metric = _metric(poses, part)  # (N, F, F): a code's is that of its own pose
         self._reach = min(_REACH, past + ahead)
         self._own, self._coupling = self._form(response)
-        self._filter = response.reshape(-1, self._codes.shape[1])  # (L * F, D)
+        blocks = response.reshape(past + ahead + 1, -1, self._codes.shape[1])
+        # (stride * F, blocks * D): what is missing in a step, and the codes that reach into it, the latest first.
+        self._filter = np.ascontiguousarray(blocks.swapaxes(0, 1)).reshape(blocks.shape[1], -1)
         self._near = _NEAR * np.trace(self._own, axis1=1, axis2=2)[:, None] / self._codes.shape[1]  # (N, 1)
         lengths = np.einsum("nd,mde,ne->mn", self._codes, self._own, self._codes, optimize=True)
         self._half = 0.5 * (lengths + self._near * (self._codes**2).sum(-1))  # (N, N): there, code
@@ -191,7 +193,12 @@ class CodeChoice:
         """(G, T, F) what is missing → (G, S, D) where that pulls each code."""
         parts, _, width = off.shape
         timed = _with_velocity(off.swapaxes(0, 1)).swapaxes(0, 1).reshape(parts, -1, self._net.stride, width)
-        weighed = np.pad(timed @ self._metric[codes], ((0, 0), (self._ahead, self._past), (0, 0), (0, 0)))
-        step = self._net.stride * width
-        windows = np.lib.stride_tricks.sliding_window_view(weighed.reshape(parts, -1), len(self._filter), axis=1)
-        return np.asarray(windows[:, ::step] @ self._filter, np.float32)
+        weighed = (timed @ self._metric[codes]).reshape(parts, len(codes[0]), -1)  # (G, S, stride * F)
+        # What is missing in one step pulls the codes of all steps that reach into it.
+        shares = (weighed @ self._filter).reshape(*weighed.shape[:2], -1, self._codes.shape[1])
+        steps, blocks = shares.shape[1:3]
+        out = np.zeros((parts, steps + blocks - 1, shares.shape[3]), np.float32)
+        for block in range(blocks):
+            first = blocks - 1 - block
+            out[:, first : first + steps] += shares[:, :, block]
+        return out[:, self._past : self._past + steps]

@@ -139,11 +139,7 @@ def part_features(turned: NDArray[np.float32], part: str, skeleton: Skeleton) ->
     Returns:
         (..., K * 6) float32, the right side mirrored into the left's space.
     """
-    return _features(turned[..., part_bones(part, skeleton), :], part)
-
-
-def _features(bones: NDArray[np.float32], part: str) -> NDArray[np.float32]:
-    """(..., K, 4) rotations of a part's bones → (..., K * 6)."""
+    bones = turned[..., part_bones(part, skeleton), :]
     d = rotations.to_6d(rotations.mirror(bones) if limb_of(part) == "right" else bones)
     return d.reshape(*d.shape[:-2], -1)
 
@@ -287,8 +283,8 @@ class MotionCodec(nn.Module):
             if chain:
                 bones = chain.seen(bones, group)
             net = self.network(group[0])
-            x = np.stack([_features(own, part) for own, part in zip(bones, group, strict=True)])
-            features = torch.from_numpy(x)
+            sides = [rotations.mirror(q) if limb_of(p) == "right" else q for q, p in zip(bones, group, strict=True)]
+            features = torch.from_numpy(rotations.to_6d(np.stack(sides)).reshape(*bones.shape[:2], -1))
             z = net.embed(features)
             codes = net.quantize(z)
             if careful:
@@ -421,8 +417,7 @@ class _Chain:
     def decoded(self, seen: NDArray[np.float32], made: dict[str, NDArray[np.float32]]) -> None:
         """Remember what became of parts: `seen` (G, T, K, 4) as above, `made` by part (T, K, 4)."""
         last = _CHEST + 1 if "core" in made else seen.shape[2]
-        true = _along(seen[:, :, :last])
-        wrong = _along(np.stack([q[:, :last] for q in made.values()]))
+        true, wrong = _along(np.stack([seen, np.stack(list(made.values()))])[..., :last, :])
         off = rotations.multiply(rotations.conjugate(wrong), true)
         for place, part in enumerate(made):
             for limb in ("left", "right") if part == "core" else (limb_of(part),):
@@ -430,8 +425,8 @@ class _Chain:
 
 
 def _along(bones: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(G, T, K, 4) rotations down a limb → (G, T, 4), the last bone's seen from the first one's parent."""
-    out = bones[:, :, 0]
-    for place in range(1, bones.shape[2]):
-        out = rotations.multiply(out, bones[:, :, place])
+    """(..., K, 4) rotations down a limb → (..., 4), the last bone's seen from the first one's parent."""
+    out = bones[..., 0, :]
+    for place in range(1, bones.shape[-2]):
+        out = rotations.multiply(out, bones[..., place, :])
     return out
