@@ -167,6 +167,7 @@ def _codec(count: int) -> list[Times]:
     label = f"{CODEC_FRAMES}_frames"
     return [
         _time(f"codec.{label}", lambda: codec.decode(codec.encode(motion), motion), count),
+        _time(f"codec.careful_{label}", lambda: codec.decode(codec.encode(motion, careful=True), motion), count),
         _time(f"codec.encode_{label}", lambda: codec.encode(motion), count),
         _time(f"codec.decode_{label}", lambda: codec.decode(codes, motion), count),
     ]

@@ -1,14 +1,17 @@
 """The codec's figures: right on what is known, and the plain codebook is a codec too."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from visavis.evals.codec import sets
 from visavis.evals.codec.baseline import PlainCodebook
 from visavis.evals.codec.figures import MEASURES, Figures, clip_errors, measure, through
 from visavis.evals.codec.measure import compare, streaming, timed
+from visavis.evals.codec.sets import OURS
 from visavis.finetune.codec_corpus import TRAIN_PERFORMERS, held_variant, performer_of, taught, train_variants
 from visavis.motion import rotations as rot
 from visavis.motion.idle import idle
@@ -80,10 +83,17 @@ def test_systems_are_compared_on_every_set():
     config = CodecConfig(FIVE_PARTS, 32, 4, {"core": 8, "arm": 8, "hand": 8}, chained=True, cosine=False)
     codec = MotionCodec(config).eval()
     clips = [idle(16, seed=n) for n in range(3)]
-    table = compare({"tiny": (through(codec), config.parts, 32)}, {"teacher": clips, "BEAT2": clips[:1]})
+    systems = {"tiny": (through(codec), config.parts, 32), "careful": (through(codec, careful=True), config.parts, 32)}
+    more = (idle(16, seed=10 + n) for n in range(2))
+    table = compare(systems, {"teacher": clips, "BEAT2": clips[:1]}, more)
     names = {row["name"] for row in table.rows}
     assert {"tiny, teacher: wrists", "tiny, BEAT2: wrists", "tiny, all of ours: perplexity, hand"} <= names
     assert next(row["n"] for row in table.rows if row["name"] == "tiny, all of ours: wrists") == 3
+    tokens = {row["name"]: row["n"] for row in table.rows if row["name"].endswith("codes used, arm")}
+    for system in ("tiny", "careful"):
+        assert tokens[f"{system}, all of ours: codes used, arm"] == 2 * 3 * 4
+        assert tokens[f"{system}, all of ours and more: codes used, arm"] == 2 * 5 * 4
+        assert tokens[f"{system}, everything: codes used, arm"] == 2 * 6 * 4
     figures = measure(through(codec), config.parts, 32, clips)
     assert set(figures.clips) == set(MEASURES) and figures.used["arm"].sum() == 2 * 3 * 4
 
@@ -96,6 +106,7 @@ def test_streaming_and_speed_are_told_of_a_tiny_codec():
     table = timed(codec, idle(64, seed=1), count=3)
     assert table.value("look-ahead") == pytest.approx(266.667, abs=0.01)
     assert table.value("motion tokens a second") == 22.5
+    assert table.value("there and back, codes chosen with care") > 0
 
 
 def test_nothing_held_out_is_taught():
@@ -106,3 +117,19 @@ def test_nothing_held_out_is_taught():
     assert performer_of(TRAIN_PERFORMERS) != performer_of(0)
     train, dev = (next(iter(taught(1, split))) for split in ("train", "dev"))
     assert len(train) > 20 and len(dev) > 20
+
+
+def test_more_of_the_same_kinds_is_counted_and_nothing_twice(monkeypatch):
+    lexicon = load_lexicon()
+    gloss = next(g for g in lexicon if any(held_variant(g, v) for v in lexicon[g].variant_names))
+    performances = dict(list(sets.load_performances().items())[:1])
+    monkeypatch.setattr(sets, "load_lexicon", lambda: {gloss: lexicon[gloss]})
+    monkeypatch.setattr(sets, "load_performances", lambda: performances)
+    for name, value in {"_TURNS": 1, "_COUNTED_TURNS": 2, "_COUNTED_TIMES": 3, "DEV_PERFORMERS": 6}.items():
+        monkeypatch.setattr(sets, name, value)
+    measured = [motion for clips in sets.held_sets(Path("nowhere"), OURS).values() for motion in clips]
+    more = list(sets.counted())
+    held = sum(held_variant(gloss, name) for name in lexicon[gloss].variant_names)
+    assert len(measured) == 1 + 4 * held + 2 and len(more) == 1 + 2 * held + 1
+    seen = {motion.rotations.tobytes() for motion in [*measured, *more]}
+    assert len(seen) == len(measured) + len(more)

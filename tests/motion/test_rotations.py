@@ -21,6 +21,15 @@ def test_round_trips(there, back):
     assert same(back(there(Q)), Q)
 
 
+def test_columns_are_read_alike_however_far_the_turn():
+    near = rot.from_rotation_vector(RNG.normal(0, 0.3, (50, 3)))
+    half = rot.from_axis_angle(V[:50], np.full(50, np.pi))  # w is zero
+    for q in (near, half, Q):
+        assert same(rot.from_6d(3.0 * rot.to_6d(q)), q)  # lengths do not count
+        np.testing.assert_allclose(np.linalg.norm(rot.from_6d(3.0 * rot.to_6d(q)), axis=-1), 1, atol=1e-6)
+    assert rot.from_6d(np.zeros((0, 5, 6))).shape == (0, 5, 4)
+
+
 def test_product_applies_the_right_one_first():
     assert np.allclose(rot.rotate(rot.multiply(Q, P), V), rot.rotate(Q, rot.rotate(P, V)), atol=1e-5)
     assert np.allclose(np.einsum("tij,tj->ti", rot.to_matrix(Q), V), rot.rotate(Q, V), atol=1e-5)

@@ -135,16 +135,28 @@ def from_matrix(m: ArrayLike) -> Array:
 
 def to_6d(q: ArrayLike) -> Array:
     """(..., 4) → (..., 6): the first two columns of the rotation matrix, one after the other."""
-    m = to_matrix(q)
-    return np.concatenate([m[..., :, 0], m[..., :, 1]], axis=-1)
+    x, y, z, w = np.moveaxis(_f32(q), -1, 0)
+    d = np.empty((*x.shape, 6), dtype=np.float32)
+    d[..., 0], d[..., 1], d[..., 2] = 1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)
+    d[..., 3], d[..., 4], d[..., 5] = 2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)
+    return d
 
 
 def from_6d(d: ArrayLike) -> Array:
     """(..., 6) → (..., 4) by Gram-Schmidt; any two independent vectors are accepted."""
     d = _f32(d)
-    x = normalize(d[..., :3])
-    y = normalize(d[..., 3:] - np.sum(x * d[..., 3:], axis=-1, keepdims=True) * x)
-    return from_matrix(np.stack([x, y, np.cross(x, y)], axis=-1))
+    rows = np.ascontiguousarray(d.reshape(-1, 6).T, dtype=np.float64)  # component first: whole rows at once
+    x, y = rows[:3], rows[3:]
+    x = x / np.maximum(np.sqrt(x[0] * x[0] + x[1] * x[1] + x[2] * x[2]), 1e-12)
+    y = y - (x[0] * y[0] + x[1] * y[1] + x[2] * y[2]) * x
+    y = y / np.maximum(np.sqrt(y[0] * y[0] + y[1] * y[1] + y[2] * y[2]), 1e-12)
+    z = np.stack([x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]])
+    q = np.stack([y[2] - z[1], z[0] - x[2], x[1] - y[0], 1 + x[0] + y[1] + z[2]])
+    far = q[3] < 1  # beyond 120 degrees w is no good divisor
+    if far.any():
+        q[:, far] = from_matrix(np.stack([x[:, far].T, y[:, far].T, z[:, far].T], axis=-1)).T
+    q = q / np.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3])
+    return np.ascontiguousarray(q.T, dtype=np.float32).reshape(*d.shape[:-1], 4)
 
 
 def angle_between(a: ArrayLike, b: ArrayLike) -> Array:

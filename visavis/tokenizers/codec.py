@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ from visavis.errors import FileFormatError, TokenError
 from visavis.motion import rotations
 from visavis.motion.motion import FRAMES_PER_STEP, Motion
 from visavis.motion.skeleton import ARM_BONES, CORE_BONES, Skeleton, default_skeleton
+
+if TYPE_CHECKING:
+    from visavis.tokenizers.code_choice import CodeChoice
 
 __all__ = [
     "FIVE_PARTS",
@@ -136,11 +139,7 @@ def part_features(turned: NDArray[np.float32], part: str, skeleton: Skeleton) ->
     Returns:
         (..., K * 6) float32, the right side mirrored into the left's space.
     """
-    return _features(turned[..., part_bones(part, skeleton), :], part)
-
-
-def _features(bones: NDArray[np.float32], part: str) -> NDArray[np.float32]:
-    """(..., K, 4) rotations of a part's bones → (..., K * 6)."""
+    bones = turned[..., part_bones(part, skeleton), :]
     d = rotations.to_6d(rotations.mirror(bones) if limb_of(part) == "right" else bones)
     return d.reshape(*d.shape[:-2], -1)
 
@@ -247,17 +246,31 @@ class MotionCodec(nn.Module):
             network_of(part): PartCodec(6 * len(part_bones(part, skeleton)), config.width[network_of(part)], config)
             for part in config.parts
         })  # fmt: skip
+        self._choices: dict[str, CodeChoice] = {}
 
     def network(self, part: str) -> PartCodec:
         """The network that codes a part."""
         return self.networks[network_of(part)]  # type: ignore[return-value]
 
+    def _choice(self, part: str) -> CodeChoice:
+        """How the codes of a part's network are chosen with care: made once, in about half a second and 10 to 30 MB."""
+        from visavis.tokenizers.code_choice import CodeChoice
+
+        name = network_of(part)
+        if name not in self._choices:
+            ahead = sum(step for _, step in self.config.decoder)
+            self._choices[name] = CodeChoice(self.network(part), part, self.config.past_steps, ahead)
+        return self._choices[name]
+
     @torch.inference_mode()
-    def encode(self, motion: Motion) -> NDArray[np.int64]:
+    def encode(self, motion: Motion, careful: bool = False) -> NDArray[np.int64]:
         """Turn a motion into motion tokens.
 
         Args:
             motion: T frames; the last step is filled by repeating the last frame.
+            careful: choose codes by what is decoded (see `code_choice`): truer to the motion, most of all to wrists and
+                fingertips, and a little less even in time. Otherwise the codes nearest to the encoder's output, which
+                is what the models learn from. Weights must not change after the first careful encoding.
         Returns:
             (S, P) int64 in [0, codebook_size), S = ceil(T / 4).
         """
@@ -270,8 +283,12 @@ class MotionCodec(nn.Module):
             if chain:
                 bones = chain.seen(bones, group)
             net = self.network(group[0])
-            x = np.stack([_features(own, part) for own, part in zip(bones, group, strict=True)])
-            codes = net.quantize(net.embed(torch.from_numpy(x)))
+            sides = [rotations.mirror(q) if limb_of(p) == "right" else q for q, p in zip(bones, group, strict=True)]
+            features = torch.from_numpy(rotations.to_6d(np.stack(sides)).reshape(*bones.shape[:2], -1))
+            z = net.embed(features)
+            codes = net.quantize(z)
+            if careful:
+                codes = self._choice(group[0])(features, z, codes)
             columns |= zip(group, codes.numpy(), strict=True)
             if chain and len(columns) < len(self.config.parts):
                 chain.decoded(bones, self._rotations(dict(zip(group, net.render(net.codebook[codes]), strict=True))))
@@ -400,8 +417,7 @@ class _Chain:
     def decoded(self, seen: NDArray[np.float32], made: dict[str, NDArray[np.float32]]) -> None:
         """Remember what became of parts: `seen` (G, T, K, 4) as above, `made` by part (T, K, 4)."""
         last = _CHEST + 1 if "core" in made else seen.shape[2]
-        true = _along(seen[:, :, :last])
-        wrong = _along(np.stack([q[:, :last] for q in made.values()]))
+        true, wrong = _along(np.stack([seen, np.stack(list(made.values()))])[..., :last, :])
         off = rotations.multiply(rotations.conjugate(wrong), true)
         for place, part in enumerate(made):
             for limb in ("left", "right") if part == "core" else (limb_of(part),):
@@ -409,8 +425,8 @@ class _Chain:
 
 
 def _along(bones: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(G, T, K, 4) rotations down a limb → (G, T, 4), the last bone's seen from the first one's parent."""
-    out = bones[:, :, 0]
-    for place in range(1, bones.shape[2]):
-        out = rotations.multiply(out, bones[:, :, place])
+    """(..., K, 4) rotations down a limb → (..., 4), the last bone's seen from the first one's parent."""
+    out = bones[..., 0, :]
+    for place in range(1, bones.shape[-2]):
+        out = rotations.multiply(out, bones[..., place, :])
     return out

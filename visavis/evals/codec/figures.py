@@ -86,6 +86,11 @@ class Figures:
         book = network_of(part)
         self.used[book] = self.used.get(book, np.zeros(size, np.int64)) + np.bincount(codes, minlength=size)
 
+    def count_all(self, parts: Sequence[str], codes: NDArray[np.int64], size: int) -> None:
+        """The codes (S, P) of one clip."""
+        for column, part in enumerate(parts):
+            self.count(part, codes[:, column], size)
+
     def merged(self, other: Figures) -> Figures:
         """Both together."""
         clips = {name: self.clips[name] + other.clips[name] for name in MEASURES}
@@ -120,16 +125,15 @@ def measure(code: Code, parts: Sequence[str], size: int, motions: Sequence[Motio
     for motion in motions:
         made, codes = code(motion)
         figures.add(motion, made)
-        for column, part in enumerate(parts):
-            figures.count(part, codes[:, column], size)
+        figures.count_all(parts, codes, size)
     return figures
 
 
-def through(codec: MotionCodec) -> Code:
-    """Encoding and decoding by a codec, in the form that `measure` takes."""
+def through(codec: MotionCodec, careful: bool = False) -> Code:
+    """Encoding (with care, or by the nearest codes) and decoding by a codec, in the form that `measure` takes."""
 
     def code(motion: Motion) -> tuple[Motion, NDArray[np.int64]]:
-        codes = codec.encode(motion)
+        codes = codec.encode(motion, careful)
         return codec.decode(codes, motion).slice(0, len(motion)), codes
 
     return code
