@@ -41,6 +41,8 @@ def test_tags_are_settled():
     assert settled((first, again), chances, told, {1: "counting"}) == (first, Tag("point away", 3))
     # A word that calls for something gets it.
     assert settled((Tag("nod", 3),), chances, told, {3: "point away"}) == (Tag("point away", 3),)
+    # So do words that call for the same, one surer than the other.
+    assert settled((first, again), [0.1, 0.85, 0.1, 0.5], told[1:], {1: "counting", 3: "counting"}) == (first, again)
     # The same at a word that hardly calls for it goes; without chances the first stays.
     assert settled((late, Tag("nod", 1)), chances, told, {}) == (Tag("nod", 1),)
     assert settled((late, Tag("nod", 1)), (), told, {}) == (late,)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from visavis.agent.joining import Joining
+from visavis.agent.joining import Joining, Words
 from visavis.agent.offers import Offer
 from visavis.errors import FileFormatError, UsageError
 from visavis.evals.acts import topical
@@ -13,9 +13,11 @@ from visavis.evals.acts.items import COLUMNS, Item, Made, counts, f1, items
 from visavis.evals.acts.measure import best_threshold, gain, over
 from visavis.evals.acts.systems import Chance, Frequent, Sentence, recalled, sentences
 from visavis.evals.acts.tune import Opinion, choose, fit
+from visavis.retrieval.cues import Cues
 from visavis.retrieval.index import GestureIndex
 from visavis.retrieval.lexicon import load_lexicon
 from visavis.retrieval.library import Library
+from visavis.retrieval.wordings import Wordings
 from visavis.tokenizers.turn_language import Candidate
 
 LIBRARY = Library(load_lexicon(), GestureIndex.default())
@@ -76,36 +78,41 @@ def test_recall_alone_and_what_needs_no_thought():
     assert 160 < count < 240
 
 
-def opinion(item, right, gloss, rng, model):
-    """Recall thinks of two words and two glosses at random; the model knows, if it is to."""
+KNOWN = Wordings.count({("stop", "stop"): (20, 18), ("nod", "y"): (20, 18), ("nod", "it"): (40, 0)})
+
+
+def opinion(item, right, gloss, rng, model, wordings):
+    """Recall thinks of two words and two glosses at random; the model knows, if it is to, and so do words."""
     words = item.text.split()
     chances = rng.uniform(0.2, 0.3, len(words))
     offer = Offer((Candidate("nod", 0.5), Candidate("stop", 0.49)), tuple(chances))
     odds = {i: (3.0 if model and i == right else -3.0) for i in range(len(words))}
     names = tuple(-0.1 if model and gloss == c.text else -3.0 for c in offer.candidates)
-    return Sentence(item.text, 0, offer), odds, {i: names for i in range(len(words))}
+    said = Words(item.text, offer.candidates, wordings, Cues.place({}, 4), {})
+    return Sentence(item.text, 0, offer), odds, {i: names for i in range(len(words))}, said
 
 
-@pytest.mark.parametrize("model", (True, False))
-def test_tuning_finds_out_whom_to_trust(model):
+@pytest.mark.parametrize("who", ("the model", "words", "nobody"))
+def test_tuning_finds_out_whom_to_trust(who):
     rng = np.random.default_rng(0)
     texts = ["Please stop it now.", "Do stop that noise at once.", "You must stop.", "It will stop some day."]
     some = [Item(text, "called", ("stop",), "stop") for text in texts * 15] + [QUIET] * 60
+    wordings = KNOWN if who == "words" else Wordings.count({})
     read = []
     for number, item in enumerate(some):
         right = item.text.split().index("stop") if item.kind == "called" and "stop." not in item.text else -1
         right = 2 if item.text == "You must stop." else right
-        read.append(Opinion(number, *opinion(item, right, "stop", rng, model)))
+        read.append(Opinion(number, *opinion(item, right, "stop", rng, who == "the model", wordings)))
     joining, kept = choose(some, read, LIBRARY)
     score = f1(counts(some, kept))
     assert isinstance(joining, Joining)
-    if model:
-        assert min(joining.whether_model, joining.where_model, joining.which_model) > 0.2
-        assert score > 0.95
-    else:
-        assert max(joining.whether_model, joining.where_model, joining.which_model) < 0.2
-        assert score < 0.5
+    for name in ("the model", "words"):
+        kind = "model" if name == "the model" else "wording"
+        trusts = [getattr(joining, f"{question}_{kind}") for question in ("whether", "where", "which")]
+        assert min(trusts) > 0.2 if who == name else max(trusts[1:]) < 0.2
+    assert score < 0.5 if who == "nobody" else score > 0.95
     assert fit(some, read, model=False).where_model == 0.0
+    assert fit(some, read, words=False).where_wording == 0.0
 
 
 def test_verdicts_are_read_and_are_kept_by_what_was_made(tmp_path):

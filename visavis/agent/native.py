@@ -12,15 +12,17 @@ from visavis.agent.answering import KINDS, TELLING, Answering
 from visavis.agent.constrain import ActConstraint, EmotionConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Engine, Sampling
 from visavis.agent.grid import move_steps
-from visavis.agent.joining import Joining, log_odds
+from visavis.agent.joining import Joining, Words, log_odds
 from visavis.agent.planner import Cancel
 from visavis.agent.recall import shared_meanings
 from visavis.emotion import Emotion
 from visavis.retrieval.aiming import DIRECTIONS
+from visavis.retrieval.cues import Cues
 from visavis.retrieval.feeling import Feeling
 from visavis.retrieval.lexicon import Param
 from visavis.retrieval.library import Library
 from visavis.retrieval.params import told
+from visavis.retrieval.wordings import Wordings
 from visavis.tokenizers.turn_language import (
     ActPlan,
     ActPrompt,
@@ -124,6 +126,7 @@ class NativePlanner:
         joining: how what it thinks of gestures is joined with what recall does; the shipped planner's if None.
         feeling_trust: how much the log-probabilities of what meaning says is felt count beside the model's own.
         feeling: who says that (default: what ships).
+        wordings, cues: the words that are said with gestures (default: those that ship).
     """
 
     name = "native"
@@ -138,11 +141,14 @@ class NativePlanner:
         joining: Joining | None = None,
         feeling_trust: float = FEELING_TRUST,
         feeling: Feeling | None = None,
+        wordings: Wordings | None = None,
+        cues: Cues | None = None,
     ) -> None:
         self.engine, self.library = engine, library
         self.quotes, self.quote_bias = quotes, quote_bias
         self.joining = joining or Joining.load()
         self.feeling_trust, self.feeling = feeling_trust, feeling or Feeling.default()
+        self.wordings, self.cues = wordings or Wordings.default(), cues or Cues.default()
 
     def reply(self, prompt: ReplyPrompt, *, seed: int, cancel: Cancel) -> ReplyPlan:
         """See `Planner`; greedy, so the same prompt has the same answer."""
@@ -234,17 +240,19 @@ class NativePlanner:
             felt = None if prompt.emotion is not None else self.feel(prompt, cancel=cancel)
             words = self.engine.vocabulary.encode_words(prompt.text)
             odds = {number: 0.0 for number, (*_, ids) in enumerate(words) if ids}
-        places = self.joining.places(prompt.candidates, chances, odds, bias)
+        called = {word: gloss for gloss, word in told(prompt.text)}
+        said = Words(prompt.text, prompt.candidates, self.wordings, self.cues, called)
+        places = self.joining.places(prompt.candidates, chances, odds, bias, said)
         if not places:
             return ActPlan(felt, prompt.text, ())
         allowed = {c.text: param_values(self.library.params(c.text)) for c in prompt.candidates if c.text in params}
         constraint = ActConstraint(
             self.engine.vocabulary, prompt.text, prompt.candidates, allowed, unfelt=False, places=places,
-            weights=self.joining.which(prompt.candidates).tolist(), trust=self.joining.which_model,
+            weights=self.joining.which(prompt.candidates, said).tolist(), trust=self.joining.which_model,
         )  # fmt: skip
         self._write([*begin, *([] if felt is None else emotion_ids(self.engine.vocabulary, felt))], constraint, cancel)
-        called = {word: gloss for gloss, word in told(prompt.text)}
-        return ActPlan(felt, prompt.text, settled(constraint.plan.tags, chances, prompt.candidates, called))
+        share = self.joining.where(prompt.candidates, chances, odds, len(prompt.text.split()), said) if chances else ()
+        return ActPlan(felt, prompt.text, settled(constraint.plan.tags, share, prompt.candidates, called))
 
     def read(self, prompt: ActPrompt, *, cancel: Cancel) -> tuple[Emotion | None, dict[int, float]]:
         """What the model thinks before recall is asked: the emotion where the prompt left it open, and by word its
@@ -272,13 +280,16 @@ class NativePlanner:
 
 
 def settled(
-    tags: Sequence[Tag], chances: Sequence[float], candidates: Sequence[Candidate], called: Mapping[int, str]
+    tags: Sequence[Tag],
+    share: Sequence[float] | NDArray[np.float64],
+    candidates: Sequence[Candidate],
+    called: Mapping[int, str],
 ) -> tuple[Tag, ...]:
     """What ACT wrote, with gestures that words call for at those words, and no gloss twice without a reason.
 
     Args:
         tags: in the order of their words.
-        chances: per word, how likely some gesture belongs to it.
+        share: how much speaks for each word, as `Joining.where` has it; empty where nobody knows.
         candidates: with scores; of two that are as likely, one goes to the other's word.
         called: the words whose numbers or directions call for a gesture, and which.
     """
@@ -291,12 +302,16 @@ def settled(
             rivals = (other for other in others if scores[other] >= scores.get(gloss, 1.0))
             gloss = next(rivals, gloss)
         out.append(tag if gloss == tag.gloss or gloss not in scores else Tag(gloss, tag.word))
-    likely = [chances[tag.word] if tag.word < len(chances) else 0.0 for tag in out]
-    most = {tag.gloss: 0.0 for tag in out}
-    for tag, chance in zip(out, likely, strict=True):
-        most[tag.gloss] = max(most[tag.gloss], chance)
-    kept = [tag for tag, chance in zip(out, likely, strict=True) if chance == most[tag.gloss]]
-    return tuple(tag for i, tag in enumerate(kept) if chances or tag.gloss not in {t.gloss for t in kept[:i]})
+    likely = [float(share[tag.word]) if tag.word < len(share) else -np.inf for tag in out]
+    most = {tag.gloss: -np.inf for tag in out}
+    for tag, much in zip(out, likely, strict=True):
+        most[tag.gloss] = max(most[tag.gloss], much)
+    kept = [
+        tag
+        for tag, much in zip(out, likely, strict=True)
+        if much == most[tag.gloss] or called.get(tag.word) == tag.gloss
+    ]
+    return tuple(tag for i, tag in enumerate(kept) if len(share) or tag.gloss not in {t.gloss for t in kept[:i]})
 
 
 class NativeMover:

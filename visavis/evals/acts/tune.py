@@ -1,8 +1,9 @@
-"""Choose how the model's opinion and recall's are joined (`visavis.agent.joining`), on the development half alone.
+"""Choose how recall, single words and the model's opinion are joined (`visavis.agent.joining`), on the development half
+alone.
 
-What both say of every sentence is read once. Three regressions: whether it calls for a gesture (logistic), on which of
-its words, and which of the candidates fits (conditional logit, McFadden 1974), all drawn towards recall alone.
-The bias is the one of the best joint F1 on sentences that the regressions have not seen, and so are all figures here.
+What they say of every sentence is read once. Three regressions: whether it calls for a gesture (logistic), which of the
+candidates fits, and on which of its words (conditional logit, McFadden 1974), all drawn towards recall alone. A gesture
+is made where that is likelier than not. All figures here are of sentences that the regressions have not seen.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from visavis.agent.joining import SUREST, Joining, evidence, log_odds, where_features, which_features
+from visavis.agent.joining import (
+    SUREST,
+    Joining,
+    Words,
+    evidence,
+    log_odds,
+    where_features,
+    which_features,
+)
 from visavis.agent.native import NativePlanner, settled
 from visavis.agent.offers import aimed
 from visavis.agent.planner import Cancel
@@ -39,15 +48,17 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Opinion:
-    """What model and recall say of a sentence.
+    """What model, recall and words say of a sentence.
 
     odds: the model's log-odds of a gesture, by word; names: by word, its log-probability of naming each candidate.
+    words: what the sentence's words say of the candidates.
     """
 
     item: int
     sentence: Sentence
     odds: dict[int, float]
     names: dict[int, tuple[float, ...]]
+    words: Words
 
     def written(self, word: int) -> Floats:
         """(candidates,) the log-probabilities at a word, or at the likeliest where nobody asked there."""
@@ -70,50 +81,57 @@ def opinions(planner: NativePlanner, library: Library, some: Sequence[Item]) -> 
                 before = [*prompt.ids(vocabulary), *(id_ for *_, ids in words[:word] for id_ in ids)]
                 tags = [tag_ids(vocabulary, Tag(c.text, 0)) for c in shown]
                 names[word] = tuple(float(planner.engine.score([*before, tag[0]], tag[1:]).sum()) for tag in tags)
-            found.append(Opinion(number, sentence, odds, names))
+            called = {word: gloss for gloss, word in told(sentence.text)}
+            said = Words(sentence.text, shown, planner.wordings, planner.cues, called)
+            found.append(Opinion(number, sentence, odds, names, said))
     return found
 
 
 def decide(item: Item, opinion: Opinion, joining: Joining, library: Library) -> list[tuple[Made, float]]:
     """What the product makes of a sentence, but for parameters that only the model gives; each with its log-odds."""
     sentence, offer = opinion.sentence, opinion.sentence.offer
-    sure = joining.whether(evidence(offer.candidates, offer.chances), opinion.odds)
-    places = joining.places(offer.candidates, offer.chances, opinion.odds, bias=max(0.0, -sure))
+    sure = joining.whether(evidence(offer.candidates, offer.chances), opinion.odds, opinion.words.fit)
+    places = joining.places(offer.candidates, offer.chances, opinion.odds, max(0.0, -sure), opinion.words)
     tags = []
     for place in sorted(places):
-        names = joining.which(offer.candidates) + joining.which_model * opinion.written(place)
+        names = joining.which(offer.candidates, opinion.words) + joining.which_model * opinion.written(place)
         tags.append(Tag(offer.candidates[int(np.argmax(names))].text, place))
     called = {word: gloss for gloss, word in told(sentence.text)}
+    share = joining.where(offer.candidates, offer.chances, opinion.odds, len(sentence.text.split()), opinion.words)
     return [
         (Made(tag.gloss, sentence.before + tag.word, aimed(library, sentence.text, tag, item.scene), 0.0), sure)
-        for tag in settled(tags, offer.chances, offer.candidates, called)
+        for tag in settled(tags, share, offer.candidates, called)
     ]
 
 
-def fit(some: Sequence[Item], read: Sequence[Opinion], model: bool = True) -> Joining:
-    """The trusts, with a bias that is even odds; without the model its trusts are 0."""
-    whether, called, where, which = [], [], [], []
+def fit(some: Sequence[Item], read: Sequence[Opinion], model: bool = True, words: bool = True) -> Joining:
+    """The trusts, with a bias that is even odds; without the model, or without the words, their trusts are 0."""
+    whether, called, which, where = [], [], [], []
     for opinion in read:
         item, offer = some[opinion.item], opinion.sentence.offer
-        places = [i - opinion.sentence.before for i in _places(item)]
-        right = [place for place in places if place in opinion.odds]
         best, most = evidence(offer.candidates, offer.chances), max(opinion.odds.values())
-        whether.append([log_odds(best), float(np.clip(most, *SUREST)), 1.0])
-        called.append(float(bool(right)))
-        if not right or item.kind == "aimed":
-            continue
-        words = sorted(opinion.odds)
-        where.append(
-            (where_features(offer.chances, opinion.odds, max(words) + 1)[words], [words.index(i) for i in right])
-        )
-        fitting = [i for i, c in enumerate(offer.candidates) if c.text in item.accept]
-        if fitting:
-            names = np.stack([which_features(offer.candidates), opinion.written(_likeliest(offer.chances, words))], 1)
-            which.append((names, fitting))
-    on = np.array([1.0, float(model)])
-    first = _logit(np.array(whether) * [1.0, float(model), 1.0], np.array(called))
-    second, third = _choice([(x * on, right) for x, right in where]), _choice([(x * on, right) for x, right in which])
-    return Joining(first[2], first[0], first[1], second[0], second[1], third[0], third[1])
+        whether.append([log_odds(best), opinion.words.fit, float(np.clip(most, *SUREST)), 1.0])
+        called.append(float(bool(_right(item, opinion))))
+        fits = [i for i, c in enumerate(offer.candidates) if c.text in item.accept]
+        if called[-1] and fits:
+            written = opinion.written(_likeliest(offer.chances, sorted(opinion.odds)))
+            which.append((np.c_[which_features(offer.candidates, opinion.words), written], fits))
+    a = _fitted(_logit(np.array(whether), np.array(called)), [True, words, model, True], bias=True)
+    b = _fitted(_choice(which), [True, words, words, model])
+    joining = Joining(a[3], a[0], a[2], 1.0, 0.0, b[0], b[3], a[1], which_called=b[1], which_wording=b[2])
+    for opinion in read:
+        offer, places = opinion.sentence.offer, sorted(opinion.odds)
+        if right := _right(some[opinion.item], opinion):
+            gloss = offer.candidates[int(np.argmax(joining.which(offer.candidates, opinion.words)))].text
+            x = where_features(offer.chances, opinion.odds, max(places) + 1, opinion.words, gloss)[places]
+            where.append((x, [places.index(i) for i in right]))
+    c = _fitted(_choice(where), [True, words, words, words, model])
+    return replace(joining, where_recall=c[0], where_called=c[1], where_wording=c[2], where_cues=c[3], where_model=c[4])
+
+
+def _right(item: Item, opinion: Opinion) -> list[int]:
+    """The words of a sentence that its gesture belongs to."""
+    return [place for i in _places(item) if (place := i - opinion.sentence.before) in opinion.odds]
 
 
 def _places(item: Item) -> list[int]:
@@ -126,92 +144,92 @@ def _likeliest(chances: Sequence[float], words: Sequence[int]) -> int:
     return max(words, key=lambda word: chances[word])
 
 
-def _minimised(loss: Callable[[torch.Tensor], torch.Tensor], start: Sequence[float]) -> list[float]:
-    values = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+def _fitted(loss: Callable[[torch.Tensor], torch.Tensor], used: Sequence[bool], bias: bool = False) -> list[float]:
+    """Trusts of the least loss, drawn towards 1 for the first, which is recall's, and 0 for the others; 0 for those
+    that are not used. An opinion never speaks against what it is for, so that none is below 0, but for the last where
+    that is a bias.
+    """
+    start = torch.zeros(len(used), dtype=torch.float64)
+    start[0] = 1.0
+    mask, values = torch.tensor(used, dtype=torch.float64), start.clone().requires_grad_()
     optimiser = torch.optim.LBFGS([values], max_iter=200, line_search_fn="strong_wolfe")
 
     def step() -> torch.Tensor:
         optimiser.zero_grad()
-        total = loss(values)
+        total = loss(values * mask) + PULL * (values - start).square().sum()
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
     optimiser.step(step)  # type: ignore[no-untyped-call]
-    return [float(value) for value in values.detach()]
+    found = [float(value) for value in (values * mask).detach()]
+    kept = [
+        use and (value >= 0 or (bias and i == len(used) - 1))
+        for i, (use, value) in enumerate(zip(used, found, strict=True))
+    ]
+    return found if kept == [*used] else _fitted(loss, kept, bias)
 
 
-def _logit(features: Floats, labels: Floats) -> list[float]:
-    """Trust in recall, in the model (0 at least), and bias."""
+def _logit(features: Floats, labels: Floats) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The loss of a logistic regression, in nats."""
     x, y = torch.tensor(features), torch.tensor(labels)
-    start = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    return lambda values: torch.nn.functional.softplus(-(2 * y - 1) * (x @ values)).sum()
+
+
+def _choice(sets: Sequence[tuple[Floats, list[int]]]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The loss of a conditional logit, in nats; each set is its options' features (n, F) and the right ones."""
+    options = [(torch.tensor(x), right) for x, right in sets]
 
     def loss(values: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.softplus(-(2 * y - 1) * (x @ values)).sum() + PULL * (values - start).square().sum()
+        scores = [(x @ values, right) for x, right in options]
+        return torch.stack([torch.logsumexp(s, 0) - torch.logsumexp(s[right], 0) for s, right in scores]).sum()
 
-    found = _minimised(loss, start.tolist())
-    if found[1] >= 0:
-        return found
-    x[:, 1] = 0.0  # more of the model's opinion never speaks against a gesture
-    return _minimised(loss, start.tolist())
-
-
-def _choice(sets: Sequence[tuple[Floats, list[int]]]) -> list[float]:
-    """Trust in recall and in the model (0 at least); each set is its options' features (n, 2) and the right ones."""
-    options = [(torch.tensor(x), right) for x, right in sets]
-    start = torch.tensor([1.0, 0.0], dtype=torch.float64)
-
-    def loss_of(only: bool) -> Callable[[torch.Tensor], torch.Tensor]:
-        mask = torch.tensor([1.0, 0.0 if only else 1.0], dtype=torch.float64)
-
-        def loss(values: torch.Tensor) -> torch.Tensor:
-            total = PULL * (values - start).square().sum()
-            for x, right in options:
-                scores = x @ (values * mask)
-                total = total + torch.logsumexp(scores, 0) - torch.logsumexp(scores[right], 0)
-            return total
-
-        return loss
-
-    found = _minimised(loss_of(False), start.tolist())
-    return found if found[1] >= 0 else [_minimised(loss_of(True), start.tolist())[0], 0.0]
+    return loss
 
 
 def choose(
-    some: Sequence[Item], read: Sequence[Opinion], library: Library, model: bool = True, seed: int = 0
+    some: Sequence[Item],
+    read: Sequence[Opinion],
+    library: Library,
+    model: bool = True,
+    words: bool = True,
+    seed: int = 0,
 ) -> tuple[Joining, list[list[Made]]]:
-    """The joining, and what it makes of each sentence when it is fitted on the other folds.
-
-    The bias of the decisions is that of all folds together, one number of hundreds of sentences.
+    """The joining, and what it makes of each sentence when it is fitted on the other folds; a gesture is made where the
+    regression finds one likelier than not.
     """
     fold = np.random.default_rng(seed).permutation(len(some)) % FOLDS
-    made: list[list[tuple[Made, float]]] = [[] for _ in some]
+    made: list[list[Made]] = [[] for _ in some]
     for number in range(FOLDS):
-        joining = fit(some, [opinion for opinion in read if fold[opinion.item] != number], model)
+        joining = fit(some, [opinion for opinion in read if fold[opinion.item] != number], model, words)
         for opinion in read:
             if fold[opinion.item] == number:
-                made[opinion.item] += decide(some[opinion.item], opinion, joining, library)
-    bias = -best_threshold(list(some), [[replace(gesture, score=sure) for gesture, sure in row] for row in made])
-    joining = fit(some, read, model)
-    kept = [[gesture for gesture, sure in row if sure + bias >= 0] for row in made]
-    return replace(joining, bias=joining.bias + bias), kept
+                gestures = decide(some[opinion.item], opinion, joining, library)
+                made[opinion.item] += [gesture for gesture, sure in gestures if sure >= 0]
+    return fit(some, read, model, words), made
 
 
 def tune(planner: NativePlanner, library: Library, seed: int = 0) -> tuple[Table, Joining]:
     """Read, fit, and say by cross-validation what it is worth.
 
-    The joining is that without the model if the model's opinion makes the decisions worse.
+    The joining is that without the model unless the model's opinion makes the decisions better, by its interval.
     """
     some = items("tune")
     read = opinions(planner, library, some)
     trusting, made = choose(some, read, library, seed=seed)
     alone, without = choose(some, read, library, model=False, seed=seed)
+    _, bare = choose(some, read, library, model=False, words=False, seed=seed)
     best = [recalled(library, item) for item in progress(some, "recall alone")]
     threshold = best_threshold(some, best)
     kept = [[gesture for gesture in row if gesture.score >= threshold] for row in best]
     table = Table(
         f"Joining model and recall, {len(some)} sentences of the development half, each unseen by its regressions"
     )
-    rows = {JOINED: counts(some, made), "without the model": counts(some, without), RECALL: counts(some, kept)}
+    rows = {
+        JOINED: counts(some, made),
+        "without the model": counts(some, without),
+        "without model and words": counts(some, bare),
+        RECALL: counts(some, kept),
+    }
     for name, one in rows.items():
         table.add(f"{name}: joint decision, F1", over(one, f1))
         table.add(f"{name}: gloss and parameters alone, F1", over(one, lambda x: f1(x, "gloss")))
@@ -225,6 +243,8 @@ def tune(planner: NativePlanner, library: Library, seed: int = 0) -> tuple[Table
         table.add(f"{name}: gesture or none, recall", over(one, lambda x: ratio(x, "both", "wanted")), "%", 100)
     for name in list(rows)[1:]:
         table.add(f"{JOINED} minus {name}, joint F1", gain(rows[JOINED], rows[name], f1))
-    joining = trusting if f1(rows[JOINED]) >= f1(rows["without the model"]) else alone
+    # Reading takes the model time, so it must be worth it.
+    better = gain(rows[JOINED], rows["without the model"], f1).low > 0
+    joining = trusting if better else alone
     table.details = {"with the model": asdict(trusting), "joining": asdict(joining), "threshold": threshold}
     return table, joining
