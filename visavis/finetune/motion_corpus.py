@@ -166,11 +166,14 @@ def _some_emotion(rng: np.random.Generator) -> Emotion:
 
 
 class MotionCorpus:
-    """All turns of one split, in memory (float16)."""
+    """The turns of one split, or the first `limit` of them, in memory (float16)."""
 
-    def __init__(self, folder: Path, split: str) -> None:
-        turns, features, sounds, base = [], [], [], 0
+    def __init__(self, folder: Path, split: str, limit: int | None = None) -> None:
+        turns: list[TaughtTurn] = []
+        features, sounds, base = [], [], 0
         for path in sorted(folder.glob(f"{split}_*.jsonl")):
+            if limit is not None and len(turns) >= limit:
+                break
             with np.load(path.with_suffix(".npz"), allow_pickle=False) as data:
                 features.append(data["features"])
                 sounds.append(data["prosody"])
@@ -181,9 +184,10 @@ class MotionCorpus:
             base += len(features[-1])
         if not turns:
             raise FileNotFoundError(f"no shards of split {split!r} in {folder}: make them with `visavis train corpus`")
-        self.turns: list[TaughtTurn] = turns
-        self.features: NDArray[np.float16] = np.concatenate(features)
-        self.prosody: NDArray[np.float16] = np.concatenate(sounds)
+        self.turns = turns[:limit]
+        last = self.turns[-1].start + self.turns[-1].frames
+        self.features: NDArray[np.float16] = np.concatenate(features)[:last]
+        self.prosody: NDArray[np.float16] = np.concatenate(sounds)[:last]
 
     @property
     def seconds(self) -> float:
