@@ -40,7 +40,7 @@ class Sizes:
     """How much of everything."""
 
     motion_turns: int = 16_000
-    motion_dev: int = 500
+    motion_dev: int = 200
     replies: int = 120_000
     acts: int = 80_000
     drills: int = 15_000

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-NAMES = ("timing", "words", "gestures", "move", "facts", "controls", "speed")
+NAMES = ("timing", "seeds", "words", "gestures", "move", "facts", "controls", "speed")
 
 
 def _timing(args: argparse.Namespace) -> Table:
@@ -28,6 +28,16 @@ def _timing(args: argparse.Namespace) -> Table:
         return measure(Path(args.keep), args.limit, args.seed, model=args.model)
     with tempfile.TemporaryDirectory() as folder:
         return measure(Path(folder), args.limit, args.seed, model=args.model)
+
+
+def _seeds(args: argparse.Namespace) -> Table:
+    import torch
+
+    from visavis.evals.first_light.seeds import measure
+
+    torch.set_num_threads(1)  # as the command line does
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(Path(folder), args.limit, model=args.model)
 
 
 def _words(args: argparse.Namespace) -> Table:
