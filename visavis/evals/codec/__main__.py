@@ -26,7 +26,7 @@ _WINDOWS = 700
 
 
 def _name(folder: Path) -> str:
-    return "shipped" if folder == _SHIPPED else folder.name
+    return "shipped" if folder.resolve() == _SHIPPED.resolve() else str(folder)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
