@@ -253,10 +253,13 @@ def _train(args: argparse.Namespace) -> int:
             raise UsageError(f"--{only_base[0].replace('_', '-')} belongs to --base MODEL; got no --base")
         if args.modes and args.what != "refiner":
             raise UsageError(f"--modes belongs to the refiner: `visavis train refiner --modes`; got {args.what}")
-        train(args.what, _folder(args.out), smoke=args.smoke, modes=args.modes)
+        if args.seed is not None and args.what not in ("codec", "refiner"):
+            raise UsageError(f"--seed is of the codec and the refiner; got {args.what}")
+        train(args.what, _folder(args.out), smoke=args.smoke, modes=args.modes, seed=args.seed or 0)
         return 0
-    if args.modes:
-        raise UsageError("expected --base or --modes, got both: a base is for the planner, modes are the refiner's")
+    if args.modes or args.seed is not None:
+        other = "--modes" if args.modes else "--seed"
+        raise UsageError(f"expected --base or {other}, got both: a base is for the planner, {other} for the refiner")
     if args.what != "planner":
         raise UsageError(f"--base trains a planner: `visavis train planner --base {args.base}`; got {args.what}")
     train_on_base(args.base, _folder(args.out), args.smoke, args.dry_run, args.rank, args.tokens)

@@ -9,6 +9,7 @@ from visavis.agent.bearing import feeling, with_bearing
 from visavis.emotion import EMOTIONS, Emotion
 from visavis.motion import rotations
 from visavis.motion.idle import idle
+from visavis.motion.ik import solve_arm
 from visavis.motion.kinematics import positions, to_chest
 from visavis.motion.limits import excess
 from visavis.motion.motion import Motion
@@ -79,6 +80,20 @@ def test_movement_grows_and_shrinks_but_not_beside_a_border(calm):
     np.testing.assert_allclose(glad.rotations[[0, -1], head], turned[[0, -1], head], atol=1e-6)
     busy = FREE | {"core": np.zeros(60, np.float32)}
     np.testing.assert_allclose(with_bearing(nodding, full("joy"), busy).rotations[:, head], turned[:, head], atol=1e-6)
+
+
+def test_a_sad_head_sinks_over_gestures_unless_a_hand_is_near_it(calm):
+    head, busy = calm.skeleton.index("head"), dict.fromkeys(FREE, np.zeros(60, np.float32))
+    borne = with_bearing(calm, full("sadness"), busy)
+    sunk = np.degrees(rotations.angle_between(borne.rotations[:, head], calm.rotations[:, head]))
+    assert sunk.min() > 5
+    beside = to_chest(calm, positions(calm)[:, head]) + np.array([-0.12, 0.0, 0.1], np.float32)
+    near = solve_arm(calm.skeleton, "right", beside)
+    turned = calm.rotations.copy()
+    turned[:, calm.skeleton.indices([f"right{b}" for b in ("Shoulder", "UpperArm", "LowerArm", "Hand")])] = near
+    saluting = replace(calm, rotations=turned)
+    borne = with_bearing(saluting, full("sadness"), busy)
+    np.testing.assert_allclose(borne.rotations, saluting.rotations, atol=1e-6)
 
 
 def test_feelings_change_smoothly():

@@ -1,14 +1,18 @@
 """The measurements of the refiner: what they count, on systems whose worth is known."""
 
+import wave
+
 import numpy as np
 import pytest
 import torch
 
 from visavis.agent.choreography import Choice
 from visavis.emotion import Emotion
+from visavis.evals.any_body.audio import read_given
 from visavis.evals.refiner import measure
 from visavis.evals.refiner.__main__ import main
 from visavis.evals.refiner.material import Item, late, shuffled_sounds, systems, upper_body
+from visavis.evals.refiner.recorded import pieces, recorded
 from visavis.finetune.motion_corpus import TaughtTurn
 from visavis.finetune.teacher import speaking
 from visavis.motion.idle import idle
@@ -19,6 +23,7 @@ from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
 from visavis.speech.prosody import prosody
 from visavis.speech.silent import SilentVoice
+from visavis.tokenizers.codec import MotionCodec
 
 LINES = (
     "No, the whole river was full of people, and everything together was very, very large.",
@@ -151,6 +156,22 @@ def test_systems_are_those_that_are_given(refiner, turns):
     item = turns[0]
     made = systems(None, refiner)["modes"](item.decoded, item.sound, item.turn, 0.5, 0)
     assert len(made) == len(item.decoded)
+
+
+def test_recordings_are_cut_where_stresses_are(tmp_path, refiner):
+    words = [(0.5 * i, 0.5 * i + 0.3, "mountain") for i in range(24)]
+    sound = (np.random.default_rng(0).standard_normal(16_000 * 12) * 3000).astype(np.int16)
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
+        file.writeframes(sound.tobytes())
+    lines = ["start\tend\tword", *(f"{a}\t{b}\t{word}" for a, b, word in words)]
+    (tmp_path / "a.words.tsv").write_text("\n".join(lines) + "\n")
+    cut = pieces(read_given(tmp_path / "a.wav"), 24.0)
+    assert [(a, b) for a, b, _ in cut] == [(0.0, 12.0)]  # nothing is said afterwards
+    table = recorded(tmp_path, refiner, MotionCodec())
+    assert table.value("lift, free, own minus shifted sound") is not None and "12 s" in table.title
+    assert table.value("lift (0.1 s), the speaker's own") is None  # no motion of his is there
+    assert main(["recorded", "--real", str(tmp_path / "none")]) == 2
 
 
 def test_misuse_is_one_line(tmp_path, capsys):

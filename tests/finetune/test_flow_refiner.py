@@ -174,5 +174,12 @@ def test_modes_belong_to_the_refiner(tmp_path, capsys):
     assert "--modes belongs to the refiner" in capsys.readouterr().err
     assert main(["train", "refiner", "--modes", "--out", str(tmp_path)]) == 2
     assert "run `visavis train codec` first" in capsys.readouterr().err
-    assert main(["train", "planner", "--modes", "--base", "x", "--out", str(tmp_path)]) == 2
-    assert "got both" in capsys.readouterr().err
+    for option in (["--modes"], ["--seed", "1"]):
+        assert main(["train", "planner", *option, "--base", "x", "--out", str(tmp_path)]) == 2
+        assert f"expected --base or {option[0]}, got both" in capsys.readouterr().err
+
+
+def test_a_seed_is_of_codec_and_refiner(tmp_path, capsys):
+    assert main(["train", "planner", "--seed", "1", "--out", str(tmp_path)]) == 2
+    assert "--seed is of the codec and the refiner; got planner" in capsys.readouterr().err
+    assert main(["train", "refiner", "--seed", "-1", "--out", str(tmp_path)]) == 2

@@ -1,9 +1,10 @@
 """How a feeling is borne: what the words do not ask for and motion tokens hardly carry.
 
-Joy brings the forearms forward and up, anger the elbows out; sadness lets the arms hang close to the body and the head
-sink, fear draws the arms before it. Movements of head, torso and arms are larger in joy and anger, smaller in sadness
-(Wallbott 1998; Castellano et al. 2007; Dael et al. 2012). Laid over a clause's motion by how strong the feeling is,
-less over an arm that is raised already, and not over what makes a gesture.
+Joy brings the forearms forward and up, anger the elbows out and the hands apart; sadness lets the arms hang close to
+the body and the head sink, fear draws the arms before it. Movements of head, torso and arms are larger in joy and
+anger, smaller in sadness (Wallbott 1998; Castellano et al. 2007; Dael et al. 2012). Laid over a clause's motion by how
+strong the feeling is, less over an arm that is raised already, and not over an arm that makes a gesture. Head and torso
+are held as somebody feels over gestures, too, unless a hand is near the head; what they do in a gesture keeps its size.
 """
 
 from __future__ import annotations
@@ -27,24 +28,26 @@ __all__ = ["feeling", "with_bearing"]
 
 Array = NDArray[np.float32]
 
-# emotion: degrees that the upper arm goes out and forward, that the elbow bends, that head and torso sink beside what
-# the model does; how much larger head and torso move, and the arms
+# emotion: degrees that the upper arm goes out and forward, that the elbow bends, that the upper arm turns outwards
+# about itself, that head and torso sink beside what the model does; how much larger head, torso and arms move
 _BEARING: Final[dict[str, tuple[float, ...]]] = {
-    "neutral": (0, 0, 0, 0, 0, 0.0, 0.0),
-    "joy": (2, 18, 46, 0, 0, 0.4, 0.6),
-    "sadness": (-4, 0, 0, 7, 3, -0.5, -0.5),
-    "anger": (16, 10, 24, 0, 0, 0.5, 1.0),
-    "fear": (-3, 8, 26, 0, 0, -0.2, -0.2),
-    "surprise": (8, 6, 20, 0, 0, 0.2, 0.3),
-    "disgust": (-2, 3, 8, 0, 0, -0.1, -0.1),
+    "neutral": (0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0),
+    "joy": (2, 28, 54, 0, 0, 0, 0.4, 1.5, 1.5),
+    "sadness": (-5, 4, 0, 0, 14, 0, -1.0, -1.0, -1.0),
+    "anger": (10, 10, 50, 35, -5, 3, 0.6, 1.0, 3.0),
+    "fear": (-3, 8, 26, 0, 0, 0, -0.2, -0.2, -0.2),
+    "surprise": (8, 6, 20, 0, 0, 0, 0.2, 0.2, 0.3),
+    "disgust": (-2, 3, 8, 0, 0, 0, -0.1, -0.1, -0.1),
 }
 _OF: Final = np.array([_BEARING[name] for name in EMOTIONS], np.float32)
 _SHARES: Final = {"spine": 0.3, "chest": 0.35, "upperChest": 0.35, "neck": 0.4, "head": 0.6}
-_FARTHEST: Final = np.radians(15.0)
+_FARTHEST: Final = np.radians(20.0)
 _SLOW_S, _EDGE_S = 0.5, 0.3  # slower than the former is posture; what moves is left alone beside a stretch's borders
+_GENTLY_S: Final = 0.25  # an arm that rises gives its bearing up as slowly as this
 _CHANGE_S: Final = 0.8  # from one feeling to another
 # The forearm's direction up: below, an arm hangs; above, it is raised and is bent no further.
 _HANGS, _RAISED = -0.9, -0.2
+_NEAR_M, _FAR_M = 0.3, 0.45  # of a wrist from the head: nearer, a gesture is made at the head, which stays where it is
 
 
 def feeling(before: Array, after: Array, frames: int) -> Array:
@@ -66,24 +69,32 @@ def with_bearing(motion: Motion, felt: Array, free: Mapping[str, Array]) -> Moti
     """
     if not len(motion) or not felt[:, 1:].any():
         return motion
-    out, ahead, bend, head, torso, larger, arms = (felt @ _OF).T
+    out, ahead, bend, twist, head, torso, nods, sways, arms = (felt @ _OF).T
     skeleton = motion.skeleton
     turned = motion.rotations.copy()
     frames = np.arange(len(motion))
     inside = fade_curve(np.clip(np.minimum(frames, frames[::-1]) / (_EDGE_S * FPS), 0, 1))
-    for name, share in _SHARES.items():
-        bone = skeleton.index(name)
-        _swell(turned, bone, free["core"] * inside * larger)
-        _turn(turned, bone, 0, share * free["core"] * (head if name in ("neck", "head") else torso))
     places, _ = forward(motion.rotations, motion.root_m, skeleton)
+    wrists = places[:, skeleton.indices(["leftHand", "rightHand"])]
+    away = np.linalg.norm(wrists - places[:, [skeleton.index("head")]], axis=-1).min(-1)
+    held = np.maximum(free["core"], fade_curve(np.clip((away - _NEAR_M) / (_FAR_M - _NEAR_M), 0, 1)))
+    for name, share in _SHARES.items():
+        bone, sinks, larger = skeleton.index(name), torso, sways
+        if name in ("neck", "head"):
+            sinks, larger = head, nods
+        _swell(turned, bone, free["core"] * inside * larger)
+        _turn(turned, bone, 0, share * held * sinks)
     for side, sign in (("left", 1.0), ("right", -1.0)):
         upper, lower, hand = skeleton.indices([f"{side}{bone}" for bone in ("UpperArm", "LowerArm", "Hand")])
         along = places[:, hand] - places[:, lower]
         up = along[:, 1] / np.linalg.norm(along, axis=-1)
-        hangs = free[side] * (1 - fade_curve(np.clip((up - _HANGS) / (_RAISED - _HANGS), 0, 1)))
+        hangs = 1 - fade_curve(np.clip((up - _HANGS) / (_RAISED - _HANGS), 0, 1))
+        gently = gaussian_filter1d(hangs, _GENTLY_S * FPS, mode="nearest")
+        hangs = free[side] * (hangs + inside * (gently - hangs))
         for bone in (upper, lower):
             _swell(turned, bone, free[side] * inside * arms)
         _turn(turned, upper, 0, -ahead * hangs)
+        _turn(turned, upper, 1, sign * twist * hangs)
         _turn(turned, upper, 2, sign * out * free[side])
         _turn(turned, lower, 1, -sign * bend * hangs)
         inside_limits = clamp(turned, skeleton)
@@ -99,7 +110,7 @@ def _turn(turned: Array, bone: int, axis: int, degrees: Array) -> None:
 
 
 def _swell(turned: Array, bone: int, more: Array) -> None:
-    """Make what a bone does faster than its posture changes larger, by a share `more`; 15 degrees further at most."""
+    """Make what a bone does faster than its posture changes larger, by a share `more`; 20 degrees further at most."""
     q = turned[:, bone]
     signed = np.where((q @ q[0])[:, None] < 0, -q, q)
     slow = rot.normalize(gaussian_filter1d(signed, _SLOW_S * FPS, axis=0, mode="nearest"))

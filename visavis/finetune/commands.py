@@ -50,6 +50,7 @@ class Sizes:
     codec_reaches: int = 500
     codec_takes: int | None = None
     codec_steps: int = 2600
+    refiner_turns: int = 6_500
     refiner_steps: int = 2500
     planner_tokens: int = 400_000_000
     planner_seconds: float = 5400.0
@@ -57,23 +58,24 @@ class Sizes:
     reader_passes: float = 3.0
     processes: int = 2
     judge_epochs: float = 4.0
-    modes_steps: int = 4500
-    modes_seconds: float = 2400.0
+    modes_steps: int = 4_320
 
 
 # What a token of a task counts in the loss; ACT is learnt soon and then by heart.
 TASK_WEIGHTS = {"act": 0.3, "speak": 0.6, "listen": 0.3, "drill": 0.6, "repeat": 0.3}
-SMOKE = Sizes(16, 8, 200, 200, 60, 40, 4, 12, 4, 4, 30, 20, 60_000, 20.0, 0.05, 0.1, 1, 0.004, 12, 20.0)
+SMOKE = Sizes(16, 8, 200, 200, 60, 40, 4, 12, 4, 4, 30, 16, 20, 60_000, 20.0, 0.05, 0.1, 1, 0.004, 12)
 JITTER = 0.5  # of the scores of the second reading of every visit
 PLANNER = {"layers": 7, "width": 320, "heads": 5, "hidden": 864}  # 10.9 million parameters with the vocabulary's
 
 
-def train(what: str, out: Path, smoke: bool = False, modes: bool = False) -> None:
-    """Run one of corpus, codec, planner, refiner; `modes` trains the refiner of all modes."""
+def train(what: str, out: Path, smoke: bool = False, modes: bool = False, seed: int = 0) -> None:
+    """Run one of corpus, codec, planner, refiner; `modes`: the refiner of all modes; `seed`: of codec and refiners."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     sizes = SMOKE if smoke else Sizes()
-    refiner = _refiner_of_modes if modes else _refiner
-    {"corpus": _corpus, "codec": _codec, "refiner": refiner, "planner": _planner}[what](out, sizes)
+    if what in ("codec", "refiner"):
+        {"codec": _codec, "refiner": _refiner_of_modes if modes else _refiner}[what](out, sizes, seed)
+    else:
+        {"corpus": _corpus, "planner": _planner}[what](out, sizes)
 
 
 def train_on_base(
@@ -130,7 +132,7 @@ def _corpus(out: Path, sizes: Sizes) -> None:
     motion_corpus.build(folder / "act_dev.jsonl", folder / "motion", "dev", sizes.motion_dev)
 
 
-def _codec(out: Path, sizes: Sizes) -> None:
+def _codec(out: Path, sizes: Sizes, seed: int) -> None:
     from visavis.finetune.codec import SHIPPED, CodecTraining, fit
     from visavis.finetune.codec_corpus import CodecCorpus, build
     from visavis.finetune.recordings import FOLDER
@@ -141,10 +143,10 @@ def _codec(out: Path, sizes: Sizes) -> None:
     corpus = CodecCorpus(folder)
     (out / "codec").mkdir(parents=True, exist_ok=True)
     (out / "codec" / "data.md").write_text(corpus.summary)
-    fit(corpus.sample, out / "codec", SHIPPED, CodecTraining(steps=sizes.codec_steps), corpus.at)
+    fit(corpus.sample, out / "codec", SHIPPED, CodecTraining(steps=sizes.codec_steps, seed=seed), corpus.at)
 
 
-def _pairs(out: Path) -> tuple[MotionCorpus, NDArray[np.float16], NDArray[np.float16]]:
+def _pairs(out: Path, turns: int) -> tuple[MotionCorpus, NDArray[np.float16], NDArray[np.float16]]:
     """The motion corpus, its motion in the rhythm of the speech, and what the codec makes of it without."""
     from visavis.finetune.motion_codes import beating_features, decoded_features
     from visavis.finetune.motion_corpus import MotionCorpus
@@ -152,27 +154,26 @@ def _pairs(out: Path) -> tuple[MotionCorpus, NDArray[np.float16], NDArray[np.flo
 
     torch.set_num_threads(1)
     codec = MotionCodec.load(_needs(out / "codec" / "codec.safetensors", "codec").parent)
-    corpus = MotionCorpus(_needs(out / "corpora" / "motion", "corpus"), "train")
+    corpus = MotionCorpus(_needs(out / "corpora" / "motion", "corpus"), "train", turns)
     beating = beating_features(corpus, out / "corpora" / "beating_train.npy")
     return corpus, beating, decoded_features(corpus, codec, out / "corpora" / "decoded_train.npy")
 
 
-def _refiner_of_modes(out: Path, sizes: Sizes) -> None:
+def _refiner_of_modes(out: Path, sizes: Sizes, seed: int) -> None:
     from visavis.finetune.flow_refiner import FlowTraining, Windows, fit
     from visavis.refiner.flow import FlowConfig
     from visavis.refiner.model import Refiner
 
     config = FlowConfig()
-    windows = Windows(*_pairs(out), config.performers)
+    windows = Windows(*_pairs(out, sizes.refiner_turns), config.performers)
     before = Refiner.load(_needs(out / "refiner" / "refiner.safetensors", "refiner").parent)
-    settings = FlowTraining(steps=sizes.modes_steps, seconds=sizes.modes_seconds)
-    fit(windows.sample, out / "refiner_modes", config, settings, before)
+    fit(windows.sample, out / "refiner_modes", config, FlowTraining(steps=sizes.modes_steps, seed=seed), before)
 
 
-def _refiner(out: Path, sizes: Sizes) -> None:
+def _refiner(out: Path, sizes: Sizes, seed: int) -> None:
     from visavis.finetune.refiner import RefinerBatch, RefinerTraining, fit
 
-    corpus, clean, decoded = _pairs(out)
+    corpus, clean, decoded = _pairs(out, sizes.refiner_turns)
 
     def sample(batch: int, frames: int, rng: np.random.Generator) -> RefinerBatch:
         rows, turns = corpus.windows(batch, frames, rng)
@@ -183,7 +184,7 @@ def _refiner(out: Path, sizes: Sizes) -> None:
             torch.tensor([turn.felt.vector for turn in turns]),
         )
 
-    fit(sample, out / "refiner", settings=RefinerTraining(steps=sizes.refiner_steps))
+    fit(sample, out / "refiner", settings=RefinerTraining(steps=sizes.refiner_steps, seed=seed))
 
 
 def _planner(out: Path, sizes: Sizes) -> None:

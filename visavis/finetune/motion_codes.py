@@ -5,8 +5,9 @@ What the tokens do not carry, the rhythm of the speech, is laid over it here for
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from visavis.errors import UsageError
 from visavis.finetune.codec_corpus import performer_of
 from visavis.finetune.motion_corpus import MotionCorpus, TaughtTurn, move_examples
 from visavis.finetune.teacher import beating
@@ -24,6 +26,8 @@ from visavis.tokenizers.turn_language import Example, move_example
 from visavis.tokenizers.vocabulary import JointVocabulary
 
 __all__ = ["beating_features", "beating_motion", "decoded_features", "move_token_examples", "turn_codes"]
+
+_KEPT = 200  # turns that a kill costs at most: seconds
 
 
 def turn_codes(corpus: MotionCorpus, turn: TaughtTurn, codec: MotionCodec) -> NDArray[np.int64]:
@@ -36,7 +40,6 @@ def _motion(corpus: MotionCorpus, turn: TaughtTurn) -> Motion:
     return with_features(Motion.rest(turn.frames), features)
 
 
-@torch.inference_mode()
 def decoded_features(
     corpus: MotionCorpus, codec: MotionCodec, path: Path, substitute: float = 0.04
 ) -> NDArray[np.float16]:
@@ -44,33 +47,50 @@ def decoded_features(
 
     A share `substitute` of the tokens is replaced by near ones, as a language model would get them wrong.
     """
-    if path.exists():
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-    temporary = path.with_suffix(".tmp.npy")
-    out = open_memmap(temporary, mode="w+", dtype=np.float16, shape=corpus.features.shape)
-    rng = np.random.default_rng(0)
-    for turn in corpus.turns:
+
+    @torch.inference_mode()
+    def decoded(number: int, turn: TaughtTurn) -> Motion:
+        rng = np.random.default_rng([0, number])
         codes = turn_codes(corpus, turn, codec)
         for column, part in enumerate(codec.config.parts):
             codes[:, column] = _mistaken(codec.network(part), codes[:, column], substitute, rng)
-        made = codec.decode(codes).slice(0, turn.frames)
-        out[turn.start : turn.start + turn.frames] = motion_features(made).astype(np.float16)
-    out.flush()
-    temporary.rename(path)
-    return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        return codec.decode(codes).slice(0, turn.frames)
+
+    return _made(corpus, path, decoded)
 
 
 def beating_features(corpus: MotionCorpus, path: Path) -> NDArray[np.float16]:
     """The corpus in the rhythm of its speech, (frames, 264) float16 in the file `path`, made where it is missing."""
+    return _made(corpus, path, lambda _, turn: beating_motion(turn, _motion(corpus, turn)))
+
+
+def _made(corpus: MotionCorpus, path: Path, make: Callable[[int, TaughtTurn], Motion]) -> NDArray[np.float16]:
+    """(frames, 264) of what is made of every turn, on disk; a run that was cut goes on where it was."""
     if path.exists():
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-    temporary = path.with_suffix(".tmp.npy")
-    out = open_memmap(temporary, mode="w+", dtype=np.float16, shape=corpus.features.shape)
-    for turn in corpus.turns:
-        rows = slice(turn.start, turn.start + turn.frames)
-        out[rows] = motion_features(beating_motion(turn, _motion(corpus, turn)))
+        made = np.load(path, mmap_mode="r", allow_pickle=False)
+        if made.shape != corpus.features.shape:
+            raise UsageError(
+                f"expected {len(corpus.features)} frames in {path}, as the corpus has; got {len(made)}: it is of "
+                "another corpus, remove it"
+            )
+        return made  # type: ignore[no-any-return]
+    temporary, reached = path.with_suffix(".tmp.npy"), path.with_suffix(".turns")
+    first = int(reached.read_text()) if reached.exists() and temporary.exists() else 0
+    if first:
+        out = open_memmap(temporary, mode="r+")
+    if not first or out.shape != corpus.features.shape:
+        first, out = 0, open_memmap(temporary, mode="w+", dtype=np.float16, shape=corpus.features.shape)
+    for number in range(first, len(corpus.turns)):
+        turn = corpus.turns[number]
+        out[turn.start : turn.start + turn.frames] = motion_features(make(number, turn))
+        if (number + 1) % _KEPT == 0:
+            out.flush()
+            mark = reached.with_suffix(".turns.tmp")
+            mark.write_text(str(number + 1))
+            os.replace(mark, reached)
     out.flush()
     temporary.rename(path)
+    reached.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
 

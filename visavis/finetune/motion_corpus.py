@@ -2,7 +2,7 @@
 
 A folder of shards, each a `.npz` of plain arrays (features (frames, 264) float16, prosody (frames, 5) float16) beside a
 `.jsonl` with one line a turn. Every shard is made from its own seed, so a run can stop, go on, or be spread over
-processes and gives the same corpus. Splits are by sentence and by performer.
+processes and gives the same corpus. Splits are by sentence, by performer and by voice.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ __all__ = ["MotionCorpus", "TaughtTurn", "build", "clause_spans", "move_examples
 
 log = logging.getLogger(__name__)
 
-VOICES = ("en-us", "en-us+f3", "en-us+m3", "en-us+f2", "en-us+m1", "en-us+f4")
+VOICES = {
+    "train": ("en-us", "en-us+f3", "en-us+m3", "en-us+f2", "en-us+m1", "en-us+f4"),
+    "dev": ("en-gb-x-rp+f5", "en-gb-scotland+m4", "en-us+m7", "en-029+f1", "en-us+Annie", "en-us+m6"),
+}
 SHARD = 100
 
 
@@ -88,7 +91,9 @@ def _performer(split: str, rng: np.random.Generator) -> tuple[int, Performer]:
     return number, performer_of(number)
 
 
-def build(acts: Path, folder: Path, split: str, turns: int, seed: int = 0, listeners: float = 0.2) -> None:
+def build(
+    acts: Path, folder: Path, split: str, turns: int, seed: int = 0, listeners: float = 0.2, copies: int = 2
+) -> None:
     """Make the shards of a split that are not there yet.
 
     Args:
@@ -98,13 +103,13 @@ def build(acts: Path, folder: Path, split: str, turns: int, seed: int = 0, liste
         turns: how many.
         seed: of sentences, performers and voices.
         listeners: share of the turns that somebody hears instead of says.
+        copies: of every text in `acts`, of which one is used; ACT has two, its emotion given and to be found.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lexicon = load_lexicon()
     library = Library(lexicon)
-    voices = {name: open_voice(name) for name in VOICES}
-    # The corpus of ACT gives every text twice, its emotion given and to be found: once is enough here.
-    pairs = list(islice(read_acts(acts), 0, 2 * turns, 2))
+    voices = {name: open_voice(name) for name in VOICES[split]}
+    pairs = list(islice(read_acts(acts), 0, copies * turns, copies))
     try:
         for number, first in enumerate(range(0, len(pairs), SHARD)):
             name = f"{split}_{number:04d}"
@@ -117,7 +122,7 @@ def build(acts: Path, folder: Path, split: str, turns: int, seed: int = 0, liste
                 emotion = plan.emotion or prompt.emotion or Emotion()
                 if rng.random() < 0.35:  # so that every emotion is seen often
                     emotion = _some_emotion(rng)
-                speech = voices[VOICES[int(rng.integers(len(VOICES)))]].speak(plan.text, emotion)
+                speech = list(voices.values())[int(rng.integers(len(voices)))].speak(plan.text, emotion)
                 mode = "listen" if rng.random() < listeners else "speak"
                 taught: Taught
                 if mode == "listen":
@@ -166,11 +171,14 @@ def _some_emotion(rng: np.random.Generator) -> Emotion:
 
 
 class MotionCorpus:
-    """All turns of one split, in memory (float16)."""
+    """The turns of one split, or the first `limit` of them, in memory (float16)."""
 
-    def __init__(self, folder: Path, split: str) -> None:
-        turns, features, sounds, base = [], [], [], 0
+    def __init__(self, folder: Path, split: str, limit: int | None = None) -> None:
+        turns: list[TaughtTurn] = []
+        features, sounds, base = [], [], 0
         for path in sorted(folder.glob(f"{split}_*.jsonl")):
+            if limit is not None and len(turns) >= limit:
+                break
             with np.load(path.with_suffix(".npz"), allow_pickle=False) as data:
                 features.append(data["features"])
                 sounds.append(data["prosody"])
@@ -181,9 +189,10 @@ class MotionCorpus:
             base += len(features[-1])
         if not turns:
             raise FileNotFoundError(f"no shards of split {split!r} in {folder}: make them with `visavis train corpus`")
-        self.turns: list[TaughtTurn] = turns
-        self.features: NDArray[np.float16] = np.concatenate(features)
-        self.prosody: NDArray[np.float16] = np.concatenate(sounds)
+        self.turns = turns[:limit]
+        last = self.turns[-1].start + self.turns[-1].frames
+        self.features: NDArray[np.float16] = np.concatenate(features)[:last]
+        self.prosody: NDArray[np.float16] = np.concatenate(sounds)[:last]
 
     @property
     def seconds(self) -> float:

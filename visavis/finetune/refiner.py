@@ -88,8 +88,6 @@ def fit(
     """
     settings = settings or RefinerTraining()
     torch.manual_seed(settings.seed)
-    rng = np.random.default_rng(settings.seed)
-    generator = torch.Generator().manual_seed(settings.seed)
     refiner = Refiner(config)
     optimizer = torch.optim.AdamW(refiner.parameters(), lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.01)
     checkpointer = Checkpointer(folder / "checkpoint.pt")
@@ -100,12 +98,15 @@ def fit(
         first = state["step"]
         log.info("continue at step %d", first)
     else:
-        flat = sample(64, settings.window, rng).clean.flatten(0, 1)
+        flat = sample(64, settings.window, np.random.default_rng(settings.seed)).clean.flatten(0, 1)
         refiner.mean.copy_(flat.mean(0))
         # A floor, so that a bone that hardly moves is not blown up to the size of an arm.
         deviation = flat.std(0)
         refiner.scale.copy_(deviation.clamp(min=float(deviation.mean()) * 0.3))
 
+    # From the step on: a run that was cut does not see the same windows again.
+    rng = np.random.default_rng([settings.seed, first])
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + first)
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with open(folder / "curve.csv", "a", newline="") as file:

@@ -35,7 +35,7 @@ variants and performances of held-out performers, for the count of codes alone.
 
 
 def _name(folder: Path) -> str:
-    return "shipped" if folder == _SHIPPED else folder.name
+    return "shipped" if folder.resolve() == _SHIPPED.resolve() else str(folder)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,16 +18,26 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-NAMES = ("timing", "words", "gestures", "move", "facts", "controls", "speed")
+NAMES = ("timing", "seeds", "words", "gestures", "move", "facts", "controls", "speed")
 
 
 def _timing(args: argparse.Namespace) -> Table:
     from visavis.evals.first_light.timing import measure
 
     if args.keep:
-        return measure(Path(args.keep), args.limit, args.seed, model=args.model)
+        return measure(Path(args.keep), args.limit, args.seed, model=args.model, voice=args.voice)
     with tempfile.TemporaryDirectory() as folder:
-        return measure(Path(folder), args.limit, args.seed, model=args.model)
+        return measure(Path(folder), args.limit, args.seed, model=args.model, voice=args.voice)
+
+
+def _seeds(args: argparse.Namespace) -> Table:
+    import torch
+
+    from visavis.evals.first_light.seeds import measure
+
+    torch.set_num_threads(1)  # as the command line does
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(Path(folder), args.limit, model=args.model, voice=args.voice)
 
 
 def _words(args: argparse.Namespace) -> Table:
@@ -104,6 +114,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")
     parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
     parser.add_argument("--corpus", default="runs/corpora/motion", metavar="DIR", help="for `move`")
+    parser.add_argument(
+        "--voice", default=None, metavar="NAME", help="for `timing` and `seeds` (default: the persona's)"
+    )
     parser.add_argument("--keep", default=None, metavar="DIR", help="for `timing`: keep the turns there")
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="fewer sentences or turns")
     parser.add_argument("--seed", type=int, default=0, metavar="N")

@@ -1,7 +1,8 @@
 """Held-out taught turns, what the codec makes of them, and the systems that refine it.
 
-Sentences and performers are those of the split `dev`, which nothing learns from. A *late* turn is one whose decoded
-motion drifts by up to ±150 ms, as tokens do that were written without knowing the sound well.
+Sentences, performers and voices are those of the split `dev`, which nothing learns from. 500 such sentences with their
+gestures and feelings are frozen in `evals/data/refiner_turns.jsonl`; of them `held_turns` makes turns. A *late* turn is
+one whose decoded motion drifts by up to ±150 ms, as tokens do that were written without knowing the sound well.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from visavis.evals.first_light.table import data_file
 from visavis.evals.strokes import UPPER_BODY
 from visavis.finetune.motion_codes import beating_motion, turn_codes
-from visavis.finetune.motion_corpus import MotionCorpus, TaughtTurn
+from visavis.finetune.motion_corpus import MotionCorpus, TaughtTurn, build
 from visavis.motion import rotations as rot
 from visavis.motion.kinematics import chest_frame, positions, to_frame
 from visavis.motion.motion import Motion
@@ -27,7 +29,7 @@ from visavis.refiner.modes import refine as refine_with_modes
 from visavis.refiner.sampler import refine, with_features
 from visavis.tokenizers.codec import MotionCodec
 
-__all__ = ["DRIFT_S", "Item", "System", "items", "late", "shuffled_sounds", "systems", "upper_body"]
+__all__ = ["DRIFT_S", "Item", "System", "held_turns", "items", "late", "shuffled_sounds", "systems", "upper_body"]
 
 DRIFT_S: Final = 0.15
 LEAST_FRAMES: Final = 96
@@ -46,6 +48,13 @@ class Item:
     decoded: Motion
     sound: NDArray[np.float32]
     stresses_s: list[float]
+
+
+def held_turns(folder: Path) -> Path:
+    """The folder with the turns of the frozen sentences: made where they are missing, the same every time."""
+    frozen = data_file("refiner_turns.jsonl")
+    build(frozen, folder, "dev", len(frozen.read_text("utf-8").splitlines()), copies=1)
+    return folder
 
 
 def items(corpus: Path, codec: MotionCodec, limit: int | None = None) -> list[Item]:
