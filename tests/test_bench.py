@@ -68,7 +68,7 @@ def test_threads_are_as_before(models):
 def test_the_command_writes_and_prints(models, tmp_path, capsys):
     assert main(["bench", "codec", "--count", "2", "--json", str(tmp_path / "new" / "figures.json")]) == 0
     written = json.loads((tmp_path / "new" / "figures.json").read_text())
-    assert set(written) == {"machine", "rows"} and [row["n"] for row in written["rows"]] == [2, 2, 2]
+    assert set(written) == {"machine", "rows"} and [row["n"] for row in written["rows"]] == [2, 2, 2, 2]
     printed = capsys.readouterr().out
     assert table(written) == printed.rstrip("\n") and "codec.64_frames" in printed
     assert main(["bench", "codec", "--count", "1", "--json", "-"]) == 0

@@ -33,7 +33,7 @@ class Mind:
     def feel(self, prompt, *, cancel):
         return Emotion("joy", 0.5)
 
-    def act(self, prompt, *, params, seed, cancel, chances=(), bias=0.0):
+    def act(self, prompt, *, params, seed, cancel, chances=(), called=None, bias=0.0):
         words = len(prompt.text.split())
         tags = (Tag(prompt.candidates[0].text, words - 1, {}),) if prompt.candidates else ()
         return ActPlan(None, prompt.text, tags)

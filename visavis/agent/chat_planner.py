@@ -150,6 +150,7 @@ class ChatPlanner:
         seed: int,
         cancel: Cancel,
         chances: Sequence[float] = (),
+        called: Mapping[int, str] | None = None,
         bias: float = 0.0,
     ) -> ActPlan:
         """See `Planner`. Without candidates, or for a persona that hardly gestures, nothing is asked."""

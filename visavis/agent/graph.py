@@ -202,6 +202,7 @@ def _chosen_for(work: Work, text: str, number: int, emotion: Emotion | None) -> 
         seed=work.seed + number,
         cancel=work.cancel,
         chances=offer.chances,
+        called=offer.called,
         bias=float(np.log(max(style.amount, 1e-3))),
     )
     shown = tuple((c.text, c.score) for c in found)

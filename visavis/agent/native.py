@@ -224,6 +224,7 @@ class NativePlanner:
         seed: int,
         cancel: Cancel,
         chances: Sequence[float] = (),
+        called: Mapping[int, str] | None = None,
         bias: float = 0.0,
     ) -> ActPlan:
         """See `Planner`; greedy.
@@ -240,7 +241,7 @@ class NativePlanner:
             felt = None if prompt.emotion is not None else self.feel(prompt, cancel=cancel)
             words = self.engine.vocabulary.encode_words(prompt.text)
             odds = {number: 0.0 for number, (*_, ids) in enumerate(words) if ids}
-        called = {word: gloss for gloss, word in told(prompt.text)}
+        called = {word: gloss for gloss, word in told(prompt.text)} if called is None else called
         said = Words(prompt.text, prompt.candidates, self.wordings, self.cues, called)
         places = self.joining.places(prompt.candidates, chances, odds, bias, said)
         if not places:

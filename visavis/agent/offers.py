@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -21,10 +21,14 @@ TOLD: Final = 0.85  # how surely a length, a count or a place calls for the gest
 
 @dataclass(frozen=True)
 class Offer:
-    """Candidates, best first, and for each word of the clause how likely some gesture belongs to it."""
+    """Candidates, best first, and for each word of the clause how likely some gesture belongs to it.
+
+    called: the words whose numbers, directions or places call for one of the candidates, and which.
+    """
 
     candidates: tuple[Candidate, ...]
     chances: tuple[float, ...]
+    called: Mapping[int, str] = field(default_factory=dict)
 
     def score(self, gloss: str) -> float:
         """Of a candidate; 0 for any other gloss."""
@@ -50,12 +54,16 @@ def offered(
     wanted = wanted or Wanted()
     found = library.candidates(text, wanted=wanted)
     chances = library.word_chances(text) if found else np.zeros(len(text.split()), np.float32)
+    called = {}
     for gloss, word in told(text, scene):
         if gloss in library and gloss not in wanted.recent:
             found = [Candidate(gloss, TOLD), *(c for c in found if c.text != gloss)][:MAX_CANDIDATES]
             chances[word] = max(float(chances[word]), TOLD)
+            called[word] = gloss
     found = [candidate for candidate in found if candidate.text not in avoid]
-    return Offer(tuple(found), tuple(chances.tolist()) if found else ())
+    shown = {candidate.text for candidate in found}
+    called = {word: gloss for word, gloss in called.items() if gloss in shown}
+    return Offer(tuple(found), tuple(chances.tolist()) if found else (), called)
 
 
 def aimed(library: Library, text: str, tag: Tag, scene: Scene | None = None) -> dict[str, Any]:

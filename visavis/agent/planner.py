@@ -53,6 +53,7 @@ class Planner(Protocol):
         seed: int,
         cancel: Cancel,
         chances: Sequence[float] = (),
+        called: Mapping[int, str] | None = None,
         bias: float = 0.0,
     ) -> ActPlan:
         """The prompt's words with gesture tags.
@@ -63,6 +64,8 @@ class Planner(Protocol):
             seed: of sampling.
             cancel: checked between tokens.
             chances: for each word, what RECALL thinks that some gesture belongs to it; empty if it has no opinion.
+            called: the words whose numbers, directions or places call for a candidate, and which; None: those of the
+                text alone.
             bias: added to the log-odds of making a gesture; 0 is the calibrated density.
         """
         ...

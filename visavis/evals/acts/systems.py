@@ -71,6 +71,7 @@ class Product:
                 ActPrompt(sentence.text, felt, found),
                 params={c.text: tuple(param_values(self.library.params(c.text))) for c in found},
                 seed=number, cancel=Cancel(), chances=sentence.offer.chances,
+                called=sentence.offer.called,
             )  # fmt: skip
             made += [_made(self.library, item, sentence, tag) for tag in plan.tags]
         return made

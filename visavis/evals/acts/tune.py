@@ -33,7 +33,6 @@ from visavis.evals.acts.measure import RECALL, best_threshold, gain, over, ratio
 from visavis.evals.acts.systems import Product, Sentence, recalled, sentences
 from visavis.evals.first_light.table import Table, progress
 from visavis.retrieval.library import Library
-from visavis.retrieval.params import told
 from visavis.tokenizers.turn_language import ActPrompt, Tag, tag_ids
 
 __all__ = ["Opinion", "choose", "decide", "fit", "opinions", "tune"]
@@ -81,8 +80,7 @@ def opinions(planner: NativePlanner, library: Library, some: Sequence[Item]) -> 
                 before = [*prompt.ids(vocabulary), *(id_ for *_, ids in words[:word] for id_ in ids)]
                 tags = [tag_ids(vocabulary, Tag(c.text, 0)) for c in shown]
                 names[word] = tuple(float(planner.engine.score([*before, tag[0]], tag[1:]).sum()) for tag in tags)
-            called = {word: gloss for gloss, word in told(sentence.text)}
-            said = Words(sentence.text, shown, planner.wordings, planner.cues, called)
+            said = Words(sentence.text, shown, planner.wordings, planner.cues, sentence.offer.called)
             found.append(Opinion(number, sentence, odds, names, said))
     return found
 
@@ -96,11 +94,10 @@ def decide(item: Item, opinion: Opinion, joining: Joining, library: Library) -> 
     for place in sorted(places):
         names = joining.which(offer.candidates, opinion.words) + joining.which_model * opinion.written(place)
         tags.append(Tag(offer.candidates[int(np.argmax(names))].text, place))
-    called = {word: gloss for gloss, word in told(sentence.text)}
     share = joining.where(offer.candidates, offer.chances, opinion.odds, len(sentence.text.split()), opinion.words)
     return [
         (Made(tag.gloss, sentence.before + tag.word, aimed(library, sentence.text, tag, item.scene), 0.0), sure)
-        for tag in settled(tags, share, offer.candidates, called)
+        for tag in settled(tags, share, offer.candidates, offer.called)
     ]
 
 

@@ -58,10 +58,13 @@ class RandomWords:
         seed: int,
         cancel: Cancel,
         chances: Sequence[float] = (),
+        called: Mapping[int, str] | None = None,
         bias: float = 0.0,
     ) -> ActPlan:
         """The planner's gestures, each on another word of the clause where there is one."""
-        plan = self.planner.act(prompt, params=params, seed=seed, cancel=cancel, chances=chances, bias=bias)
+        plan = self.planner.act(
+            prompt, params=params, seed=seed, cancel=cancel, chances=chances, called=called, bias=bias
+        )
         count = len(prompt.text.split())
         tags = []
         for tag in plan.tags:
