@@ -113,7 +113,7 @@ class CodeChoice:
         self._own, self._coupling = self._form(response)
         blocks = response.reshape(past + ahead + 1, -1, self._codes.shape[1])
         # (stride * F, blocks * D): what is missing in a step, and the codes that reach into it, the latest first.
-        self._filter = np.ascontiguousarray(blocks.swapaxes(0, 1)).reshape(blocks.shape[1], -1)
+        self._filter = torch.from_numpy(np.ascontiguousarray(blocks.swapaxes(0, 1)).reshape(blocks.shape[1], -1))
         self._near = _NEAR * np.trace(self._own, axis1=1, axis2=2)[:, None] / self._codes.shape[1]  # (N, 1)
         lengths = np.einsum("nd,mde,ne->mn", self._codes, self._own, self._codes, optimize=True)
         self._half = 0.5 * (lengths + self._near * (self._codes**2).sum(-1))  # (N, N): there, code
@@ -195,7 +195,10 @@ class CodeChoice:
         timed = _with_velocity(off.swapaxes(0, 1)).swapaxes(0, 1).reshape(parts, -1, self._net.stride, width)
         weighed = (timed @ self._metric[codes]).reshape(parts, len(codes[0]), -1)  # (G, S, stride * F)
         # What is missing in one step pulls the codes of all steps that reach into it.
-        shares = (weighed @ self._filter).reshape(*weighed.shape[:2], -1, self._codes.shape[1])
+        # By torch, which keeps to its threads: numpy would take all cores for so small a product, and longer.
+        shares = (
+            (torch.from_numpy(weighed) @ self._filter).numpy().reshape(*weighed.shape[:2], -1, self._codes.shape[1])
+        )
         steps, blocks = shares.shape[1:3]
         out = np.zeros((parts, steps + blocks - 1, shares.shape[3]), np.float32)
         for block in range(blocks):
