@@ -224,6 +224,31 @@ def test_blocked_sound_does_not_stop_the_body(chromium, url, tmp_path):
         assert browser.complaints == []
 
 
+# How many colours the avatar's canvas has right after it was given another size, before that is shown.
+RESIZED = """() => new Promise((done) => {
+  const canvas = document.querySelector("#vv-avatar canvas"), host = canvas.parentElement;
+  const colours = () => {
+    const small = new OffscreenCanvas(64, 64), pen = small.getContext("2d");
+    pen.drawImage(canvas, 0, 0, 64, 64);
+    return new Set(new Uint32Array(pen.getImageData(0, 0, 64, 64).data.buffer)).size;
+  };
+  let sizes = 0;
+  new ResizeObserver(() => {
+    sizes += 1;
+    if (sizes === 1) host.style.width = `${host.clientWidth - 40}px`;
+    else done(colours());
+  }).observe(host);
+})"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_new_size_is_never_shown_empty(chromium, url, tmp_path):
+    with browsing(chromium, url, tmp_path) as browser:
+        browser.until(lambda d: d["motionFramesApplied"] > 5, "idle motion")
+        assert browser.page.evaluate(RESIZED) > 50
+
+
 def test_the_page_names_no_other_machine(replay_agent):
     from starlette.testclient import TestClient
 

@@ -114,6 +114,9 @@ export class Stage {
     this.controls.minDistance = distance * 0.55;
     this.controls.maxDistance = distance * 2.2;
     this.camera.updateProjectionMatrix();
+    // A new size empties the canvas, and both callers come after the frame was drawn: it would be shown empty.
+    this.controls.update();
+    this.renderer.render(this.scene, this.camera);
   }
 }
 
