@@ -17,11 +17,10 @@ from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from visavis.errors import FileFormatError
 from visavis.retrieval.embedder import DIMENSIONS, Embedder
+from visavis.retrieval.table_files import readable
 
 __all__ = ["DEFAULT_CUES", "Cues"]
 
@@ -89,19 +88,15 @@ class Cues:
         Raises:
             FileFormatError: the file is missing or holds something else.
         """
-        try:
+        with readable(path, "the cue words of gestures", "visavis.finetune.acts.place_cues"):
             arrays = load_file(path)
             counts = {str(gloss): int(count) for gloss, count in json.loads(arrays["counts"].tobytes()).items()}
             matrix, vectors = arrays["matrix"].astype(np.float32), arrays["vectors"].astype(np.float32)
-            if matrix.shape != (vectors.shape[1], DIMENSIONS) or sum(counts.values()) != len(vectors):
+            whole = sum(counts.values()) == len(vectors) and min(counts.values(), default=0) >= 0
+            if matrix.shape != (vectors.shape[1], DIMENSIONS) or not whole:
                 raise ValueError(
                     f"{matrix.shape}, {vectors.shape} and {sum(counts.values())} cues do not belong together"
                 )
-        except (OSError, KeyError, ValueError, AttributeError, IndexError, SafetensorError) as error:
-            raise FileFormatError(
-                f"expected the cue words of gestures in {path.name}, could not read it ({error}): "
-                "run `python -m visavis.finetune.acts.place_cues`"
-            ) from error
         return cls(matrix, _unit(vectors), _slices(counts))
 
 

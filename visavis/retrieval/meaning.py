@@ -16,11 +16,11 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from visavis.errors import FileFormatError
 from visavis.retrieval.embedder import DIMENSIONS, Embedder
+from visavis.retrieval.table_files import readable
 
 __all__ = ["DEFAULT_MEANING", "Meaning"]
 
@@ -78,14 +78,9 @@ class Meaning:
         Raises:
             FileFormatError: the file is missing or holds something else.
         """
-        try:
+        with readable(path, "the projection of meanings", "visavis.finetune.acts.train_meaning"):
             arrays = load_file(path)
             matrix, curve = arrays["matrix"].astype(np.float32), arrays["curve"]
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise FileFormatError(
-                f"expected the projection of meanings in {path.name}, could not read it ({error}): "
-                "run `python -m visavis.finetune.acts.train_meaning`"
-            ) from error
         if matrix.ndim != 2 or matrix.shape[1] != DIMENSIONS or curve.shape != (2,):
             raise FileFormatError(
                 f"expected a projection of {DIMENSIONS} dimensions in {path.name}, got {matrix.shape}: "

@@ -18,10 +18,9 @@ from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from visavis.errors import FileFormatError
+from visavis.retrieval.table_files import readable
 
 __all__ = ["DEFAULT_WORDINGS", "Wordings", "stem"]
 
@@ -155,7 +154,7 @@ class Wordings:
         Raises:
             FileFormatError: the file is missing or holds something else.
         """
-        try:
+        with readable(path, "the counted words of gestures", "visavis.finetune.acts.count_wordings"):
             arrays = load_file(path)
             glosses = tuple(json.loads(arrays["glosses"].tobytes()))
             stems = tuple(arrays["stems"].tobytes().decode().split(" "))
@@ -164,11 +163,7 @@ class Wordings:
             count = len(gloss)
             if starts.shape != (len(stems) + 1,) or not said.shape == starred.shape == (count,):
                 raise ValueError(f"{len(stems)} stems, {starts.shape} starts, {count} pairs do not belong together")
-            if (np.diff(starts) < 0).any() or starts[-1] != count or (gloss >= len(glosses)).any():
+            outside = ((gloss < 0) | (gloss >= len(glosses))).any()
+            if outside or starts[0] != 0 or starts[-1] != count or (np.diff(starts) < 0).any():
                 raise ValueError("a pair is outside")
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise FileFormatError(
-                f"expected the counted words of gestures in {path.name}, could not read it ({error}): "
-                "run `python -m visavis.finetune.acts.count_wordings`"
-            ) from error
         return cls(glosses, stems, starts, gloss, said, starred)
