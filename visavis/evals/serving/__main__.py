@@ -50,7 +50,8 @@ def _measure(args: argparse.Namespace) -> Table:
     if args.name == "grammars":
         return grammars.measure(turns, library, folder)
     if args.name == "sampled" and args.over == "embedded":
-        return sampled.measure({"embedded": loading._engine(folder)}, turns, library, args.turns, minutes=args.minutes)
+        here: dict[str, Engine] = {"embedded": loading._engine(folder)}
+        return sampled.measure(here, turns, library, args.turns, at_once=args.at_once, minutes=args.minutes)
     with _server(args, folder) as base_url:
         served = VllmEngine.connect(base_url, folder)
         try:
@@ -65,7 +66,9 @@ def _measure(args: argparse.Namespace) -> Table:
             embedded = loading._engine(folder)  # as agents run it
             if args.name == "sampled":
                 hot: dict[str, Engine] = {"vllm": served} | ({"embedded": embedded} if args.over == "both" else {})
-                return sampled.measure(hot, turns, library, args.turns, minutes=args.minutes)
+                return sampled.measure(
+                    hot, turns, library, args.turns, at_once=args.at_once, minutes=args.minutes
+                )  # fmt: skip
             engines: dict[str, Callable[[], Engine]] = {"vllm": lambda: served, "embedded": lambda: embedded}
             table = throughput.measure(engines, turns, library, args.concurrent, args.rounds)
             table.details["asked"] = dict(served.asked)
@@ -84,11 +87,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--prompts", type=int, default=50, metavar="N", help="for `agreement`")
     parser.add_argument("--turns", type=int, default=10_000, metavar="N", help="for `sampled`")
     parser.add_argument("--over", choices=("both", "embedded", "vllm"), default="both", help="engines of `sampled`")
+    parser.add_argument("--at-once", type=int, default=8, metavar="N", help="turns of `sampled` side by side")
     parser.add_argument("--minutes", type=float, default=None, metavar="N", help="for `sampled`: begin no turn later")
     parser.add_argument("--concurrent", type=int, nargs="+", default=[1, 8, 32], metavar="N", help="for `throughput`")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="for `throughput`")
     parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")
     args = parser.parse_args(argv)
+    if min(args.turns, args.at_once) < 1:
+        parser.error("expected --turns and --at-once of 1 or more")
     return report(lambda: _measure(args), args.out, _divergences)
 
 
