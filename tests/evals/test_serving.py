@@ -9,6 +9,7 @@ import torch
 from visavis.agent.embedded import EmbeddedEngine
 from visavis.agent.grid import STEP_S
 from visavis.agent.llama import Llama
+from visavis.errors import FileFormatError, ServiceError
 from visavis.evals.serving import agreement, grammars, sampled, throughput
 from visavis.evals.serving.calls import record_turns, replay
 from visavis.tokenizers.vocabulary import JointVocabulary
@@ -67,6 +68,34 @@ def test_what_fails_is_counted_by_kind(turns, exact, monkeypatch):
     assert table.value("one: words in the reply") == 50
     assert table.details["one"]["turns_that_failed"] == {"words in the reply": 3}
     assert table.details["one"]["first"] == {"words in the reply": [0, 1, 2]}
+
+
+def test_a_run_that_broke_off_is_taken_up_again(turns, exact, monkeypatch, tmp_path):
+    recorded, library = turns
+    kept, asked = tmp_path / "kept.jsonl", []
+
+    def lost(calls, hot, _):
+        asked.append(calls)
+        if len(asked) == 3:
+            raise ServiceError("the server is gone")
+        return [None] * len(calls)
+
+    monkeypatch.setattr(sampled, "replay", lost)
+    monkeypatch.setattr(sampled, "_judge", lambda calls, made: {"words in the reply": [True], "repeat": [0.5]})
+    with pytest.raises(ServiceError):
+        sampled.measure({"one": exact}, recorded, library, 5, at_once=1, kept=kept)
+    done = len(kept.read_text().splitlines()) - 1
+    asked[:] = asked[:3]  # so that nothing fails any more
+    kept.write_text(kept.read_text() + '{"engine": "one", "tu')  # the machine stopped in the middle of a line
+    table = sampled.measure({"one": exact}, recorded, library, 5, at_once=1, kept=kept)
+    assert 2 <= done < 5 and len(asked) == 3 + 5 - done, "only what was missing"
+    assert table.details["one"]["turns"] == 5
+    assert table.value("one: words in the reply") == 100 and len(kept.read_text().splitlines()) == 1 + 5
+    with pytest.raises(FileFormatError, match="temperature"):
+        sampled.measure({"one": exact}, recorded, library, 5, temperature=0.5, kept=kept)
+    kept.write_text("nothing\n")
+    with pytest.raises(FileFormatError, match="name another file"):
+        sampled.measure({"one": exact}, recorded, library, 5, kept=kept)
 
 
 def test_every_chunk_of_a_turn_is_a_grammar(turns, models):

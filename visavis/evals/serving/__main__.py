@@ -9,11 +9,17 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from visavis.evals.first_light.table import Table, report
+
+if TYPE_CHECKING:
+    from visavis.agent.engine import Engine
+    from visavis.evals.serving.calls import Call
+    from visavis.retrieval.library import Library
 
 NAMES = ("agreement", "throughput", "cost", "sampled", "grammars")
 
@@ -39,10 +45,9 @@ def _measure(args: argparse.Namespace) -> Table:
 
     from visavis.agent import loading
     from visavis.agent.embedded import EmbeddedEngine
-    from visavis.agent.engine import Engine
     from visavis.agent.transformers_engine import TransformersEngine
     from visavis.agent.vllm_engine import VllmEngine
-    from visavis.evals.serving import agreement, calls, cost, grammars, sampled, throughput
+    from visavis.evals.serving import agreement, calls, cost, grammars, throughput
 
     torch.set_num_threads(1)
     folder = Path(args.model) if args.model else loading.models_folder() / "planner"
@@ -51,7 +56,7 @@ def _measure(args: argparse.Namespace) -> Table:
         return grammars.measure(turns, library, folder)
     if args.name == "sampled" and args.over == "embedded":
         here: dict[str, Engine] = {"embedded": loading._engine(folder)}
-        return sampled.measure(here, turns, library, args.turns, at_once=args.at_once, minutes=args.minutes)
+        return _sampled(here, args, turns, library)
     with _server(args, folder) as base_url:
         served = VllmEngine.connect(base_url, folder)
         try:
@@ -66,15 +71,22 @@ def _measure(args: argparse.Namespace) -> Table:
             embedded = loading._engine(folder)  # as agents run it
             if args.name == "sampled":
                 hot: dict[str, Engine] = {"vllm": served} | ({"embedded": embedded} if args.over == "both" else {})
-                return sampled.measure(
-                    hot, turns, library, args.turns, at_once=args.at_once, minutes=args.minutes
-                )  # fmt: skip
+                return _sampled(hot, args, turns, library)
             engines: dict[str, Callable[[], Engine]] = {"vllm": lambda: served, "embedded": lambda: embedded}
             table = throughput.measure(engines, turns, library, args.concurrent, args.rounds)
             table.details["asked"] = dict(served.asked)
             return table
         finally:
             served.connection.close()
+
+
+def _sampled(
+    engines: Mapping[str, Engine], args: argparse.Namespace, turns: Sequence[Sequence[Call]], library: Library
+) -> Table:
+    from visavis.evals.serving.sampled import measure
+
+    kept = Path(args.kept) if args.kept else None
+    return measure(engines, turns, library, args.turns, at_once=args.at_once, minutes=args.minutes, kept=kept)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--over", choices=("both", "embedded", "vllm"), default="both", help="engines of `sampled`")
     parser.add_argument("--at-once", type=int, default=8, metavar="N", help="turns of `sampled` side by side")
     parser.add_argument("--minutes", type=float, default=None, metavar="N", help="for `sampled`: begin no turn later")
+    parser.add_argument("--kept", metavar="FILE", help="of `sampled`: judged turns; the same file takes a run up again")
     parser.add_argument("--concurrent", type=int, nargs="+", default=[1, 8, 32], metavar="N", help="for `throughput`")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="for `throughput`")
     parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")

@@ -7,11 +7,14 @@ counts and forced ids hold by construction, over any engine; so one miss is a bu
 from __future__ import annotations
 
 import itertools
+import json
 import sys
+import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +22,13 @@ from tqdm import tqdm
 
 from visavis.agent.engine import CancelToken, Constraint, Engine, Floats, Sampling
 from visavis.agent.grid import STEP_S
+from visavis.errors import FileFormatError
 from visavis.evals.first_light.table import Table, share
 from visavis.evals.serving.calls import Call, replay
 from visavis.metrics.bootstrap import bootstrap
 from visavis.retrieval.library import Library
 
-__all__ = ["Hot", "longest_repeat_s", "measure"]
+__all__ = ["Hot", "Kept", "longest_repeat_s", "measure"]
 
 LONGEST_PERIOD: Final = 8  # steps; a loop of more than a second would be a gesture that is made twice
 LOOP_S: Final = 3.0
@@ -75,8 +79,55 @@ def longest_repeat_s(codes: NDArray[np.int64], free: NDArray[np.bool_]) -> float
     return longest * STEP_S
 
 
+class Kept:
+    """Turns that were judged, in a file of one JSON object a line, so that a run that breaks off is taken up again.
+
+    Args:
+        path: of the file, which need not be there; None keeps nothing.
+        settings: what the turns were sampled with; a file of others is refused.
+
+    Raises:
+        FileFormatError: the file was not written by this, or with other settings.
+    """
+
+    def __init__(self, path: Path | None, settings: dict[str, Any]) -> None:
+        self.done: dict[tuple[str, int], dict[str, list[float]]] = {}
+        self._path, self._lock = path, threading.Lock()
+        if path is None:
+            return
+        if path.exists():
+            self._read(path, settings)
+        else:
+            path.write_text(json.dumps(settings) + "\n", "utf-8")
+
+    def _read(self, path: Path, settings: dict[str, Any]) -> None:
+        try:
+            first, *rest = path.read_text("utf-8").splitlines(keepends=True)
+            found = json.loads(first)
+            whole = [row for row in rest if row.endswith("\n")]  # the last one may have been cut off
+            for row in whole:
+                each = json.loads(row)
+                self.done[each["engine"], each["turn"]] = each["found"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FileFormatError(
+                f"expected judged turns, one JSON object a line; got {path}: {error}: name another file"
+            ) from None
+        if found != settings:
+            raise FileFormatError(f"expected turns sampled with {settings}, got {found} in {path}: name another file")
+        path.write_text("".join([first, *whole]), "utf-8")
+
+    def keep(self, engine: str, turn: int, found: dict[str, list[float]]) -> None:
+        """Add a turn; from any thread."""
+        with self._lock:
+            self.done[engine, turn] = found
+            if self._path is None:
+                return
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"engine": engine, "turn": turn, "found": found}) + "\n")
+
+
 def measure(
-    engines: dict[str, Engine],
+    engines: Mapping[str, Engine],
     turns: Sequence[Sequence[Call]],
     library: Library,
     count: int,
@@ -84,6 +135,7 @@ def measure(
     temperature: float = 1.2,
     at_once: int = 8,
     minutes: float | None = None,
+    kept: Path | None = None,
 ) -> Table:
     """Sample `count` turns over each engine, some at once; the details list the first failures of every kind.
 
@@ -95,16 +147,24 @@ def measure(
         temperature: of every choice.
         at_once: turns in threads side by side.
         minutes: no turn of an engine begins later; None for all `count` whatever they take.
+        kept: where judged turns are kept: another run with this file does only those that are missing.
     """
+    before = Kept(kept, {"temperature": temperature, "recorded": len(turns)})
     table = Table(f"Turns sampled at temperature {temperature}")
     for name, engine in engines.items():
         until = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
 
-        def one(number: int, engine: Engine = engine, until: float = until) -> dict[str, list[float]] | None:
+        def one(
+            number: int, name: str = name, engine: Engine = engine, until: float = until
+        ) -> dict[str, list[float]] | None:
+            if (name, number) in before.done:
+                return before.done[name, number]
             if time.monotonic() > until:
                 return None
             calls = turns[number % len(turns)]
-            return _judge(calls, replay(calls, Hot(engine, temperature, number), library))
+            found = _judge(calls, replay(calls, Hot(engine, temperature, number), library))
+            before.keep(name, number, found)
+            return found
 
         found: dict[str, list[float]] = {}
         failed: dict[str, list[int]] = {}
