@@ -188,6 +188,9 @@ def test_stop_persona_and_reconnection(chromium, url, agent, tmp_path):
         page.evaluate("document.querySelector('#vv-avatar .vv-host').visavis.reconnect()")
         browser.until(lambda d: d["connection"] == "reconnecting", "the loss is shown", 10)
         assert "connection lost" in page.locator(".vv-state").inner_text()
+        browser.say("Are you there?")
+        page.wait_for_timeout(300)
+        assert page.locator("#vv-say textarea").input_value() == "Are you there?", "it waits to be said"
         before = browser.debug("motionFramesApplied")
         browser.until(lambda d: d["motionFramesApplied"] > before + 5, "the body goes on alone", 20)
         context.set_offline(False)

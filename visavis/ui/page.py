@@ -217,9 +217,11 @@ def _blocks(gr: Any, conversations: Conversations, cast: _Cast, script: str) -> 
 _CALL = "(on) => {{ document.querySelector('#vv-avatar .vv-host')?.visavis?.{}; return [on]; }}"
 
 # The line is taken out of its box here, at once: cleared from the server, the box would lose what is typed meanwhile.
+# While the connection is lost it stays.
 _TAKE = """(text, id) => {
   const box = document.querySelector('#vv-say textarea');
-  if (text && box?.value.startsWith(text)) {
+  const lost = document.querySelector('#vv-avatar .vv-host')?.visavis?.debug.connection === 'reconnecting';
+  if (text && !lost && box?.value.startsWith(text)) {
     box.value = box.value.slice(text.length);
     box.dispatchEvent(new Event('input', { bubbles: true }));
   }
