@@ -188,12 +188,49 @@ def test_stop_persona_and_reconnection(chromium, url, agent, tmp_path):
         page.evaluate("document.querySelector('#vv-avatar .vv-host').visavis.reconnect()")
         browser.until(lambda d: d["connection"] == "reconnecting", "the loss is shown", 10)
         assert "connection lost" in page.locator(".vv-state").inner_text()
+        browser.say("Are you there?")
+        page.wait_for_timeout(300)
+        assert page.locator("#vv-say textarea").input_value() == "Are you there?", "it waits to be said"
         before = browser.debug("motionFramesApplied")
         browser.until(lambda d: d["motionFramesApplied"] > before + 5, "the body goes on alone", 20)
         context.set_offline(False)
         browser.until(lambda d: d["connection"] == "open", "it is connected again", 30)
         assert browser.debug("errors") == []
         assert browser.foreign == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_what_is_typed_while_an_answer_comes_stays_and_words_are_shown_as_typed(chromium, url, tmp_path):
+    with browsing(chromium, url, tmp_path) as browser:
+        page, box = browser.page, browser.page.locator("#vv-say textarea")
+        browser.say("a <b>bold</b> word & more")
+        page.keyboard.type("and then")
+        page.wait_for_function("document.querySelector('#vv-chat').innerText.includes('thirty metres')")
+        browser.until(lambda d: d["turnsEnded"] == 1, "the turn ends")
+        assert box.input_value() == "and then"
+        assert "a <b>bold</b> word & more" in page.locator("#vv-chat").inner_text()
+        # A line that cannot be said comes back, with the reason.
+        long = "word " * 500
+        browser.say(long)
+        page.wait_for_function("document.querySelector('#vv-chat').innerText.includes('2,000 characters')")
+        page.wait_for_function("document.querySelector('#vv-say textarea').value.length === 2500")
+        assert browser.complaints == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(480)
+@pytest.mark.parametrize(("width", "height"), [(844, 390), (768, 1024), (320, 568)])
+def test_it_fits_phones_and_tablets_as_they_are_held(chromium, url, tmp_path, width, height):
+    with browsing(chromium, url, tmp_path, width, height) as browser:
+        page = browser.page
+        over = "(({scrollWidth: w, scrollHeight: h}) => Math.max(w - innerWidth, h - innerHeight))"
+        assert page.evaluate(f"{over}(document.documentElement)") <= 0, "nothing is out of sight"
+        box = {s: page.locator(s).bounding_box() for s in ("#vv-avatar", "#vv-chat", "#vv-say textarea", "#vv-send")}
+        assert box["#vv-avatar"]["height"] > 0.4 * height and box["#vv-avatar"]["width"] > 0.45 * width
+        assert box["#vv-say textarea"]["width"] > 0.45 * box["#vv-chat"]["width"]
+        assert box["#vv-send"]["y"] + box["#vv-send"]["height"] <= height
+        browser.shoot(f"fits_{width}x{height}")
 
 
 # The driver's own scripts count as clicks, so the browser's rule is played by hand: silent until a real click.

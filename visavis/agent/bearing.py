@@ -4,7 +4,8 @@ Joy brings the forearms forward and up, anger the elbows out and the hands apart
 the body and the head sink, fear draws the arms before it. Movements of head, torso and arms are larger in joy and
 anger, smaller in sadness (Wallbott 1998; Castellano et al. 2007; Dael et al. 2012). Laid over a clause's motion by how
 strong the feeling is, less over an arm that is raised already, and not over an arm that makes a gesture. Head and torso
-are held as somebody feels over gestures, too, unless a hand is near the head; what they do in a gesture keeps its size.
+are held as somebody feels over gestures, too, unless a hand is near the head; what they do in a gesture keeps its size,
+and so does what the other arm does beside it. Quick small movements are made no larger: that looks nervous.
 """
 
 from __future__ import annotations
@@ -43,10 +44,14 @@ _OF: Final = np.array([_BEARING[name] for name in EMOTIONS], np.float32)
 _SHARES: Final = {"spine": 0.3, "chest": 0.35, "upperChest": 0.35, "neck": 0.4, "head": 0.6}
 _FARTHEST: Final = np.radians(20.0)
 _SLOW_S, _EDGE_S = 0.5, 0.3  # slower than the former is posture; what moves is left alone beside a stretch's borders
+_QUICK_S: Final = 0.07  # what passes quicker than this keeps its size
 _GENTLY_S: Final = 0.25  # an arm that rises gives its bearing up as slowly as this
 _CHANGE_S: Final = 0.8  # from one feeling to another
 # The forearm's direction up: below, an arm hangs; above, it is raised and is bent no further.
 _HANGS, _RAISED = -0.9, -0.2
+# Of a wrist above its shoulder: higher, larger movements would bring it before the face or over the head.
+_LOW_M, _HIGH_M = -0.3, -0.1
+_STEADY_S: Final = 0.12  # as slowly a rising arm's movements get their own size back
 _NEAR_M, _FAR_M = 0.3, 0.45  # of a wrist from the head: nearer, a gesture is made at the head, which stays where it is
 
 
@@ -84,15 +89,18 @@ def with_bearing(motion: Motion, felt: Array, free: Mapping[str, Array]) -> Moti
             sinks, larger = head, nods
         _swell(turned, bone, free["core"] * inside * larger)
         _turn(turned, bone, 0, share * held * sinks)
-    for side, sign in (("left", 1.0), ("right", -1.0)):
+    for side, other, sign in (("left", "right", 1.0), ("right", "left", -1.0)):
         upper, lower, hand = skeleton.indices([f"{side}{bone}" for bone in ("UpperArm", "LowerArm", "Hand")])
         along = places[:, hand] - places[:, lower]
         up = along[:, 1] / np.linalg.norm(along, axis=-1)
         hangs = 1 - fade_curve(np.clip((up - _HANGS) / (_RAISED - _HANGS), 0, 1))
         gently = gaussian_filter1d(hangs, _GENTLY_S * FPS, mode="nearest")
         hangs = free[side] * (hangs + inside * (gently - hangs))
+        above = places[:, hand, 1] - places[:, upper, 1]
+        low = 1 - fade_curve(np.clip((above - _LOW_M) / (_HIGH_M - _LOW_M), 0, 1))
+        larger = arms * free[other] * gaussian_filter1d(low, _STEADY_S * FPS, mode="nearest")
         for bone in (upper, lower):
-            _swell(turned, bone, free[side] * inside * arms)
+            _swell(turned, bone, free[side] * inside * np.where(arms > 0, larger, arms))
         _turn(turned, upper, 0, -ahead * hangs)
         _turn(turned, upper, 1, sign * twist * hangs)
         _turn(turned, upper, 2, sign * out * free[side])
@@ -110,11 +118,16 @@ def _turn(turned: Array, bone: int, axis: int, degrees: Array) -> None:
 
 
 def _swell(turned: Array, bone: int, more: Array) -> None:
-    """Make what a bone does faster than its posture changes larger, by a share `more`; 20 degrees further at most."""
+    """Make what a bone does larger or smaller by a share `more`, 20 degrees further at most.
+
+    That is what it does faster than its posture changes; what is made larger, also slower than jitter.
+    """
     q = turned[:, bone]
     signed = np.where((q @ q[0])[:, None] < 0, -q, q)
     slow = rot.normalize(gaussian_filter1d(signed, _SLOW_S * FPS, axis=0, mode="nearest"))
     off = rot.to_rotation_vector(rot.multiply(q, rot.conjugate(slow)))
+    calm = gaussian_filter1d(off, _QUICK_S * FPS, axis=0, mode="nearest")
+    off = np.where((more > 0)[:, None], calm, off)
     size = np.linalg.norm(off, axis=-1) + 1e-6
     further = _FARTHEST * np.tanh(more * size / _FARTHEST) / size  # smoothly bounded
     turned[:, bone] = rot.normalize(rot.multiply(rot.from_rotation_vector(off * further[:, None]), q))

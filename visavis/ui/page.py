@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
 import threading
@@ -167,7 +168,7 @@ def _avatar_script(avatar: str | Path | None) -> str:
 
 def _blocks(gr: Any, conversations: Conversations, cast: _Cast, script: str) -> Any:
     """The layout and its wiring."""
-    handlers = _Handlers(conversations, cast)
+    handlers = _Handlers(conversations, cast, gr.skip())
     choices = cast.choices
     with gr.Blocks(title="visavis", analytics_enabled=False, fill_width=True) as blocks:
         session_id = gr.State("", delete_callback=conversations.close)
@@ -193,8 +194,8 @@ def _blocks(gr: Any, conversations: Conversations, cast: _Cast, script: str) -> 
                 )  # fmt: skip
                 with gr.Row(elem_id="vv-say-row"):
                     say = gr.Textbox(
-                        placeholder="Say something …", show_label=False, container=False, lines=1, max_lines=4,
-                        autofocus=True, scale=6, elem_id="vv-say",
+                        placeholder="Say something …", label="Say something", show_label=False, container=False,
+                        lines=1, max_lines=4, autofocus=True, scale=6, elem_id="vv-say",
                     )  # fmt: skip
                     send = gr.Button("Send", variant="primary", scale=1, min_width=70, elem_id="vv-send")
                     stop = gr.Button("Stop", variant="stop", scale=1, min_width=70, elem_id="vv-stop")
@@ -202,7 +203,7 @@ def _blocks(gr: Any, conversations: Conversations, cast: _Cast, script: str) -> 
 
         blocks.load(handlers.open, [persona, session_id], [session_id, stage, chat], show_progress="hidden")
         gr.on(
-            [say.submit, send.click], handlers.respond, [say, session_id], [say, chat],
+            [say.submit, send.click], handlers.respond, [say, session_id], [say, chat], js=_TAKE,
             trigger_mode="multiple", concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
         stop.click(handlers.stop, [session_id], [chat], js=_CALL.format("stop()"), show_progress="hidden")
@@ -215,44 +216,57 @@ def _blocks(gr: Any, conversations: Conversations, cast: _Cast, script: str) -> 
 # Runs in the browser; the viewer hangs on its element and takes no value, so the inputs are handed on.
 _CALL = "(on) => {{ document.querySelector('#vv-avatar .vv-host')?.visavis?.{}; return [on]; }}"
 
+# The line is taken out of its box here, at once: cleared from the server, the box would lose what is typed meanwhile.
+# While the connection is lost it stays.
+_TAKE = """(text, id) => {
+  const box = document.querySelector('#vv-say textarea');
+  const lost = document.querySelector('#vv-avatar .vv-host')?.visavis?.debug.connection === 'reconnecting';
+  if (text && !lost && box?.value.startsWith(text)) {
+    box.value = box.value.slice(text.length);
+    box.dispatchEvent(new Event('input', { bubbles: true }));
+  }
+  return [text, id];
+}"""
+
 
 class _Handlers:
     """What happens on the page's events, on the server's loop."""
 
-    def __init__(self, conversations: Conversations, cast: _Cast) -> None:
+    def __init__(self, conversations: Conversations, cast: _Cast, unchanged: Any) -> None:
         self._conversations = conversations
         self._cast = cast
+        self._unchanged = unchanged  # what leaves a component as it is
 
     async def open(self, persona: str, id_: str) -> tuple[str, dict[str, str], Messages]:
         """The page was loaded: a conversation of its own."""
         conversation = self._conversations.get(id_) or self._conversations.open()
         return conversation.id, {"session": conversation.id}, await self._begin(conversation, persona)
 
-    async def respond(self, text: str, id_: str) -> AsyncIterator[tuple[str, Messages]]:
-        """Stream the words of the answer into the chat."""
+    async def respond(self, text: str, id_: str) -> AsyncIterator[tuple[Any, Messages]]:
+        """Stream the words of the answer into the chat; the box gets a line back that cannot be said."""
         conversation = self._find(id_)
         if not text.strip():
-            yield "", conversation.messages
+            yield self._unchanged, _shown(conversation.messages)
             return
         try:
             await conversation.say(text)
         except UsageError as error:
-            yield text, [*conversation.messages, {"role": "assistant", "content": str(error)}]
+            yield text, _shown([*conversation.messages, {"role": "assistant", "content": str(error)}])
             return
         with conversation.watch() as queue:
-            yield "", conversation.messages
+            yield self._unchanged, _shown(conversation.messages)
             while (event := await queue.get()) is not None:
                 if isinstance(event, TextDelta | ErrorEvent):
-                    yield "", conversation.messages
+                    yield self._unchanged, _shown(conversation.messages)
                 elif isinstance(event, ResponseDone | ResponseInterrupted):
                     break
-        yield "", conversation.messages
+        yield self._unchanged, _shown(conversation.messages)
 
     async def stop(self, id_: str) -> Messages:
         """Stop what is being said."""
         conversation = self._find(id_)
         await conversation.cancel()
-        return conversation.messages
+        return _shown(conversation.messages)
 
     async def change(self, persona: str, id_: str) -> Messages:
         """Another persona: the conversation begins anew."""
@@ -261,10 +275,15 @@ class _Handlers:
     async def _begin(self, conversation: Conversation, persona: str) -> Messages:
         agent = await asyncio.to_thread(self._cast.agent, persona)
         await conversation.begin(agent.session(), agent.persona.greeting)
-        return conversation.messages
+        return _shown(conversation.messages)
 
     def _find(self, id_: str) -> Conversation:
         conversation = self._conversations.get(id_)
         if conversation is None:
             raise UsageError("this conversation has ended: reload the page")
         return conversation
+
+
+def _shown(messages: Messages) -> Messages:
+    """Words as they were typed and said: Gradio's chat takes them for HTML, also without Markdown."""
+    return [{**message, "content": html.escape(message["content"], quote=False)} for message in messages]

@@ -68,6 +68,7 @@ export function mount(host: HTMLElement, options: Options): Viewer {
   };
 
   let disposed = false;
+  let awaited = false; // the avatar is on its way
   let attention = 0;
   let attentive = false;
   let avatar: Avatar | null = null;
@@ -102,6 +103,7 @@ export function mount(host: HTMLElement, options: Options): Viewer {
   function showState(): void {
     if (debug.connection !== "open") overlay.showState(debug.connection);
     else if (player.turn && player.turn.zeroS !== null) overlay.showState("speaking");
+    else if (awaited) overlay.showState("initializing");
     else if (attentive && debug.state !== "thinking") overlay.showState("listening");
     else if (debug.state === "speaking") overlay.showState(player.turn ? "thinking" : "idle");
     else overlay.showState(debug.state);
@@ -114,6 +116,7 @@ export function mount(host: HTMLElement, options: Options): Viewer {
     overlay.showNotice("This browser shows no WebGL: you hear the avatar but cannot see it.");
   }
   const placed = stage;
+  awaited = placed !== null;
   if (placed)
     Avatar.load(options.avatarUrl, options).then((loaded) => {
       if (disposed) return;
@@ -122,6 +125,7 @@ export function mount(host: HTMLElement, options: Options): Viewer {
       debug.faceKind = loaded.faceKind;
       placed.scene.add(loaded.group);
     }, (error) => {
+      awaited = false;
       overlay.showNotice(`The avatar could not be loaded: ${error instanceof Error ? error.message : error}`);
       fail(error);
     });
@@ -150,6 +154,7 @@ export function mount(host: HTMLElement, options: Options): Viewer {
       avatar.update(Math.min(dt, MOST_DT_S));
       if (!debug.ready) {
         debug.ready = true;
+        awaited = false;
         overlay.ready();
       }
       debug.motionFramesApplied++;

@@ -18,10 +18,11 @@ const STYLE = `
 .vv-state[data-state=idle]{--dot:#4a9d6f}.vv-state[data-state=listening]{--dot:#2f7fc1}
 .vv-state[data-state=thinking]{--dot:#c98a1b}.vv-state[data-state=speaking]{--dot:#7a5bc0}
 .vv-state[data-state=reconnecting],.vv-state[data-state=ended]{--dot:#c0453b}
+.vv-notice{white-space:normal;border-radius:14px;overflow-wrap:anywhere}
 .vv-sound{margin-left:auto;pointer-events:auto;border:0;cursor:pointer;font:inherit;color:inherit}
 .vv-chips{display:flex;flex-wrap:wrap;gap:6px;justify-content:center}
-.vv-chips .vv-chip{font-size:13px;opacity:.72}
-.vv-chips .vv-chip.vv-now{opacity:1;background:#2d5f7c;color:#fff}
+.vv-chips .vv-chip{font-size:13px;background:rgba(255,255,255,.92)}
+.vv-chips .vv-chip.vv-now{background:#2d5f7c;color:#fff}
 .vv-emotion::before{content:"";display:inline-block;width:9px;height:9px;margin-right:6px;border-radius:50%;
  background:var(--feeling,#9aa5af);vertical-align:0}
 .vv-chips.vv-over{opacity:0;transition:opacity 1.5s 4s}
@@ -47,7 +48,7 @@ const LINE_WORDS = 12;
 
 export class Overlay {
   private readonly state = chip("vv-chip vv-state");
-  private readonly notice = chip("vv-chip");
+  private readonly notice = chip("vv-chip vv-notice");
   private readonly sound = document.createElement("button");
   private readonly chips = chip("vv-chips");
   private readonly words = chip("vv-words");

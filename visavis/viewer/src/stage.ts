@@ -44,6 +44,8 @@ export class Stage {
     this.renderer.shadowMap.type = PCFShadowMap;
     this.renderer.setPixelRatio(Math.min(window.devicePixelRatio, 2));
     this.renderer.domElement.className = "vv-canvas";
+    this.renderer.domElement.setAttribute("role", "img");
+    this.renderer.domElement.setAttribute("aria-label", "the avatar");
     host.prepend(this.renderer.domElement);
 
     this.scene.add(new HemisphereLight(0xf4f7ff, 0xb7a99a, 1.7));
