@@ -115,6 +115,11 @@ def load_persona(name_or_path: str | Path) -> Persona:
     if isinstance(name_or_path, str) and name_or_path in presets():
         text = (resources.files("visavis.agent") / "personas" / f"{name_or_path}.yaml").read_text("utf-8")
         return _parse(text, name_or_path)
+    if not isinstance(name_or_path, str | Path):
+        raise PersonaError(
+            f"expected the name of a preset or a persona file; got {type(name_or_path).__name__}: "
+            "fields make one by `Persona(name=…, role=…)`"
+        )
     path = Path(name_or_path)
     try:
         if not path.is_file():
