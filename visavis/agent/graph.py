@@ -195,7 +195,9 @@ def _chosen_for(work: Work, text: str, number: int, emotion: Emotion | None) -> 
     """What the model makes of a text, among what the library has for it; the text's own numbers aim the gestures."""
     tools, library, style = work.tools, work.tools.library, work.tools.persona.gestures
     wanted = Wanted(emotion=emotion, recent=work.lately())
-    offer = offered(library, text, wanted, tools.scene, style.avoid) if tools.gestures else Offer((), ())
+    offer = Offer((), ())
+    if tools.gestures and style.amount > 0:
+        offer = offered(library, text, wanted, tools.scene, style.avoid, style.prefer)
     found = offer.candidates
     plan = tools.planner.act(
         ActPrompt(text, emotion, found),
