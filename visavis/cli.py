@@ -240,7 +240,9 @@ def _eval(args: argparse.Namespace) -> int:
 
     return run_files(
         [Path(f) for f in args.files], _folder(args.out), seed=args.seed, repeat=args.repeat, as_json=args.json,
-        model=args.model, **_thinking(args),
+        baseline=None if args.baseline is None else Path(args.baseline), model=args.model, voice=args.voice,
+        refine=not args.no_refine, gestures=not args.no_gestures, scene=args.scene, library=args.library,
+        **_thinking(args),
     )  # fmt: skip
 
 
