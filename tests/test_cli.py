@@ -124,6 +124,20 @@ def test_a_picture_that_cannot_be_written_is_told(unwritable, capsys):
     assert status == 2 and "expected a folder to write into" in err
 
 
+def test_what_cannot_be_written_or_reached_is_one_line_and_status_1(unwritable, tmp_path, capsys):
+    from visavis.motion.bvh import write_bvh
+    from visavis.motion.idle import idle
+
+    write_bvh(idle(10, seed=1), tmp_path / "idle.bvh")
+    for target, said in (
+        (f"{unwritable}/moved.bvh", "Not a directory"),
+        ("vmc://no.such.host.invalid", "vmc://no.such"),
+    ):
+        assert main(["convert", str(tmp_path / "idle.bvh"), target]) == 1
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith("visavis: ") and err.count("\n") == 1 and said in err
+
+
 def test_a_missing_extra_names_the_command_that_brings_it(models, capsys, monkeypatch):
     for name in ("gradio", "fastapi", "espeakng_loader"):
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed

@@ -20,6 +20,18 @@ def test_what_is_too_deep_is_refused_and_not_the_end_of_the_process(opening):
         safe_yaml.load(opening * 100_000)
 
 
+@pytest.mark.parametrize("text", ["a: 1\na: 2", "{a: 1, b: {c: 1, c: 2}}", "- {x: [1], 'x y': 2, x: 3}"])
+def test_a_key_that_comes_again_is_told_with_its_line(text):
+    with pytest.raises(yaml.MarkedYAMLError, match="expected every key once") as caught:
+        safe_yaml.load(text)
+    assert caught.value.problem_mark.line == text.count("\n")
+
+
+def test_keys_of_different_mappings_may_be_alike():
+    text = "base: &base {a: 1}\nlist: [{a: 1}, {a: 1}]\nmore: {<<: *base, a: [a, a]}\n1: one\n'1': text\n"
+    assert safe_yaml.load(text) == yaml.safe_load(text)
+
+
 def test_what_is_deep_is_read_as_far_as_it_may_go():
     def nested(levels):
         return "[" * levels + "]" * levels

@@ -240,7 +240,9 @@ def _eval(args: argparse.Namespace) -> int:
 
     return run_files(
         [Path(f) for f in args.files], _folder(args.out), seed=args.seed, repeat=args.repeat, as_json=args.json,
-        model=args.model, **_thinking(args),
+        baseline=None if args.baseline is None else Path(args.baseline), model=args.model, voice=args.voice,
+        refine=not args.no_refine, gestures=not args.no_gestures, scene=args.scene, library=args.library,
+        **_thinking(args),
     )  # fmt: skip
 
 
@@ -367,6 +369,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output is gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a disk that is full, a folder that is somebody else's
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"visavis: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

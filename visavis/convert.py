@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visavis.errors import UsageError
+from visavis.errors import ServiceError, UsageError
 
 if TYPE_CHECKING:
     from visavis.motion.avatar import Avatar
@@ -138,7 +138,11 @@ def convert(
     if place:
         from visavis.motion.vmc import send_vmc
 
-        send_vmc(motion, *place)
+        try:
+            send_vmc(motion, *place)
+        except OSError as error:
+            host, port = place
+            raise ServiceError(f"expected to reach vmc://{host}:{port}; {error.strerror or error}") from error
         return Converted(found, kind, motion.duration_s, len(motion.skeleton), bones, notes)
     target.parent.mkdir(parents=True, exist_ok=True)
     if kind == "openpose":

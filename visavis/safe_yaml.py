@@ -6,6 +6,7 @@ levels are counted first.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
@@ -17,16 +18,43 @@ _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load(text: str) -> Any:
-    """What a YAML document says, as `yaml.safe_load` does.
+    """What a YAML document says, as `yaml.safe_load` does, where every key of a mapping comes once.
 
     Raises:
-        yaml.YAMLError: it is none, or has more than `DEEPEST` levels.
+        yaml.YAMLError: it is none, has more than `DEEPEST` levels, or a key twice, of which only the last would count.
     """
-    level = 0
+    open_: list[_Open] = []
     for event in yaml.parse(text, Loader=_LOADER):
-        level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if level > DEEPEST:
-            mark: Any = event.start_mark
-            problem = f"expected at most {DEEPEST} levels, one inside the other"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+        if isinstance(event, yaml.CollectionEndEvent):
+            open_.pop()
+            continue
+        if open_ and isinstance(event, yaml.NodeEvent):
+            open_[-1].take(event)
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_.append(_Open(isinstance(event, yaml.MappingStartEvent)))
+            if len(open_) > DEEPEST:
+                raise _wrong(event, f"expected at most {DEEPEST} levels, one inside the other")
     return yaml.load(text, Loader=_LOADER)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A list or mapping that has begun: the keys so far, and whether the next node is one."""
+
+    mapping: bool
+    keys: set[tuple[str, Any]] = field(default_factory=set)
+    key_next: bool = True
+
+    def take(self, event: yaml.NodeEvent) -> None:
+        if self.mapping:
+            if self.key_next and isinstance(event, yaml.ScalarEvent) and event.value != "<<":
+                key = (event.value, event.implicit)
+                if key in self.keys:
+                    raise _wrong(event, f"expected every key once; {event.value[:60]!r} comes again: put both together")
+                self.keys.add(key)
+            self.key_next = not self.key_next
+
+
+def _wrong(event: yaml.Event, problem: str) -> yaml.MarkedYAMLError:
+    mark: Any = event.start_mark
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)

@@ -223,6 +223,16 @@ def test_what_a_server_does_not_take_is_left_out_from_then_on(planner):
         reply(chat)
 
 
+def test_a_server_that_does_not_stream_answers_whole(planner):
+    said = json.dumps({"emotion": "joy", "intensity": 0.5, "text": "It is long."})
+    answer = {"choices": [{"message": {"role": "assistant", "content": said}}]}
+    chat, _ = planner((200, answer), (200, {"error": {"message": "no"}}))
+    plan, notes = reply(chat)
+    assert plan.text == "It is long." and notes == []
+    with pytest.raises(ServiceError, match="failed: no"):
+        reply(chat)
+
+
 @pytest.mark.parametrize(
     "event", [{"choices": [3]}, {"choices": 1}, _delta(content=4), _delta(tool_calls=[{"index": "x"}])]
 )

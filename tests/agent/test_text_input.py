@@ -15,6 +15,7 @@ from visavis.errors import TextError
         "My friend Müller von der Heide is here.", "Das Boot is a film about a submarine.", "µ is 10 to the minus 6.",
         "Ｆｕｌｌ width is English too", "Do you know the song 'La vie en rose'?", "Que sera, sera, she sang to me.",
         "Is the word kindergarten German? I think so.", "😀 I am so happy!", "What does 'der die das' mean in German?",
+        "What's two plus two?", "I've met smarter mops.", "We've work till six.", "price per dozen takeaway",
     ],
 )  # fmt: skip
 def test_english_passes(text):

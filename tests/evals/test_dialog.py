@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -29,8 +31,9 @@ def test_the_facts_they_expect_are_on_the_cards():
     [
         ("name: a\nturns: []\n", "turns: Tuple should have at least 1 item"),
         ("name: a\nturns: [{user: hi, say: ho}]\n", "a turn has either `user`"),
-        ("name: a\nturns: [{user: hi, expects: {}}]\n", "turns.0.expects: Extra inputs"),
+        ("name: a\nturns: [{user: hi, expects: {}}]\n", "turns.0.expects: unknown field: did you mean 'expect'?"),
         ("name: a\nturns: [{user: hi, expect: {emotion: glee}}]\n", "expected emotions of neutral"),
+        ("name: a\nturns: [{user: hi, expect: {text: whale}}]\n", "turns.0.expect.text: Input should be"),
         ("name: [\n", "expected YAML"),
         ("- a\n", "expected a mapping"),
     ],
@@ -50,3 +53,11 @@ def test_no_file_and_no_persona(tmp_path):
     path.write_text(json.dumps({"name": "a", "persona": "nobody.yaml", "turns": [{"user": "hi"}]}))
     with pytest.raises(PersonaError):
         load_dialog(path)
+
+
+def test_the_example_of_the_page_is_a_dialog_also_with_a_mark_and_other_line_ends(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "evals.md").read_text(encoding="utf-8")
+    example = re.search(r"```yaml\n(.*?)```", page, re.S)[1]
+    (tmp_path / "visitor.yaml").write_bytes(b"\xef\xbb\xbf" + example.replace("\n", "\r\n").encode())
+    dialog, persona = load_dialog(tmp_path / "visitor.yaml")
+    assert len(dialog.turns) == 2 and persona.name == "Maya" and dialog.turns[0].expect.gestures[0].near[0] == "whale"

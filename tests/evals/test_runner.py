@@ -80,3 +80,51 @@ def test_misuse(tmp_path):
         run_files([], tmp_path, repeat=0)
     with pytest.raises(UsageError, match="readable dialog"):
         run_files([tmp_path / "none.yaml"], tmp_path)
+
+
+def test_beside_a_baseline_the_status_says_whether_anything_got_worse(agent, dialog, tmp_path, capsys):
+    one = dialog("one.yaml", {"text": {"contains": ["huge", "whale"]}})
+    assert run_files([one], tmp_path / "before") == 1  # no whale
+    assert run_files([one], tmp_path / "same", baseline=tmp_path / "before") == 0
+    told = json.loads((tmp_path / "same" / "verdicts.json").read_text())["baseline"]
+    assert told["worse"] == told["better"] == [] and told["checks"] == 2 and told["change"]["value"] == 0
+    kept = json.loads((tmp_path / "before" / "verdicts.json").read_text())
+    for check in kept["runs"][0]["turns"][0]["checks"]:
+        check["passed"] = not check["passed"]
+    (tmp_path / "other.json").write_text(json.dumps(kept), encoding="utf-8-sig")
+    capsys.readouterr()
+    assert run_files([one], tmp_path / "c", baseline=tmp_path / "other.json") == 1
+    said = capsys.readouterr().out
+    assert "worse: one (run 1), turn 1: text contains 'whale'" in said and "better: " in said and "n = 2" in said
+    assert "worse: one" in (tmp_path / "c" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("content", [None, "no json", "[]", '{"runs": [{}]}'])
+def test_a_baseline_that_is_none_is_refused_before_anything_runs(content, agent, dialog, tmp_path):
+    if content is not None:
+        (tmp_path / "b.json").write_text(content)
+    with pytest.raises(UsageError, match="verdicts.json of an earlier run"):
+        run_files([dialog("one.yaml", {})], tmp_path / "out", baseline=tmp_path / "b.json")
+    assert agent.lines == []
+
+
+def test_who_stood_in_is_told(agent, dialog, tmp_path, capsys):
+    record = agent.turn.record.model_copy(update={"degraded": ["planner: lost; the native planner answers"]})
+    agent.turn = replace(agent.turn, record=record)
+    assert run_files([dialog("one.yaml", {})], tmp_path) == 0
+    assert "degraded: 1 of 1 turns, the first by: planner: lost" in capsys.readouterr().out
+    assert (tmp_path / "report.html").read_text().count("planner: lost") == 2
+
+
+def test_what_was_done_before_an_interruption_is_reported(agent, dialog, tmp_path, capsys, monkeypatch):
+    def answer(line):
+        if "second" in line:
+            raise KeyboardInterrupt
+        return agent.turn
+
+    monkeypatch.setattr(agent, "answer", answer, raising=False)
+    files = [dialog("one.yaml", {}), dialog("two.yaml", {}, line="the second")]
+    assert run_files(files, tmp_path) == 130
+    verdicts = json.loads((tmp_path / "verdicts.json").read_text())
+    assert verdicts["interrupted"] and not verdicts["passed"] and len(verdicts["runs"]) == 1
+    assert "interrupted" in capsys.readouterr().out

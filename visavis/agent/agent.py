@@ -39,7 +39,7 @@ from visavis.agent.voices import Voices
 from visavis.agent.work import GestureRequest, Tools
 from visavis.errors import UsageError
 from visavis.retrieval.scene import Scene, read_scene
-from visavis.speech.types import Voice
+from visavis.speech.types import Voice, close_voice
 
 __all__ = ["Agent"]
 
@@ -104,17 +104,23 @@ class Agent:
         self.seed = seed
         around = scene if isinstance(scene, Scene) or scene is None else read_scene(scene)
         brain = Brain(planner, engine, base_url, None if model is None else str(model), tuple(tools), knowledge)
-        shelf = None if library is None else Path(library)
-        loaded = load_tools(self.persona, voice, brain.folder, gestures, shelf, brain)
+        self._retrievers = open_retrievers(retrievers)
+        self._graph = build_graph(open_behaviours(behaviours))
+        self._codec, self._refiner = load_body(refine)
+        kept = store if isinstance(store, Store) else open_store(store)
+        try:
+            loaded = load_tools(self.persona, voice, brain.folder, gestures, _shelf(library), brain)
+        except BaseException:
+            if kept is not None and kept is not store:
+                kept.close()
+            raise
         self.persona = loaded.persona
         self._voices = Voices()
         self.tools: Tools = replace(loaded, scene=around, voices=self._voices)
-        self._codec, self._refiner = load_body(refine)
         self._sessions = 0
+        self._opening = threading.Lock()  # two threads that ask for one name get one session
+        self._closed = False
         self._beat = Beat()
-        self._retrievers = open_retrievers(retrievers)
-        self._graph = build_graph(open_behaviours(behaviours))
-        kept = store if not (store is None or isinstance(store, bool | str | Path)) else open_store(store)
         self._journal = None if kept is None else Journal(kept)
         self._opened: weakref.WeakSet[Session] = weakref.WeakSet()
         self._shelves: weakref.WeakValueDictionary[str, Shelf] = weakref.WeakValueDictionary()
@@ -136,11 +142,17 @@ class Agent:
             user: whose memories it has, across sessions; without, it has those of this session alone.
             hearing: ears for audio (`visavis.agent.hearing`); the session closes them.
         Raises:
-            UsageError: no name that a session or user may have.
+            UsageError: no name that a session or user may have; the agent was closed.
             StoreError: the store cannot be read.
         """
+        with self._opening:
+            return self._session(session_id, user, hearing)
+
+    def _session(self, session_id: str | None, user: str | None, hearing: Hearing | None) -> Session:
         from visavis.agent.body import Body
 
+        if self._closed:
+            raise UsageError("expected an open agent; this one was closed: make another")
         self._sessions += 1
         unique = f"session-{self._sessions}" if self._journal is None else f"session-{secrets.token_hex(8)}"
         id_ = unique if session_id is None else checked_id(session_id)
@@ -193,12 +205,15 @@ class Agent:
 
     def close(self) -> None:
         """End sessions and the voice's process, leave the servers; nothing is left running or used afterwards."""
-        for session in list(self._opened):
+        with self._opening:
+            self._closed = True
+            opened = list(self._opened)
+        for session in opened:
             session.close()
         self._beat.close()
         if self._journal is not None:
             self._journal.close()
-        self.tools.voice.close()
+        close_voice(self.tools.voice)
         self._voices.close()
         self.tools.close()
 
@@ -209,3 +224,10 @@ class Agent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _shelf(library: str | Path | None) -> Path | None:
+    """The folder of added clips that was named; one that is not there yet is empty."""
+    if library is not None and Path(library).exists() and not Path(library).is_dir():
+        raise UsageError(f"expected a folder of added clips; {library} is a file: name the folder that it lies in")
+    return None if library is None else Path(library)

@@ -112,6 +112,8 @@ def open_behaviours(wanted: Sequence[Behaviour | Callable[[TurnView], object] | 
     Raises:
         UsageError: a name that nobody offers, or no function.
     """
+    if isinstance(wanted, str) or callable(wanted):
+        raise UsageError(f"expected a list of behaviours, as in behaviours=[…]; got {_kind(wanted)} alone")
     found = []
     for one in wanted:
         made = _named("behaviour", one) if isinstance(one, str) else one
@@ -125,9 +127,19 @@ def open_retrievers(wanted: Sequence[Retriever | str]) -> tuple[Retriever, ...]:
     """Retrievers and names of installed ones as retrievers.
 
     Raises:
-        UsageError: a name that nobody offers.
+        UsageError: a name that nobody offers, or no function.
     """
-    return tuple(_named("retriever", one) if isinstance(one, str) else one for one in wanted)
+    if isinstance(wanted, str) or callable(wanted):
+        raise UsageError(f"expected a list of retrievers, as in retrievers=[…]; got {_kind(wanted)} alone")
+    found = [_named("retriever", one) if isinstance(one, str) else one for one in wanted]
+    for one in found:
+        if not callable(one):
+            raise UsageError(f"expected a retriever, a function or a name; got {type(one).__name__}")
+    return tuple(found)
+
+
+def _kind(one: object) -> str:
+    return "a name" if isinstance(one, str) else "a function"
 
 
 def _named(kind: str, name: str) -> Any:

@@ -283,7 +283,7 @@ class ChatPlanner:
             cancel.check()
             try:
                 for choice in event.get("choices") or ():
-                    said.add(choice.get("delta") or {})
+                    said.add(choice.get("delta") or choice.get("message") or {})
             except (AttributeError, TypeError, ValueError) as error:
                 raise ServiceError(f"{self.connection.base_url} does not answer as a chat model does") from error
             if len(said.content) > LONGEST_ANSWER:

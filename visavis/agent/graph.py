@@ -32,6 +32,7 @@ from visavis.agent.work import SpokenClause, Work
 from visavis.emotion import Emotion
 from visavis.errors import ServiceError, VisavisError
 from visavis.retrieval.library import Wanted
+from visavis.speech.given import whole
 from visavis.speech.types import Word
 from visavis.tokenizers.turn_language import (
     MAX_CARDS,
@@ -194,7 +195,9 @@ def _chosen_for(work: Work, text: str, number: int, emotion: Emotion | None) -> 
     """What the model makes of a text, among what the library has for it; the text's own numbers aim the gestures."""
     tools, library, style = work.tools, work.tools.library, work.tools.persona.gestures
     wanted = Wanted(emotion=emotion, recent=work.lately())
-    offer = offered(library, text, wanted, tools.scene, style.avoid) if tools.gestures else Offer((), ())
+    offer = Offer((), ())
+    if tools.gestures and style.amount > 0:
+        offer = offered(library, text, wanted, tools.scene, style.avoid, style.prefer)
     found = offer.candidates
     plan = tools.planner.act(
         ActPrompt(text, emotion, found),
@@ -226,7 +229,7 @@ def _speak(state: TurnState, runtime: Runtime[Work]) -> TurnState:
         recorded = work.recording[number] if work.recording else None
         how: dict[str, Any] = {} if tools.pace == 1.0 else {"pace": tools.pace}
         ask = lambda: tools.voice.speak(text, emotion, **how)  # noqa: E731
-        speech = recorded.speech if recorded else work.call("voice", SPEAK_S, ask)
+        speech = recorded.speech if recorded else whole(work.call("voice", SPEAK_S, ask), text)
         if recorded:  # the body keeps to the recording, whose first sample is the turn's beginning
             start = recorded.start_s
         elif work.clauses:

@@ -68,7 +68,9 @@ def read_passages(sources: Sources) -> tuple[Passage, ...]:
     Raises:
         UsageError: nothing there, not readable as UTF-8, or too much.
     """
-    listed = [sources] if isinstance(sources, (str, Path)) else list(sources)
+    listed = [sources] if isinstance(sources, (str, Path)) else sources
+    if not isinstance(listed, Sequence) or not all(isinstance(one, (str, Path)) for one in listed):
+        raise UsageError(f"expected knowledge as folders, files or texts; got {sources!r:.80}")
     passages = [passage for source in listed for passage in _passages_of(source)]
     if len(passages) > MAX_PASSAGES:
         raise UsageError(f"expected at most {MAX_PASSAGES:,} passages of knowledge; got {len(passages):,}: give less")
@@ -94,12 +96,15 @@ def with_facts(persona: Persona, passages: Sequence[Passage]) -> Persona:
         for title, some in facts.items()
         for start in range(0, len(some), 50)
     ]
-    return Persona.model_validate({**persona.model_dump(), "cards": [*persona.cards, *cards]})
+    # The bound of cards in a persona's file is not meant for documents with many headings.
+    return persona.model_copy(update={"cards": (*persona.cards, *cards)})
 
 
 def _passages_of(source: str | Path) -> list[Passage]:
-    if isinstance(source, str) and re.search(r"\s", source) and not _is_there(source):
+    if isinstance(source, str) and source.strip() and re.search(r"\s", source) and not _is_there(source):
         return _cut(source, "notes")
+    if not str(source).strip():
+        raise UsageError("expected knowledge as a folder, a file or a text; got an empty one")
     path = Path(source)
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())

@@ -12,7 +12,7 @@ from visavis.agent.brain import Brain
 from visavis.agent.native import NativeMover
 from visavis.agent.persona import Persona
 from visavis.agent.work import Tools
-from visavis.errors import MissingExtraError
+from visavis.errors import MissingExtraError, UsageError
 from visavis.refiner.either import AnyRefiner, load_refiner
 from visavis.retrieval.clips import ClipStore
 from visavis.retrieval.index import GestureIndex
@@ -77,22 +77,28 @@ def load_tools(
     try:
         engine = brain.open_engine(folder, _engine)
         planner = brain.open_planner(engine, shelf, persona)
+        spoken, degraded = _open_voice(voice, persona)
     except BaseException:
         brain.close()
         raise
-    degraded: list[str] = []
-    if voice is None:
-        try:
-            spoken = open_voice(persona.voice)
-        except MissingExtraError as error:
-            spoken = open_voice("silent")
-            degraded.append(f"voice: {error}; the voice `silent` stands in")
-            log.warning(degraded[-1])
-    else:
-        spoken = open_voice(voice) if isinstance(voice, str) else voice
     return Tools(
         persona=persona, planner=planner, mover=NativeMover(engine), voice=spoken,
         library=shelf, performer=Performer.neutral(), engine=brain.engine,
-        fingerprint=fingerprint, gestures=gestures, degraded=tuple(degraded),
+        fingerprint=fingerprint, gestures=gestures, degraded=degraded,
         beats=engine.vocabulary.beats, close=brain.close,
     )  # fmt: skip
+
+
+def _open_voice(voice: Voice | str | None, persona: Persona) -> tuple[Voice, tuple[str, ...]]:
+    """The voice that was asked for, or the persona's; and what stands in for it, if something does."""
+    if voice is not None:
+        spoken = open_voice(voice) if isinstance(voice, str) else voice
+        if not callable(getattr(spoken, "speak", None)):
+            raise UsageError(f"expected a voice's name, a speech server's URL or an object with `speak`; got {voice!r}")
+        return spoken, ()
+    try:
+        return open_voice(persona.voice), ()
+    except MissingExtraError as error:
+        degraded = f"voice: {error}; the voice `silent` stands in"
+        log.warning(degraded)
+        return open_voice("silent"), (degraded,)

@@ -16,6 +16,7 @@ from visavis.tokenizers.turn_language import MAX_CANDIDATES, Candidate, Tag
 
 __all__ = ["TOLD", "Offer", "aimed", "offered"]
 
+LIKED: Final = 2.0  # how much likelier a gesture is that the persona likes, in odds
 TOLD: Final = 0.85  # how surely a length, a count or a place calls for the gesture that shows it
 
 
@@ -41,6 +42,7 @@ def offered(
     wanted: Wanted | None = None,
     scene: Scene | None = None,
     avoid: Collection[str] = (),
+    prefer: Collection[str] = (),
 ) -> Offer:
     """What there is for a clause.
 
@@ -50,6 +52,7 @@ def offered(
         wanted: what the gestures must fit.
         scene: places that can be pointed at.
         avoid: glosses that this persona never makes.
+        prefer: glosses that it likes: one that fits counts as twice as likely.
     """
     wanted = wanted or Wanted()
     found = library.candidates(text, wanted=wanted)
@@ -61,9 +64,19 @@ def offered(
             chances[word] = max(float(chances[word]), TOLD)
             called[word] = gloss
     found = [candidate for candidate in found if candidate.text not in avoid]
+    if prefer and any(candidate.text in prefer for candidate in found):
+        found = sorted((_liked(candidate, prefer) for candidate in found), key=lambda c: -c.score)
     shown = {candidate.text for candidate in found}
     called = {word: gloss for word, gloss in called.items() if gloss in shown}
     return Offer(tuple(found), tuple(chances.tolist()) if found else (), called)
+
+
+def _liked(candidate: Candidate, prefer: Collection[str]) -> Candidate:
+    """With its odds doubled where this persona likes it."""
+    if candidate.text not in prefer:
+        return candidate
+    odds = LIKED * candidate.score / max(1.0 - candidate.score, 1e-6)
+    return Candidate(candidate.text, odds / (1.0 + odds))
 
 
 def aimed(library: Library, text: str, tag: Tag, scene: Scene | None = None) -> dict[str, Any]:

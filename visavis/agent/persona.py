@@ -65,7 +65,12 @@ class Card(_Strict):
 
 
 class GesturePreferences(_Strict):
-    """How much and what the persona gestures; `amount` scales the density (0 none, 1 usual, 2 twice)."""
+    """How much and what the persona gestures.
+
+    amount: scales the density (0 none, 1 usual, 2 twice).
+    prefer: glosses that are twice as likely where they fit.
+    avoid: glosses that are never made.
+    """
 
     amount: Annotated[float, Field(ge=0, le=2)] = 1.0
     prefer: tuple[str, ...] = ()
@@ -115,6 +120,11 @@ def load_persona(name_or_path: str | Path) -> Persona:
     if isinstance(name_or_path, str) and name_or_path in presets():
         text = (resources.files("visavis.agent") / "personas" / f"{name_or_path}.yaml").read_text("utf-8")
         return _parse(text, name_or_path)
+    if not isinstance(name_or_path, str | Path):
+        raise PersonaError(
+            f"expected the name of a preset or a persona file; got {type(name_or_path).__name__}: "
+            "fields make one by `Persona(name=…, role=…)`"
+        )
     path = Path(name_or_path)
     try:
         if not path.is_file():
@@ -147,6 +157,16 @@ def _parse(text: str, source: str) -> Persona:
         raise PersonaError(f"{source}: {_explain(error)}") from None
 
 
+# What pydantic calls after Python's types, in YAML's words.
+_SHAPES: Final = {
+    "string_type": "text, in quotes where it looks like a number or like yes and no",
+    "tuple_type": "a list, such as [one, another]",
+    "model_type": "a mapping of fields, such as {topic: bread, facts: [Bread costs two euros.]}",
+    "float_parsing": "a number",
+    "float_type": "a number",
+}
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:300]
 
@@ -164,5 +184,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"the field {where!r} is missing: add it"
     message = first["msg"].removeprefix("Value error, ")
+    if (what := _SHAPES.get(first["type"])) is not None:
+        message = f"expected {what}; got {first['input']!r:.60}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return _one_line(f"{where}: {message}{more}")

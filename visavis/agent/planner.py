@@ -1,7 +1,7 @@
 """`Planner` and `Mover`: who decides what is said and which gestures are made, and who writes the motion tokens.
 
-To bring your own, write a class with `name`, `reply` and `act`; it may assume that prompts hold only recalled cards and
-gestures, best first. A plan is data: what a model gets wrong is mended or left out, never raised.
+To bring your own, write a class with `name`, `reply`, `feel` and `act`; it may assume that prompts hold only recalled
+cards and gestures, best first. A plan is data: what a model gets wrong is mended or left out, never raised.
 """
 
 from __future__ import annotations

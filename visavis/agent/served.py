@@ -90,7 +90,10 @@ class Connection:
         return True
 
     def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The JSON object of every server-sent event that answers `body`; closing the iterator cancels there, too."""
+        """The JSON object of every server-sent event that answers `body`; closing the iterator cancels there, too.
+
+        Of a server that does not stream it is one object, the whole answer.
+        """
         begun, again = False, True
         while True:
             try:
@@ -102,6 +105,12 @@ class Connection:
                             time.sleep(AGAIN_AFTER_S)
                             continue
                         raise self._refused(response)
+                    if response.headers.get("content-type", "").startswith("application/json"):
+                        whole = _read(response.read().decode("utf-8", "replace"), self.base_url)
+                        if whole.get("error"):
+                            raise ServiceError(f"the server at {self.base_url} failed: {_reason(whole)}")
+                        yield whole
+                        return
                     for line in response.iter_lines():
                         if not line.startswith("data:"):
                             continue

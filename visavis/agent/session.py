@@ -427,7 +427,11 @@ class Session:
     def _checked(self, gestures: Sequence[GestureRequest] | None, text: str) -> Sequence[GestureRequest] | None:
         """The caller's gestures, each tried once: one that cannot be made is refused before anything is spoken."""
         count, tools = len(text.split()), self._maker.tools
+        if isinstance(gestures, GestureRequest):
+            raise UsageError("expected a list of gestures, as in gestures=[GestureRequest(…)]; got one alone")
         for wish in gestures or ():
+            if not isinstance(wish, GestureRequest) or not isinstance(wish.word, int):
+                raise UsageError(f"expected gestures such as GestureRequest('shrug', word=0); got {wish!r}")
             if not 0 <= wish.word < count:
                 raise LexiconError(f"expected a word from 0 to {count - 1} for {wish.gloss!r}; got {wish.word}")
             tools.library.perform(wish.gloss, tools.performer, wish.params, variant=wish.variant)

@@ -113,7 +113,8 @@ def changed_tools(tools: Tools, before: Tools, wanted: Settings) -> Tools:
     if "rate" in given:
         tools = replace(tools, pace=wanted.rate)
     if tools.pace != 1.0 and not has_pace(tools.voice):
-        raise UsageError(f"expected a voice that has a pace; {tools.voice.name!r} does not: set rate to 1")
+        name = getattr(tools.voice, "name", type(tools.voice).__name__)
+        raise UsageError(f"expected a voice that has a pace; {name!r} does not: set rate to 1")
     if "emotion" in given:
         felt = wanted.emotion
         assert not isinstance(felt, str), "validation has made it an emotion"

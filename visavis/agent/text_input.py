@@ -46,16 +46,18 @@ def checked_text(text: object, *, what: str = "text", english: bool = True, long
 
 
 @lru_cache(maxsize=1)
-def _function_words() -> dict[str, frozenset[str]]:
+def _function_words() -> tuple[dict[str, frozenset[str]], frozenset[str]]:
+    """Those of each language, and those of others that are English words, too, which alone prove nothing."""
     raw = safe_yaml.load((files("visavis.agent") / "data" / "function_words.yaml").read_text(encoding="utf-8"))
-    return {language: frozenset(words.split()) for language, words in raw.items()}
+    words = {language: frozenset(some.split()) for language, some in raw.items()}
+    return words, words.pop("also English")
 
 
 def other_language(text: str) -> str | None:
     """The language of a text that is not English, or None.
 
     Other scripts are told by their letters, languages in Latin letters by their function words; three words or fewer
-    in Latin letters are never refused.
+    in Latin letters are never refused, nor are those whose only foreign words are English words, too ("two plus two").
     """
     text = unicodedata.normalize("NFKC", text)
     letters = [char for char in text if char.isalpha()]
@@ -65,9 +67,12 @@ def other_language(text: str) -> str | None:
     words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", text.lower())
     if len(words) < 4:
         return None
-    table = _function_words()
-    shares = {language: sum(word in forms for word in words) / len(words) for language, forms in table.items()}
-    best = max(shares, key=lambda language: shares[language])
-    if best != "English" and shares[best] >= 0.25 and shares[best] > 1.5 * shares["English"]:
+    table, also = _function_words()
+    whole = [re.sub(r"(n't|'\w+)$", "", word) for word in words]  # "what's" is "what"
+    found = {language: [word for word in words if word in forms] for language, forms in table.items()}
+    english = sum(word in table["English"] for word in whole)
+    best = max((language for language in found if language != "English"), key=lambda language: len(found[language]))
+    count = len(found[best])
+    if count >= 0.25 * len(words) and count > 1.5 * english and not also.issuperset(found[best]):
         return best
     return None

@@ -194,7 +194,7 @@ class Turn:
         motion = fitted(self.motion, body)
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "turn.json").write_text(self.record.model_dump_json(indent=1) + "\n")
+        (folder / "turn.json").write_text(self.record.model_dump_json(indent=1) + "\n", encoding="utf-8")
         write_wav(folder / "speech.wav", self.speech.samples, self.speech.sample_rate_hz)
         write_bvh(motion, folder / "motion.bvh")
         write_glb(motion, folder / "motion.glb", body)
@@ -205,7 +205,7 @@ class Turn:
             name = "avatar.vrm" if theirs.humanoid else "avatar.glb"
             bake(retarget(self.motion, theirs.skeleton), theirs, folder / name)
         lines = [json.dumps(event.to_json(), default=_plain) for event in self.events]
-        (folder / "events.jsonl").write_text("".join(line + "\n" for line in lines))
+        (folder / "events.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
         write_preview(self, folder / "preview.png", body)
         return folder
 

@@ -18,6 +18,7 @@ Everything under `expect` is optional. `visavis.evals.checks` says what each mea
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -110,6 +111,13 @@ class Dialog(_Strict):
     turns: Annotated[tuple[ScriptedTurn, ...], Field(min_length=1)]
 
 
+def _near(name: str) -> str:
+    """The field that was probably meant, if there is one."""
+    known = {field for model in _Strict.__subclasses__() for field in model.model_fields}
+    near = difflib.get_close_matches(name, sorted(known), 1)
+    return f": did you mean {near[0]!r}?" if near else ""
+
+
 def load_dialog(path: Path) -> tuple[Dialog, Persona]:
     """Read a dialog and its persona.
 
@@ -132,6 +140,8 @@ def load_dialog(path: Path) -> tuple[Dialog, Persona]:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise FileFormatError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+        what = f"unknown field{_near(str(first['loc'][-1]))}" if first["type"] == "extra_forbidden" else first["msg"]
+        got = f"; got {first['input']!r:.60}" if first["type"].endswith("_type") else ""
+        raise FileFormatError(f"{path}: {where}: {what.removeprefix('Value error, ')}{got}") from None
     persona = load_persona(dialog.persona if dialog.persona in presets() else path.parent / dialog.persona)
     return dialog, persona

@@ -2,7 +2,7 @@
 
 Writes verdicts.json, junit.xml and report.html, and the folder of every turn. With `repeat` a dialog is run k times
 with different seeds; pass^k is the share of dialogs that pass every time (Yao et al. 2024), the mean pass rate is given
-with its interval.
+with its interval. Beside a baseline, the verdicts of an earlier run, the status says whether anything got worse.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from visavis.errors import ServiceError, UsageError
+from visavis.evals.baseline import compared, read_verdicts
 from visavis.evals.checks import Check, check_turn
 from visavis.evals.dialog import Dialog, load_dialog
 from visavis.metrics.bootstrap import bootstrap
@@ -33,7 +34,13 @@ def shipped_dialogs() -> list[Path]:
 
 
 def run_files(
-    files: Sequence[Path], out: Path, seed: int = 0, repeat: int = 1, as_json: bool = False, **options: Any
+    files: Sequence[Path],
+    out: Path,
+    seed: int = 0,
+    repeat: int = 1,
+    as_json: bool = False,
+    baseline: Path | None = None,
+    **options: Any,
 ) -> int:
     """Run dialogs, write the reports, print a summary.
 
@@ -43,16 +50,19 @@ def run_files(
         seed: of the first run; the k-th has seed + k.
         repeat: how often each dialog is run.
         as_json: print the verdicts as JSON instead of the summary.
+        baseline: `verdicts.json` of an earlier run, or its folder, to compare with.
         options: of the agents (voice, model, refine, gestures).
 
     Returns:
-        0, or 1 when something failed.
+        0, or 1 when something failed; with a baseline 1 when something failed that passed there; 130 when it was
+        interrupted: what was done until then is reported.
 
     Raises:
         UsageError: a file cannot be read, or `repeat` is below 1; nothing is run.
     """
     if repeat < 1:
         raise UsageError(f"expected to run each dialog at least once; got --repeat {repeat}")
+    before = None if baseline is None else read_verdicts(baseline)
     paths = [Path(path) for path in files] or shipped_dialogs()
     loaded = [(path, *load_dialog(path)) for path in paths]
     names = _names(paths)
@@ -63,23 +73,35 @@ def run_files(
 
     total = repeat * sum(len(dialog.turns) for _, dialog, _ in loaded)
     runs: list[dict[str, Any]] = []
-    with tqdm(total=total, desc="turns", disable=not sys.stderr.isatty()) as bar:
-        for (path, dialog, persona), name in zip(loaded, names, strict=True):
-            for k in range(repeat):
-                with Agent(persona, seed=seed + k, **options) as agent:
-                    folder = out / name / f"run{k + 1}"
-                    turns = _run(dialog, agent.session(), folder, out, bar)
-                passed = all(check["passed"] for turn in turns for check in turn["checks"])
-                runs.append(
-                    {"dialog": name, "title": dialog.name, "file": str(path), "run": k + 1, "seed": seed + k,
-                     "passed": passed, "turns": turns}
-                )  # fmt: skip
-    verdicts = _summary(runs, names, repeat)
+    interrupted = False
+    try:
+        with tqdm(total=total, desc="turns", disable=not sys.stderr.isatty()) as bar:
+            for (path, dialog, persona), name in zip(loaded, names, strict=True):
+                for k in range(repeat):
+                    with Agent(persona, seed=seed + k, **options) as agent:
+                        folder = out / name / f"run{k + 1}"
+                        turns = _run(dialog, agent.session(), folder, out, bar)
+                    passed = all(check["passed"] for turn in turns for check in turn["checks"])
+                    runs.append(
+                        {"dialog": name, "title": dialog.name, "file": str(path), "run": k + 1, "seed": seed + k,
+                         "passed": passed, "turns": turns}
+                    )  # fmt: skip
+    except KeyboardInterrupt:
+        if not runs:
+            raise
+        interrupted = True
+    verdicts = _summary(runs, [name for name in names if any(run["dialog"] == name for run in runs)], repeat)
+    if interrupted:
+        verdicts |= {"passed": False, "interrupted": True}
+    if before is not None:
+        verdicts["baseline"] = {"file": str(baseline), **compared(verdicts, before)}
     (out / "verdicts.json").write_text(json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     _junit(runs).write(out / "junit.xml", encoding="utf-8", xml_declaration=True)
     (out / "report.html").write_text(_page(verdicts), encoding="utf-8")
     print(json.dumps(verdicts, ensure_ascii=False) if as_json else _lines(verdicts, out))
-    return 0 if verdicts["passed"] else 1
+    if interrupted:
+        return 130
+    return int(bool(verdicts["baseline"]["worse"]) if before is not None else not verdicts["passed"])
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -151,8 +173,30 @@ def _lines(verdicts: dict[str, Any], out: Path) -> str:
     lines[-1] += f"n = {rate['n']}; pass^{verdicts['repeat']} {verdicts['pass_hat_k']:.2f}"
     if checks["n"]:
         lines[-1] += f"; checks passed {100 * checks['value']:.0f} %, n = {checks['n']}"
+    lines += [line for told in (_degraded(verdicts), _beside(verdicts)) for line in told]
+    if verdicts.get("interrupted"):
+        lines.append("interrupted: what stands here was done before")
     lines.append(f"report: {out / 'report.html'}")
     return "\n".join(lines)
+
+
+def _degraded(verdicts: dict[str, Any]) -> list[str]:
+    """How many turns something lesser stood in for what was asked, and why: they say little of the system meant."""
+    turns = [turn for run in verdicts["runs"] for turn in run["turns"]]
+    some = [turn["degraded"] for turn in turns if turn.get("degraded")]
+    return [f"degraded: {len(some)} of {len(turns)} turns, the first by: {some[0][0]}"] if some else []
+
+
+def _beside(verdicts: dict[str, Any]) -> list[str]:
+    """What changed from the baseline."""
+    if "baseline" not in verdicts:
+        return []
+    beside = verdicts["baseline"]
+    if not beside["checks"]:
+        return [f"no check is also in {beside['file']}: are these the same dialogs?"]
+    change = ", ".join(f"{100 * beside['change'][name]:+.0f}" for name in ("low", "high"))
+    lines = [f"against {beside['file']}: {100 * beside['change']['value']:+.0f} % [{change}], n = {beside['checks']}"]
+    return lines + [f"  {how}: {what}" for how in ("worse", "better") for what in beside[how]]
 
 
 def _junit(runs: list[dict[str, Any]]) -> ElementTree.ElementTree[ElementTree.Element]:
@@ -190,6 +234,7 @@ def _page(verdicts: dict[str, Any]) -> str:
         f"<h1>Scripted dialogs: {'passed' if verdicts['passed'] else 'failed'}</h1>",
         f"<p>pass^{verdicts['repeat']} = {verdicts['pass_hat_k']:.2f} over {verdicts['dialogs']} dialogs; ",
         f"{verdicts['checks']['n']} checks.</p>",
+        *(f"<p>{e(line)}</p>" for line in (*_degraded(verdicts), *_beside(verdicts))),
     ]
     for run in verdicts["runs"]:
         state = "passed" if run["passed"] else "failed"
@@ -199,6 +244,7 @@ def _page(verdicts: dict[str, Any]) -> str:
             if "folder" in turn:
                 made = ", ".join(turn["gestures"]) or "no gesture"
                 parts.append(f"<p class='said'>{e(turn['text'])} <small>({turn['emotion']}; {e(made)})</small></p>")
+                parts += [f"<p>degraded: {e(line)}</p>" for line in turn["degraded"]]
                 parts.append(f"<img src='{e(turn['folder'])}/preview.png' alt='poses and timeline of the turn'>")
             parts.append("<ul>")
             for check in turn["checks"]:

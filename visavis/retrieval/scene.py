@@ -113,7 +113,7 @@ def read_scene(path: Path | str) -> Scene:
         return Scene.model_validate(data)
     except ValidationError as error:
         why = _first(error)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
         why = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
     raise FileFormatError(
         f"expected a scene (objects: {{name: [x, y, z]}}, partner_head: [x, y, z]) in {path}; {why}: correct it"

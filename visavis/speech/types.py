@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from visavis.emotion import Emotion
 
-__all__ = ["Phoneme", "Speech", "Voice", "Word"]
+__all__ = ["Phoneme", "Speech", "Voice", "Word", "close_voice"]
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,10 @@ class Speech:
 
 
 class Voice(Protocol):
-    """Extend by writing `speak`; everything else is built on it.
+    """Extend by writing `speak`; everything else is built on it, and an agent does without `name` and `close`, too.
 
+    What `speak` gives needs only the text and the sound: words that are not timed are aligned like those of a
+    recording, and the mouth follows the sound where there are no phonemes (`visavis.speech.given`).
     Sessions can ask a voice to speak faster or slower if its `speak` takes `pace: float = 1.0`, too.
     """
 
@@ -80,3 +82,10 @@ class Voice(Protocol):
     def close(self) -> None:
         """Free processes and connections; the voice is not used afterwards."""
         ...
+
+
+def close_voice(voice: Voice) -> None:
+    """Close a voice that has something to close."""
+    close = getattr(voice, "close", None)
+    if close is not None:
+        close()

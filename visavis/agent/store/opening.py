@@ -29,6 +29,8 @@ def open_store(where: str | Path | bool | None) -> Store | None:
         return None
     if where is True:
         where = home_folder() / FILE
+    if not isinstance(where, str | Path):
+        raise UsageError(f"expected a file, a Postgres URL or a `Store` to keep conversations in; got {where!r}")
     text = str(where)
     if text.startswith(("postgresql://", "postgres://")):
         from visavis.agent.store.postgres import PostgresStore

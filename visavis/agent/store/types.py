@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from visavis.errors import UsageError
 
@@ -76,6 +76,7 @@ class SessionNote:
     at: str
 
 
+@runtime_checkable
 class Store(Protocol):
     """Keeps turns and memories. All methods raise `StoreError` when the world fails."""
 
