@@ -38,19 +38,20 @@ setup-base: setup
 demo: setup
 	$(BIN)/visavis ui
 
-# Two processes, each with whole files of tests; then, alone, those in real time.
+# Two processes, each with whole files of tests; then those in real time, which wait more than they compute: two at a time
+# are not felt by each other.
 TESTS := $(BIN)/python -m pytest -q -p no:cacheprovider
 FAST := not slow and not soak and not gpu
 test: setup
 	$(TESTS) -n 2 --dist loadfile -m "$(FAST) and not alone"
-	$(TESTS) -m "$(FAST) and alone"
+	$(TESTS) -n 2 --dist worksteal -m "$(FAST) and alone"
 
 check: setup
 	$(BIN)/ruff check visavis tests examples
 	$(BIN)/ruff format --check -q visavis tests examples
 	$(BIN)/mypy
 	$(TESTS) -n 2 --dist loadfile -m "$(FAST) and not alone"
-	$(TESTS) -m "$(FAST) and alone"
+	$(TESTS) -n 2 --dist worksteal -m "$(FAST) and alone"
 
 # Long runs: the measurements behind the figures in README.md and LOG.md.
 soak: setup

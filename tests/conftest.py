@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -29,18 +30,32 @@ atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ["VISAVIS_HOME"] = _HOME
 os.environ["VISAVIS_LIBRARY"] = "/nonexistent/visavis-library"  # never the clips of whoever runs the tests
 
-# In real time, with clients, servers and browsers: beside other tests they would measure these.
+# In real time, with clients, servers and browsers: beside tests that compute they would measure these.
 _ALONE = (
     "agent/test_session_", "agent/test_settings", "agent/test_visit", "agent/test_vllm_server", "agent/test_waiting",
     "evals/test_runtime", "ui/", "test_bench",
 )  # fmt: skip
 
 
+def _place(path: Path) -> str:
+    return path.relative_to(Path(__file__).parent).as_posix()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare the import of what none of the tests asked for is in: `-m "… and alone"` or `-m "… and not alone"`."""
+    asked = re.search(r"\b(not )?alone\b", config.option.markexpr)
+    if asked is None:
+        return None
+    place = _place(collection_path) + "/" * collection_path.is_dir()
+    alone = place.startswith(_ALONE)
+    spared = alone if asked[1] else not alone and not any(one.startswith(place) for one in _ALONE)
+    return spared or None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that want the machine to themselves."""
-    here = Path(__file__).parent
+    """Mark the tests of real time."""
     for item in items:
-        if item.path.relative_to(here).as_posix().startswith(_ALONE):
+        if _place(item.path).startswith(_ALONE):
             item.add_marker("alone")
 
 

@@ -7,23 +7,27 @@ from visavis.evals.gesture_bounds import faults
 from visavis.evals.library.performances import ANOTHER, load_performances, read_performances
 from visavis.retrieval.lexicon import load_lexicon
 
-PERFORMANCES = load_performances()
 GOOD = "nod: {variant: {name: another, core: [{at: ready, nod: 2}, {at: stroke, nod: 9}]}}"
 
 
-def test_every_gloss_is_performed_once_more():
+@pytest.fixture(scope="module")
+def performances():
+    return load_performances()
+
+
+def test_every_gloss_is_performed_once_more(performances):
     """Each file holds its half of the glosses in alphabetical order of their files; a half not there yet is passed."""
     glosses = sorted(load_lexicon(), key=lambda gloss: gloss.replace(" ", "_"))
     middle = (len(glosses) + 1) // 2
     data = files("visavis.evals") / "data"
     halves = {"heldout_performances_1.yaml": glosses[:middle], "heldout_performances_2.yaml": glosses[middle:]}
     there = [gloss for name, half in halves.items() if (data / name).is_file() for gloss in half]
-    assert there and sorted(PERFORMANCES) == sorted(there)
+    assert there and sorted(performances) == sorted(there)
 
 
-def test_none_of_them_is_in_the_library():
+def test_none_of_them_is_in_the_library(performances):
     """Neither the movement, nor what head and trunk do with it, is taken word for word from the lexicon."""
-    for gloss, gesture in PERFORMANCES.items():
+    for gloss, gesture in performances.items():
         plain, (variant,) = load_lexicon()[gloss], gesture.variants
         known = [plain, *plain.variants]
         assert variant.name == ANOTHER and gesture.variant_names == ("plain", ANOTHER)
@@ -35,14 +39,14 @@ def test_none_of_them_is_in_the_library():
             assert variant.core not in [one.core for one in known], gloss
 
 
-def test_some_keep_their_bounds():
-    found = [fault for gesture in list(PERFORMANCES.values())[::8] for fault in faults(gesture, ANOTHER)]
+def test_some_keep_their_bounds(performances):
+    found = [fault for gesture in list(performances.values())[::8] for fault in faults(gesture, ANOTHER)]
     assert not found
 
 
 @pytest.mark.slow
-def test_all_keep_their_bounds():
-    assert not [fault for gesture in PERFORMANCES.values() for fault in faults(gesture, ANOTHER)]
+def test_all_keep_their_bounds(performances):
+    assert not [fault for gesture in performances.values() for fault in faults(gesture, ANOTHER)]
 
 
 def test_a_performance_takes_the_rest_from_its_gloss():

@@ -78,13 +78,13 @@ def stresses(speech: Speech) -> NDArray[np.float32]:
     Returns:
         (N, 2) float32, in order of time: onset of the stressed vowel in seconds, strength in (0, 1].
     """
-    from scipy.signal import find_peaks
-
     if speech.words:
         found = [(w.stress_s, w.stress) for w in speech.words if w.stress > 0]
         return np.array(found, np.float32).reshape(-1, 2)
     if not np.any(speech.samples):
         return np.zeros((0, 2), np.float32)
+    from scipy.signal import find_peaks  # takes most of a second to import, inside whoever's first turn
+
     level = _vowel_level(speech)
     peaks, shape = find_peaks(level, prominence=2.5, width=3, rel_height=0.6)
     loud = level[peaks] > level.max() - 22

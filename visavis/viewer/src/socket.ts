@@ -30,9 +30,13 @@ export class Socket {
     return true;
   }
 
-  /** Drop the connection and take a new one, as after a loss. */
+  /** Drop the connection and take a new one, as after a loss: at once, for whoever is lost cannot agree to it. */
   renew(): void {
-    this.socket?.close();
+    const lost = this.socket;
+    if (!lost || this.closed || this.connection === "ended") return;
+    lost.onopen = lost.onmessage = lost.onclose = null;
+    lost.close();
+    this.again();
   }
 
   close(): void {
@@ -62,10 +66,15 @@ export class Socket {
         this.become("ended");
         return;
       }
-      this.become("reconnecting");
-      this.timer = window.setTimeout(() => this.open(), this.waitMs);
-      this.waitMs = Math.min(this.waitMs * 1.7, 5000);
+      this.again();
     };
+  }
+
+  private again(): void {
+    clearTimeout(this.timer);
+    this.become("reconnecting");
+    this.timer = window.setTimeout(() => this.open(), this.waitMs);
+    this.waitMs = Math.min(this.waitMs * 1.7, 5000);
   }
 
   private become(connection: Connection): void {
