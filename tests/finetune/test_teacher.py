@@ -5,7 +5,7 @@ from visavis.evals.strokes import apexes
 from visavis.finetune.teacher import TAIL_S, listening, speaking
 from visavis.finetune.teacher.answers import answers, feeling_of
 from visavis.motion import rotations
-from visavis.motion.kinematics import positions
+from visavis.motion.kinematics import forward, to_frame
 from visavis.retrieval.lexicon import load_lexicon
 from visavis.retrieval.library import Library
 from visavis.retrieval.posing import Performer
@@ -65,7 +65,7 @@ class TestAnswers:
         assert kinds == {"nod", "tilt", "surprise", "concern", "smile", "wince"}
         words, rng = said("And then my dog died."), np.random.default_rng(0)
         delays = [one.at_s - words[-1].end_s for _ in range(50) for one in answers(words, Performer(), rng)]
-        assert len(delays) > 25 and 0.25 <= min(delays) < 0.35 and 0.6 < max(delays) <= 0.7
+        assert len(delays) > 25 and 0.25 <= min(delays) < 0.4 and 0.5 < max(delays) <= 0.7
 
     def test_differ_from_performer_to_performer_and_repeat_with_a_seed(self):
         words = said(SAD)
@@ -75,7 +75,7 @@ class TestAnswers:
             sum(len(answers(words, Performer(head_style=style), np.random.default_rng(k))) for k in range(100))
             for style in (0.3, 1.8)
         ]
-        assert counts[0] < 0.8 * counts[1]
+        assert counts[0] < 0.9 * counts[1]
 
 
 def test_a_taught_listener_moves_its_head_at_what_is_said_and_its_hands_never():
@@ -93,8 +93,11 @@ def test_a_taught_listener_moves_its_head_at_what_is_said_and_its_hands_never():
         for motion in (one, two):
             dots = np.abs(np.sum(motion.rotations[1:] * motion.rotations[:-1], axis=-1)).clip(0, 1)
             assert np.degrees(2 * np.arccos(dots)).max() < 5  # a frame: a quick nod has 3.5
-            hands = positions(motion)[:, [motion.skeleton.index(name) for name in ("leftHand", "rightHand")]]
-            assert np.ptp(hands, axis=0).max() < 0.08
+            place, turned = forward(motion.rotations, motion.root_m, motion.skeleton)
+            chest, hands = motion.skeleton.index("upperChest"), motion.skeleton.indices(["leftHand", "rightHand"])
+            for hand in hands:
+                at = to_frame((place[:, chest], turned[:, chest]), place[:, hand])
+                assert np.ptp(at, axis=0).max() < 0.05
     assert np.mean(moved) > 1.5
 
 

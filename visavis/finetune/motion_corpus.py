@@ -93,7 +93,14 @@ def _performer(split: str, rng: np.random.Generator) -> tuple[int, Performer]:
 
 
 def build(
-    acts: Path, folder: Path, split: str, turns: int, seed: int = 0, listeners: float = 0.2, copies: int = 2
+    acts: Path,
+    folder: Path,
+    split: str,
+    turns: int,
+    seed: int = 0,
+    listeners: float = 0.2,
+    copies: int = 2,
+    heard: int = 0,
 ) -> None:
     """Make the shards of a split that are not there yet.
 
@@ -105,12 +112,13 @@ def build(
         seed: of sentences, performers and voices.
         listeners: share of the turns that somebody hears instead of says.
         copies: of every text in `acts`, of which one is used; ACT has two, its emotion given and to be found.
+        heard: so many turns more, all of them heard.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lexicon = load_lexicon()
     library = Library(lexicon)
     voices = {name: open_voice(name) for name in VOICES[split]}
-    pairs = list(islice(read_acts(acts), 0, copies * turns, copies))
+    pairs = list(islice(read_acts(acts), 0, copies * (turns + heard), copies))
     try:
         for number, first in enumerate(range(0, len(pairs), SHARD)):
             name = f"{split}_{number:04d}"
@@ -124,7 +132,7 @@ def build(
                 if rng.random() < 0.35:  # so that every emotion is seen often
                     emotion = _some_emotion(rng)
                 speech = list(voices.values())[int(rng.integers(len(voices)))].speak(plan.text, emotion)
-                mode = "listen" if rng.random() < listeners else "speak"
+                mode = "listen" if rng.random() < listeners or first + i >= turns else "speak"
                 taught: Taught
                 if mode == "listen":
                     taught = listening(speech.words, speech.duration_s, emotion, performer, rng, feeling_of)
@@ -137,8 +145,8 @@ def build(
                 frames = len(taught.motion)
                 sound = np.zeros((frames, 5), np.float16)
                 if mode == "speak":
-                    heard = prosody(speech)[:frames]
-                    sound[: len(heard)] = heard
+                    rhythm = prosody(speech)[:frames]
+                    sound[: len(rhythm)] = rhythm
                 features.append(motion_features(taught.motion).astype(np.float16))
                 sounds.append(sound)
                 lines.append(TaughtTurn(
@@ -250,8 +258,8 @@ def move_examples(
         for step in forced_steps(p, 0, total):
             forced[step] |= [limb_of(part) in limbs for part in parts]
     if turn.mode == "listen":
-        heard = {"speech": 7, "stress": 7, "boundary": 8, "silence": 8, "tail": 8}
-        marks = [heard[CUES[mark]] for mark in cues(words, (), 0, total, turn.speech_end_s)]
+        partner = {"speech": 7, "stress": 7, "boundary": 8, "silence": 8, "tail": 8}
+        marks = [partner[CUES[mark]] for mark in cues(words, (), 0, total, turn.speech_end_s)]
         steps = move_steps(words_heard(words, 0, total), marks, codes, forced)
         yield MovePrompt("listen", turn.felt), MovePlan(tuple(steps))
         return

@@ -21,7 +21,7 @@ from visavis.speech.types import Word
 
 __all__ = ["answers", "feeling_of"]
 
-_DELAY_S = (0.25, 0.70)
+_DELAY_S, _VARIES_S = 0.43, 0.08  # of the delay, which is from 0.25 to 0.70 s
 _CLEAR_S = 0.15  # between two answers
 _SURE = 0.5  # of a sentence's feeling, from which on it is answered
 
@@ -41,9 +41,10 @@ def answers(
         feel: the emotion of a sentence (`feeling_of`); without it only words are answered.
     """
     out: list[ListenerSignal] = []
-    often = float(np.clip(0.55 + 0.25 * performer.head_style, 0.0, 0.95))
+    often = float(np.clip(0.7 + 0.2 * performer.head_style, 0.0, 0.95))
     for found in reactions([word.text for word in partner], feel):
-        draw, delay, size = rng.random(), rng.uniform(*_DELAY_S), performer.amplitude * rng.uniform(0.8, 1.3)
+        draw, delay = rng.random(), float(np.clip(rng.normal(_DELAY_S, _VARIES_S), 0.25, 0.70))
+        size = performer.amplitude * rng.uniform(0.9, 1.3)
         side = float(rng.choice([-1.0, 1.0]))
         at = partner[found.word].end_s + delay
         if draw < often and (not out or at >= out[-1].at_s + out[-1].length_s + _CLEAR_S):
