@@ -257,8 +257,12 @@ def _train(args: argparse.Namespace) -> int:
             raise UsageError(f"--modes belongs to the refiner: `visavis train refiner --modes`; got {args.what}")
         if args.seed is not None and args.what not in ("codec", "refiner"):
             raise UsageError(f"--seed is of the codec and the refiner; got {args.what}")
-        train(args.what, _folder(args.out), smoke=args.smoke, modes=args.modes, seed=args.seed or 0)
+        if args.careful and args.what not in ("corpus", "planner"):
+            raise UsageError(f"--careful is of the corpus and the planner; got {args.what}")
+        train(args.what, _folder(args.out), args.smoke, args.modes, args.seed or 0, args.careful)
         return 0
+    if args.careful:
+        raise UsageError("expected --base or --careful, got both: a base learns from the nearest codes")
     if args.modes or args.seed is not None:
         other = "--modes" if args.modes else "--seed"
         raise UsageError(f"expected --base or {other}, got both: a base is for the planner, {other} for the refiner")

@@ -230,6 +230,11 @@ def make_parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         action="store_true",
         help="refiner: one that also fills in, edits and makes motion from sound",
     )
+    train.add_argument(
+        "--careful",
+        action="store_true",
+        help="corpus, planner: MOVE learns from codes chosen by what is decoded, not from the nearest ones",
+    )
     train.add_argument("--seed", type=_whole(0), metavar="N", help="codec, refiner: of everything random (default: 0)")
     train.add_argument(
         "--base",

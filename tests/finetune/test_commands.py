@@ -35,7 +35,8 @@ def test_everything_is_there(runs):
         "prompt",
         "plan",
     }  # whole visits, each in two wordings
-    assert len(MotionCorpus(runs / "corpora" / "motion", "train").turns) == 16
+    turns = MotionCorpus(runs / "corpora" / "motion", "train").turns
+    assert len(turns) == 20 and all(turn.mode == "listen" for turn in turns[16:])
     assert MotionCodec.load(runs / "codec").config.codebook_size == 512
     assert Refiner.load(runs / "refiner").config.patch == 4
     assert FlowRefiner.load(runs / "refiner_modes").config.patch == 4

@@ -179,7 +179,11 @@ def test_modes_belong_to_the_refiner(tmp_path, capsys):
         assert f"expected --base or {option[0]}, got both" in capsys.readouterr().err
 
 
-def test_a_seed_is_of_codec_and_refiner(tmp_path, capsys):
+def test_a_seed_is_of_codec_and_refiner_and_careful_codes_of_the_planner(tmp_path, capsys):
     assert main(["train", "planner", "--seed", "1", "--out", str(tmp_path)]) == 2
     assert "--seed is of the codec and the refiner; got planner" in capsys.readouterr().err
+    assert main(["train", "codec", "--careful", "--out", str(tmp_path)]) == 2
+    assert "--careful is of the corpus and the planner; got codec" in capsys.readouterr().err
+    assert main(["train", "planner", "--careful", "--base", "x", "--out", str(tmp_path)]) == 2
+    assert "expected --base or --careful, got both" in capsys.readouterr().err
     assert main(["train", "refiner", "--seed", "-1", "--out", str(tmp_path)]) == 2

@@ -272,8 +272,9 @@ class ResponseDone(Event):
 
 @dataclass(kw_only=True)
 class Backchannel(Event):
-    """A listener's signal: ours (nod, tilt, brows), which the motion shows from `clock_s` on, or the partner's.
+    """A listener's signal: ours, which the motion shows from `clock_s` on, or the partner's.
 
+    kind: of ours nod, tilt, brows, surprise, concern, smile or wince.
     by: "agent" or "partner", whose kind is what was heard ("mm-hm").
     """
 

@@ -1,7 +1,8 @@
 """The step grid: words and cues of a stretch of speech, laid on steps of 4 frames (133 ms).
 
 A step belongs to the clause that contains its centre. Words stand 3 steps (400 ms) before their onset, because hands
-prepare before the word; those that begin within the first 3 steps stand on the first.
+prepare before the word; those that begin within the first 3 steps stand on the first. For a listener they stand where
+they end: nobody hears a word before it was said.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = [
     "move_steps",
     "step_count",
     "words_by_step",
+    "words_heard",
 ]
 
 STEP_S = FRAMES_PER_STEP / FPS
@@ -47,6 +49,15 @@ def words_by_step(words: Sequence[Word], first: int, last: int) -> list[str]:
         step = int(word.start_s / STEP_S) - LOOK_AHEAD_STEPS
         if out:
             out[min(max(step, first), last - 1) - first].append(word.text)
+    return [" ".join(texts) for texts in out]
+
+
+def words_heard(words: Sequence[Word], first: int, last: int) -> list[str]:
+    """The words that each step first..last-1 carries for a listener: those that end in it, or before the first."""
+    out: list[list[str]] = [[] for _ in range(last - first)]
+    for word in words:
+        if out:
+            out[min(max(int(word.end_s / STEP_S), first), last - 1) - first].append(word.text)
     return [" ".join(texts) for texts in out]
 
 

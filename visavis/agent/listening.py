@@ -6,6 +6,7 @@
   backchannel (Gravano and Hirschberg 2011), while at a real end it is the listener's turn to speak.
 - The eyes rest on the partner (listeners look about three quarters of the time, Argyle and Cook 1976); brows go up a
   little where the partner's voice does; the head tilts after a question; a slight smile stays.
+- What is said is answered, too, where the words are known: `reactions` tells which call for what.
 
 Signals are decided from sound and from what `Hearing` noticed; `ListenerBody` lays them over the idle body, which costs
 no model. What is decided depends on seed and sound, not on how the sound was cut into pieces. Nothing here is trained.
@@ -24,12 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visavis.agent.hearing_events import EndOfTurn, HearingEvent, SpeechStart, SpeechStop
+from visavis.agent.reactions import movements
 from visavis.motion import rotations
-from visavis.motion.face import face_index
+from visavis.motion.face import ARKIT_NAMES, face_index
 from visavis.motion.motion import FPS, Motion
 from visavis.speech.streamed import HEARING_HZ, Resampler, checked_pcm
 
-__all__ = ["Listener", "ListenerBody", "ListenerSignal", "ListenerStyle", "listen"]
+__all__ = ["Listener", "ListenerBody", "ListenerSignal", "ListenerStyle", "SignalTracks", "listen", "signal_tracks"]
 
 Array = NDArray[np.float32]
 _HOP = 512  # samples at 16 kHz between two looks at the pitch
@@ -48,6 +50,7 @@ class ListenerStyle:
     pause_nods, more_to_come: chance of a nod in any pause, and what is added when there seems to be more to come.
     low_pitch, waits_s: chance of a nod after a region of low pitch, and how long after it.
     apart_s: least time between two nods.
+    answers: chance of an answer to words that call for one (`reactions`).
     """
 
     size: float = 1.0
@@ -56,24 +59,27 @@ class ListenerStyle:
     low_pitch: float = 0.3
     apart_s: float = 1.0
     waits_s: float = 0.7
+    answers: float = 0.7
 
 
 @dataclass(frozen=True)
 class ListenerSignal:
     """Something the listener's body does from `at_s` on, `size` 1 moderate.
 
-    kind: "nod" (`count` of them), "brows", "tilt", or "look up", at somebody who comes.
+    kind: "nod" (`count` of them), or one of `reactions.movements`: "brows", "tilt", "surprise", "concern", "smile",
+    "wince", or "look up", at somebody who comes; side: to which it turns and tilts, 1 as in the table, -1 mirrored.
     """
 
     kind: str
     at_s: float
     size: float = 1.0
     count: int = 1
+    side: float = 1.0
 
     @property
     def length_s(self) -> float:
         """How long it takes."""
-        return self.count / _NOD_HZ if self.kind == "nod" else _LASTS_S[self.kind]
+        return self.count / _NOD_HZ if self.kind == "nod" else movements()[self.kind].lasts_s
 
 
 class Listener:
@@ -161,7 +167,7 @@ class Listener:
             if event.end_s - self._speaks_since > 0.3 and draw < chance:
                 self._due.append(ListenerSignal("nod", event.at_s, style.size * rng.uniform(0.7, 1.3), count))
             if event.probability > 0.5 and self._went_up():
-                self._due.append(ListenerSignal("tilt", event.at_s, style.size * float(rng.choice([-1.0, 1.0]))))
+                self._due.append(ListenerSignal("tilt", event.at_s, style.size, side=float(rng.choice([-1.0, 1.0]))))
         elif isinstance(event, EndOfTurn):
             self._speaks_since = None
             self._due = [signal for signal in self._due if signal.at_s <= event.at_s]
@@ -248,12 +254,51 @@ class _Past:
 # --- the body ------------------------------------------------------------------------------------------------------
 
 _NOD_HZ, _NOD_DEGREES = 2.0, 8.0
-_TILT_DEGREES, _LOOK_UP_DEGREES = 6.0, 5.0
-_LASTS_S = {"tilt": 1.4, "brows": 0.7, "look up": 1.2}
 _LEAN_DEGREES = 2.0
+_ANSWERS = frozenset({"surprise", "concern", "smile", "wince"})
 _SMILE = 0.12
 _ATTEND_S = 0.6  # to turn the eyes to the partner, and away again
 _LOOK_AWAY = 0.25  # of the idle eyes' wandering that is left while the partner speaks
+
+
+@dataclass(frozen=True, eq=False)
+class SignalTracks:
+    """What signals add to a body: head and spine (T, 3) as rotation vectors, radians; face (T, 52) weights."""
+
+    head: Array
+    spine: Array
+    face: Array
+
+
+def signal_tracks(signals: Sequence[ListenerSignal], times: NDArray[np.float64]) -> SignalTracks:
+    """What the signals add at (T,) times, in seconds on their clock."""
+    head, spine = np.zeros((len(times), 3), np.float32), np.zeros((len(times), 3), np.float32)
+    face = np.zeros((len(times), len(ARKIT_NAMES)), np.float32)
+    for signal in signals:
+        since = times - signal.at_s
+        if signal.kind == "nod":
+            head[:, 0] += np.float32(np.radians(_NOD_DEGREES) * signal.size) * _nodding(since, signal.count)
+            continue
+        move = movements()[signal.kind]
+        shape = np.float32(signal.size) * _bump(since, move.lasts_s)
+        turn = np.radians(np.array(move.head, np.float32)) * np.array([1, signal.side, signal.side], np.float32)
+        head += shape[:, None] * turn
+        degrees, hz = move.shake
+        head[:, 1] += (
+            np.float32(signal.side * np.radians(degrees)) * shape * np.sin(2 * np.pi * hz * since, dtype=np.float32)
+        )
+        spine[:, 0] += np.float32(np.radians(move.lean)) * shape
+        for name, weight in (move.face or {}).items():
+            for index in _both_sides(name):
+                face[:, index] += np.float32(weight) * shape
+    return SignalTracks(head, spine, face)
+
+
+@cache
+def _both_sides(name: str) -> tuple[int, ...]:
+    """The columns of a blendshape: two where it has sides."""
+    names = (name,) if name in ARKIT_NAMES else (f"{name}Left", f"{name}Right")
+    return tuple(face_index(one) for one in names)
 
 
 class ListenerBody:
@@ -290,8 +335,9 @@ class ListenerBody:
         return before != [item for item in self._attention if item[0] < made_s]
 
     def busy(self, kind: str, at_s: float) -> bool:
-        """Whether a signal of that kind is still being made then."""
-        return any(s.kind == kind and s.at_s <= at_s < s.at_s + s.length_s for s in self._signals)
+        """Whether a signal of that kind is still being made then, or one of which either answers what was said."""
+        made = {s.kind for s in self._signals if s.at_s <= at_s < s.at_s + s.length_s}
+        return kind in made or bool(made - {"brows"} if kind in _ANSWERS else made & _ANSWERS)
 
     def over(self, motion: Motion, start_s: float) -> Motion:
         """The idle motion, which begins at `start_s` of the clock, with what the listener does.
@@ -303,21 +349,9 @@ class ListenerBody:
         times = start_s + np.arange(len(motion)) / FPS
         self._signals = [signal for signal in self._signals if signal.at_s > start_s - 4.0]
         attention = self._attending(times)
-        head = np.zeros((len(motion), 3), np.float32)
-        brows = np.zeros(len(motion), np.float32)
-        for signal in self._signals:
-            since = times - signal.at_s
-            if signal.kind == "nod":
-                head[:, 0] += np.radians(_NOD_DEGREES) * signal.size * _nodding(since, signal.count)
-            elif signal.kind == "tilt":
-                head[:, 2] += np.radians(_TILT_DEGREES) * signal.size * _bump(since, signal.length_s)
-            elif signal.kind == "look up":
-                head[:, 0] -= np.radians(_LOOK_UP_DEGREES) * signal.size * _bump(since, signal.length_s)
-            if signal.kind in ("brows", "look up"):
-                brows += np.float32(0.5 * signal.size) * _bump(since, signal.length_s)
-        spine = np.zeros((len(motion), 3), np.float32)
-        spine[:, 0] = np.radians(_LEAN_DEGREES) * attention
-        return _faced(_turned(motion, head, spine), attention, brows)
+        tracks = signal_tracks(self._signals, times)
+        tracks.spine[:, 0] += np.radians(_LEAN_DEGREES) * attention
+        return _faced(_turned(motion, tracks.head, tracks.spine), attention, tracks.face)
 
     def _attending(self, times: NDArray[np.float64]) -> Array:
         """(T,) from 0, at ease, to 1, with the partner; smooth."""
@@ -353,17 +387,15 @@ def _turned(motion: Motion, head: Array, spine: Array) -> Motion:
     return replace(motion, rotations=turned)
 
 
-def _faced(motion: Motion, attention: Array, brows: Array) -> Motion:
-    """Eyes on the partner, brows and a slight smile, where the motion has a face."""
+def _faced(motion: Motion, attention: Array, signals: Array) -> Motion:
+    """Eyes on the partner, a slight smile, and what signals add, where the motion has a face."""
     if motion.face is None:
         return motion
-    face = motion.face.copy()
+    face = motion.face + signals
     for side in ("Left", "Right"):
         for way in ("In", "Out", "Up", "Down"):
             face[:, face_index(f"eyeLook{way}{side}")] *= 1 - (1 - _LOOK_AWAY) * attention
-        face[:, face_index(f"browOuterUp{side}")] += 0.6 * brows
         face[:, face_index(f"mouthSmile{side}")] += _SMILE * attention
-    face[:, face_index("browInnerUp")] += brows
     return replace(motion, face=np.clip(face, 0.0, 1.0))
 
 

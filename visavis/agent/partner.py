@@ -136,6 +136,8 @@ class Partner:
             stage.tell(Backchannel(kind=noticed.text or "mm-hm", by="partner"), None)
         elif kind == "transcript":
             self._understand(noticed.hypothesis.text, noticed.hypothesis.final)
+            with stage.gate:
+                self._attend(self._attending.understood(noticed.hypothesis.text, time.monotonic()))
         elif kind == "end_of_turn" and noticed.text.strip():
             try:
                 self._take_turn(checked_text(noticed.text, what="input"))
@@ -145,6 +147,7 @@ class Partner:
             stage.set_state("idle")
 
     def _understand(self, text: str, final: bool) -> None:
+        """Words of the partner, who is in the middle of a turn."""
         if text:
             self._stage.tell(InputTranscript(text=text, final=final), None)
             if self._stage.state == "idle":
@@ -153,4 +156,6 @@ class Partner:
     def _take_turn(self, line: str) -> None:
         """The partner has finished: it is our turn."""
         self._stage.tell(InputTranscript(text=line), None)
+        with self._stage.gate:
+            self._attend(self._attending.told(line, time.monotonic()))
         self._answer(line)

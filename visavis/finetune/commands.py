@@ -1,11 +1,14 @@
 """`visavis train`: corpora and every shipped model, each by one command, each resumable.
 
-    visavis train corpus    text and motion corpora in OUT/corpora
+    visavis train corpus    text and motion corpora in OUT/corpora; once OUT/codec is there, as tokens, too
     visavis train codec     OUT/codec, from a corpus of its own, which it makes first
     visavis train refiner   OUT/refiner, from the motion corpus and the codec
     visavis train refiner --modes    OUT/refiner_modes: the one that also fills in, edits and makes motion from sound
     visavis train planner   OUT/planner, from all corpora and the codec; OUT/reader comes with the corpora
     visavis train planner --base NAME    OUT/planner-NAME, from the same corpora: `train_base`
+
+Nothing that the planner's training reads is then left to make: a machine lent for minutes only trains. `--careful`, of
+corpus and planner, lets MOVE learn from codes chosen by what is decoded instead of the nearest ones.
 
 `--smoke` does the same on tiny data in about a minute. `python -m visavis.finetune.ship OUT` moves finished models into
 the package and writes their fingerprint.
@@ -29,6 +32,9 @@ from visavis.errors import UsageError
 
 if TYPE_CHECKING:
     from visavis.finetune.motion_corpus import MotionCorpus
+    from visavis.finetune.token_corpus import TokenCorpus
+    from visavis.tokenizers.turn_language import Example
+    from visavis.tokenizers.vocabulary import JointVocabulary
 
 __all__ = ["Sizes", "train", "train_on_base"]
 
@@ -40,6 +46,7 @@ class Sizes:
     """How much of everything."""
 
     motion_turns: int = 16_000
+    motion_heard: int = 6_000  # more, as what is answered hangs on single words
     motion_dev: int = 200
     replies: int = 120_000
     acts: int = 80_000
@@ -61,21 +68,30 @@ class Sizes:
     modes_steps: int = 4_320
 
 
-# What a token of a task counts in the loss; ACT is learnt soon and then by heart.
-TASK_WEIGHTS = {"act": 0.3, "speak": 0.6, "listen": 0.3, "drill": 0.6, "repeat": 0.3}
-SMOKE = Sizes(16, 8, 200, 200, 60, 40, 4, 12, 4, 4, 30, 16, 20, 60_000, 20.0, 0.05, 0.1, 1, 0.004, 12)
+# What a token of a task counts in the loss. ACT is learnt soon and then by heart; at low weights MOVE loses its words.
+TASK_WEIGHTS = {"act": 0.3, "speak": 0.6, "listen": 0.6, "drill": 0.6, "repeat": 0.3}
+SMOKE = Sizes(16, 4, 8, 200, 200, 60, 40, 4, 12, 4, 4, 30, 16, 20, 60_000, 20.0, 0.05, 0.1, 1, 0.004, 12)
 JITTER = 0.5  # of the scores of the second reading of every visit
 PLANNER = {"layers": 7, "width": 320, "heads": 5, "hidden": 864}  # 10.9 million parameters with the vocabulary's
 
 
-def train(what: str, out: Path, smoke: bool = False, modes: bool = False, seed: int = 0) -> None:
-    """Run one of corpus, codec, planner, refiner; `modes`: the refiner of all modes; `seed`: of codec and refiners."""
+def train(what: str, out: Path, smoke: bool = False, modes: bool = False, seed: int = 0, careful: bool = False) -> None:
+    """Run one of corpus, codec, planner, refiner.
+
+    Args:
+        what: which.
+        out: folder of everything.
+        smoke: on tiny data.
+        modes: the refiner of all modes.
+        seed: of codec and refiners.
+        careful: of corpus and planner: MOVE learns from codes chosen by what is decoded.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     sizes = SMOKE if smoke else Sizes()
     if what in ("codec", "refiner"):
         {"codec": _codec, "refiner": _refiner_of_modes if modes else _refiner}[what](out, sizes, seed)
     else:
-        {"corpus": _corpus, "planner": _planner}[what](out, sizes)
+        {"corpus": _corpus, "planner": _planner}[what](out, sizes, careful)
 
 
 def train_on_base(
@@ -99,7 +115,7 @@ def _needs(path: Path, command: str) -> Path:
     return path
 
 
-def _corpus(out: Path, sizes: Sizes) -> None:
+def _corpus(out: Path, sizes: Sizes, careful: bool) -> None:
     from visavis.finetune import acts, motion_corpus
     from visavis.finetune.replies import train_reader, visits
     from visavis.finetune.replies.corpus import replies
@@ -128,8 +144,14 @@ def _corpus(out: Path, sizes: Sizes) -> None:
         write_examples(folder / f"act_{split}.jsonl", n_act, lambda n, s=split: acts.generate(n, known, 1, s))  # type: ignore
     if not (out / "vocabulary").exists():
         train_text_vocabulary(corpus_texts(folder), out / "vocabulary")
-    motion_corpus.build(folder / "act_train.jsonl", folder / "motion", "train", sizes.motion_turns)
+    motion_corpus.build(
+        folder / "act_train.jsonl", folder / "motion", "train", sizes.motion_turns, heard=sizes.motion_heard
+    )
     motion_corpus.build(folder / "act_dev.jsonl", folder / "motion", "dev", sizes.motion_dev)
+    if (out / "codec" / "codec.safetensors").exists():
+        _lessons(out, sizes, careful)
+    else:
+        log.info("no codec in %s yet: run this again after `visavis train codec` to write everything as tokens", out)
 
 
 def _codec(out: Path, sizes: Sizes, seed: int) -> None:
@@ -187,30 +209,47 @@ def _refiner(out: Path, sizes: Sizes, seed: int) -> None:
     fit(sample, out / "refiner", settings=RefinerTraining(steps=sizes.refiner_steps, seed=seed))
 
 
-def _planner(out: Path, sizes: Sizes) -> None:
+@dataclass(frozen=True)
+class _Lessons:
+    """What the planner learns from, as tokens, and what its loss is held out on; new models begin with `rows`."""
+
+    vocabulary: JointVocabulary
+    drill: TokenCorpus
+    move: TokenCorpus
+    talk: TokenCorpus
+    dev: TokenCorpus
+    rows: Path
+
+
+def _lessons(out: Path, sizes: Sizes, careful: bool) -> _Lessons:
+    """All of it, from files where they are there."""
     from visavis.agent.llama import LlamaConfig
-    from visavis.finetune.language_model import PlannerTraining, Stage, new_model, train
+    from visavis.finetune.language_model import new_model
+    from visavis.finetune.motion_codes import check_marks, move_token_examples
     from visavis.finetune.text_corpus import act_examples, corpus_texts, recall_drill, reply_examples
     from visavis.finetune.token_corpus import TokenCorpus
     from visavis.tokenizers.codec import MotionCodec
-    from visavis.tokenizers.turn_language import Example
     from visavis.tokenizers.vocabulary import JointVocabulary
 
     folder = _needs(out / "corpora", "corpus")
-    vocabulary = JointVocabulary.load(_needs(out / "vocabulary", "corpus"))
+    text = JointVocabulary.load(_needs(out / "vocabulary", "corpus")).text_model
     manifest = MotionCodec.load(_needs(out / "codec" / "codec.safetensors", "codec").parent).config
-    vocabulary = JointVocabulary(vocabulary.text_model, manifest.parts, manifest.codebook_size)
+    vocabulary = JointVocabulary(text, manifest.parts, manifest.codebook_size)
+    rows = folder / "first_rows.safetensors"
+    if not rows.exists():
+        new_model(vocabulary, LlamaConfig(vocabulary.size, **PLANNER), rows=rows)
 
     def corpus(name: str, examples: Callable[[], Iterable[tuple[str, Example]]]) -> TokenCorpus:
         path = folder / f"{name}.npz"
         if not path.exists():
             TokenCorpus.build(examples()).save(path)
-        return TokenCorpus.load(path)
+            log.info("%s is written", path)
+        found = TokenCorpus.load(path)
+        check_marks(found, vocabulary, path)
+        return found
 
     def moves(split: str) -> Iterator[tuple[str, Example]]:
-        from visavis.finetune.motion_codes import move_token_examples
-
-        return move_token_examples(out, split, vocabulary)
+        return move_token_examples(out, split, vocabulary, careful)
 
     def talk(split: str) -> Iterator[tuple[str, Example]]:
         yield from reply_examples(folder / f"reply_{split}.jsonl", vocabulary)
@@ -220,7 +259,7 @@ def _planner(out: Path, sizes: Sizes) -> None:
     def texts() -> list[str]:
         return sorted(set(islice(corpus_texts(folder), 40_000)))
 
-    def lessons() -> Iterator[tuple[str, Example]]:
+    def drills() -> Iterator[tuple[str, Example]]:
         """Looking back first: sequences said again, then one card, then several."""
         yield from recall_drill(sizes.drills, vocabulary, texts(), repeats=0.8, most_cards=1)
         yield from recall_drill(2 * sizes.drills, vocabulary, texts(), seed=8)
@@ -229,17 +268,35 @@ def _planner(out: Path, sizes: Sizes) -> None:
         yield from talk("dev")
         yield from moves("dev")
 
-    # Attention to what was said before comes in minutes; more of it would be time lost for talk.
-    drill = corpus("tokens_drill", lessons)
-    move = corpus("tokens_move", lambda: moves("train"))
-    full = TokenCorpus.join([corpus("tokens_talk", lambda: talk("train")), move, drill])
-    dev = corpus("tokens_dev", held)
-    share = sizes.planner_tokens // 20
-    train(
-        [Stage("drill", drill, share), Stage("move", move, share), Stage("all", full, sizes.planner_tokens)],
+    kind = "_careful" if careful else ""
+    return _Lessons(
         vocabulary,
+        corpus("tokens_drill", drills),
+        corpus(f"tokens_move{kind}", lambda: moves("train")),
+        corpus("tokens_talk", lambda: talk("train")),
+        corpus(f"tokens_dev{kind}", held),
+        rows,
+    )
+
+
+def _planner(out: Path, sizes: Sizes, careful: bool) -> None:
+    from visavis.agent.llama import LlamaConfig
+    from visavis.finetune.language_model import PlannerTraining, Stage, new_model, train
+    from visavis.finetune.token_corpus import TokenCorpus
+
+    lessons = _lessons(out, sizes, careful)
+    full = TokenCorpus.join([lessons.talk, lessons.move, lessons.drill])
+    share = sizes.planner_tokens // 20
+    # Attention to what was said before comes in minutes; more of it would be time lost for talk.
+    train(
+        [
+            Stage("drill", lessons.drill, share),
+            Stage("move", lessons.move, share),
+            Stage("all", full, sizes.planner_tokens),
+        ],
+        lessons.vocabulary,
         out / "planner",
         PlannerTraining(seconds=sizes.planner_seconds, weights=TASK_WEIGHTS),
-        new_model(vocabulary, LlamaConfig(vocabulary.size, **PLANNER), rows=folder / "first_rows.safetensors"),
-        heldout=dev,
+        new_model(lessons.vocabulary, LlamaConfig(lessons.vocabulary.size, **PLANNER), rows=lessons.rows),
+        heldout=lessons.dev,
     )

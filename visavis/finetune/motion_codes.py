@@ -19,20 +19,21 @@ from visavis.errors import UsageError
 from visavis.finetune.codec_corpus import performer_of
 from visavis.finetune.motion_corpus import MotionCorpus, TaughtTurn, move_examples
 from visavis.finetune.teacher import beating
+from visavis.finetune.token_corpus import TokenCorpus
 from visavis.motion.motion import Motion
 from visavis.refiner.sampler import motion_features, with_features
 from visavis.tokenizers.codec import MotionCodec, PartCodec
 from visavis.tokenizers.turn_language import Example, move_example
 from visavis.tokenizers.vocabulary import JointVocabulary
 
-__all__ = ["beating_features", "beating_motion", "decoded_features", "move_token_examples", "turn_codes"]
+__all__ = ["beating_features", "beating_motion", "check_marks", "decoded_features", "move_token_examples", "turn_codes"]
 
 _KEPT = 200  # turns that a kill costs at most: seconds
 
 
-def turn_codes(corpus: MotionCorpus, turn: TaughtTurn, codec: MotionCodec) -> NDArray[np.int64]:
-    """(S, P) motion tokens of a turn."""
-    return codec.encode(_motion(corpus, turn))
+def turn_codes(corpus: MotionCorpus, turn: TaughtTurn, codec: MotionCodec, careful: bool = False) -> NDArray[np.int64]:
+    """(S, P) motion tokens of a turn, the nearest ones or those chosen by what is decoded (`MotionCodec.encode`)."""
+    return codec.encode(_motion(corpus, turn), careful)
 
 
 def _motion(corpus: MotionCorpus, turn: TaughtTurn) -> Motion:
@@ -111,10 +112,30 @@ def _mistaken(net: PartCodec, codes: NDArray[np.int64], share: float, rng: np.ra
     return np.where(rng.random(len(codes)) < share, pick, codes)
 
 
-def move_token_examples(out: Path, split: str, vocabulary: JointVocabulary) -> Iterator[tuple[str, Example]]:
-    """MOVE examples of a split as token sequences, named `speak` and `listen`."""
+def move_token_examples(
+    out: Path, split: str, vocabulary: JointVocabulary, careful: bool = False
+) -> Iterator[tuple[str, Example]]:
+    """MOVE examples of a split as token sequences, named `speak` and `listen`; `careful` as in `turn_codes`."""
     codec = MotionCodec.load(out / "codec")
     corpus = MotionCorpus(out / "corpora" / "motion", split)
     for turn in corpus.turns:
-        for prompt, plan in move_examples(turn, turn_codes(corpus, turn, codec), codec.config.parts):
+        codes = turn_codes(corpus, turn, codec, careful)
+        for prompt, plan in move_examples(turn, codes, codec.config.parts):
             yield prompt.mode, move_example(prompt, plan, vocabulary)
+
+
+def check_marks(corpus: TokenCorpus, vocabulary: JointVocabulary, path: Path) -> None:
+    """Refuse sequences of MOVE in which anything but motion is to be learnt: marks that drifted away from their ids.
+
+    Raises:
+        UsageError: there are such sequences.
+    """
+    move = [place for place, name in enumerate(corpus.names) if name in ("speak", "listen")]
+    learnt = corpus.ids[corpus.mask & np.isin(np.repeat(corpus.tasks, np.diff(corpus.starts)), move)]
+    motion = [id_ for part in vocabulary.parts for id_ in vocabulary.motion_range(part)]
+    wrong = int((~np.isin(learnt, motion)).sum())
+    if wrong:
+        raise UsageError(
+            f"expected only motion tokens to be learnt in the MOVE of {path}, got {wrong} of {len(learnt)} others: it "
+            "was made by an older version or for another vocabulary, remove it and run the command again"
+        )

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from visavis.agent.choreography import Choice, parts_of
 from visavis.agent.clauses import split_clauses
-from visavis.agent.grid import STEP_S, cues, forced_steps, move_steps, step_count, words_by_step
+from visavis.agent.grid import STEP_S, cues, forced_steps, move_steps, step_count, words_by_step, words_heard
 from visavis.emotion import EMOTIONS, Emotion
 from visavis.finetune.codec_corpus import DEV_PERFORMERS, TRAIN_PERFORMERS, performer_of, train_variants
 from visavis.finetune.teacher import Taught, listening, speaking
+from visavis.finetune.teacher.answers import feeling_of
 from visavis.finetune.text_corpus import read_acts
 from visavis.motion.phases import Phases
 from visavis.refiner.sampler import motion_features
@@ -34,7 +35,7 @@ from visavis.speech import open_voice
 from visavis.speech.prosody import prosody
 from visavis.speech.types import Word
 from visavis.tokenizers.codec import PARTS, limb_of
-from visavis.tokenizers.turn_language import CUES, MAX_CONTEXT_STEPS, MovePlan, MovePrompt, MoveStep
+from visavis.tokenizers.turn_language import CUES, MAX_CONTEXT_STEPS, MovePlan, MovePrompt
 
 __all__ = ["MotionCorpus", "TaughtTurn", "build", "clause_spans", "move_examples"]
 
@@ -92,7 +93,14 @@ def _performer(split: str, rng: np.random.Generator) -> tuple[int, Performer]:
 
 
 def build(
-    acts: Path, folder: Path, split: str, turns: int, seed: int = 0, listeners: float = 0.2, copies: int = 2
+    acts: Path,
+    folder: Path,
+    split: str,
+    turns: int,
+    seed: int = 0,
+    listeners: float = 0.2,
+    copies: int = 2,
+    heard: int = 0,
 ) -> None:
     """Make the shards of a split that are not there yet.
 
@@ -104,12 +112,13 @@ def build(
         seed: of sentences, performers and voices.
         listeners: share of the turns that somebody hears instead of says.
         copies: of every text in `acts`, of which one is used; ACT has two, its emotion given and to be found.
+        heard: so many turns more, all of them heard.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lexicon = load_lexicon()
     library = Library(lexicon)
     voices = {name: open_voice(name) for name in VOICES[split]}
-    pairs = list(islice(read_acts(acts), 0, copies * turns, copies))
+    pairs = list(islice(read_acts(acts), 0, copies * (turns + heard), copies))
     try:
         for number, first in enumerate(range(0, len(pairs), SHARD)):
             name = f"{split}_{number:04d}"
@@ -123,10 +132,10 @@ def build(
                 if rng.random() < 0.35:  # so that every emotion is seen often
                     emotion = _some_emotion(rng)
                 speech = list(voices.values())[int(rng.integers(len(voices)))].speak(plan.text, emotion)
-                mode = "listen" if rng.random() < listeners else "speak"
+                mode = "listen" if rng.random() < listeners or first + i >= turns else "speak"
                 taught: Taught
                 if mode == "listen":
-                    taught = listening(speech.words, speech.duration_s, emotion, performer, rng)
+                    taught = listening(speech.words, speech.duration_s, emotion, performer, rng, feeling_of)
                 else:
                     choices = [
                         Choice(t.gloss, t.word, params=dict(t.params), variant=_variant(lexicon, t.gloss, split, rng))
@@ -136,8 +145,8 @@ def build(
                 frames = len(taught.motion)
                 sound = np.zeros((frames, 5), np.float16)
                 if mode == "speak":
-                    heard = prosody(speech)[:frames]
-                    sound[: len(heard)] = heard
+                    rhythm = prosody(speech)[:frames]
+                    sound[: len(rhythm)] = rhythm
                 features.append(motion_features(taught.motion).astype(np.float16))
                 sounds.append(sound)
                 lines.append(TaughtTurn(
@@ -235,6 +244,8 @@ def move_examples(
 ) -> Iterator[tuple[MovePrompt, MovePlan]]:
     """The MOVE examples of a turn, one a clause, each with the steps before it as context.
 
+    A listener does not know where the clauses end: its turn is one example, and its words stand where they were heard.
+
     Args:
         turn: whose.
         codes: (S, P) its motion tokens.
@@ -246,16 +257,16 @@ def move_examples(
     for (_, _, limbs), p in zip(turn.gestures, phases, strict=True):
         for step in forced_steps(p, 0, total):
             forced[step] |= [limb_of(part) in limbs for part in parts]
-    listening_cues = {"speech": 7, "stress": 7, "boundary": 8, "silence": 8, "tail": 8}
-    steps: list[MoveStep] = []
+    if turn.mode == "listen":
+        partner = {"speech": 7, "stress": 7, "boundary": 8, "silence": 8, "tail": 8}
+        marks = [partner[CUES[mark]] for mark in cues(words, (), 0, total, turn.speech_end_s)]
+        steps = move_steps(words_heard(words, 0, total), marks, codes, forced)
+        yield MovePrompt("listen", turn.felt), MovePlan(tuple(steps))
+        return
+    steps = []
     for first_word, last_word, first, last in clause_spans(turn.text, words, turn.speech_end_s, total):
         texts = words_by_step(words[first_word:last_word], first, last)
         marks = cues(words, phases, first, last, turn.speech_end_s, turn.beats_s)
-        if turn.mode == "listen":
-            marks = [listening_cues[CUES[mark]] for mark in marks]
         clause = move_steps(texts, marks, codes[first:last], forced[first:last])
-        prompt = MovePrompt(
-            "listen" if turn.mode == "listen" else "speak", turn.felt, tuple(steps[-MAX_CONTEXT_STEPS:])
-        )
-        yield prompt, MovePlan(tuple(clause))
+        yield MovePrompt("speak", turn.felt, tuple(steps[-MAX_CONTEXT_STEPS:])), MovePlan(tuple(clause))
         steps += clause

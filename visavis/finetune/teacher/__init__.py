@@ -1,14 +1,14 @@
 """The teacher: rules from gesture studies with stochastic performers, which make the paired motion that we lack.
 
 `speaking` gives the motion of somebody who says a text with given gestures; `listening` of somebody who hears it,
-with an oracle's knowledge of what comes; `beating` the same motion with the rhythm of the speech in it, which is too
-quick for motion tokens and is the refiner's. Nothing here is a model of a person: no figure on teacher data is called
-human-likeness.
+answers what is said and nods in pauses, with an oracle's knowledge of what comes; `beating` the same motion with the
+rhythm of the speech in it, which is too quick for motion tokens and is the refiner's. Nothing here is a model of a
+person: no figure on teacher data is called human-likeness.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from visavis.agent.choreography import Choice, Placed, arms_of, compose, place, weights
 from visavis.emotion import Emotion
+from visavis.finetune.teacher.answers import answers
 from visavis.finetune.teacher.beats import ArmPath, arm_path, plan_beats
 from visavis.finetune.teacher.body import emotion_posture, listener_tracks, speaker_tracks
 from visavis.finetune.teacher.rhythm import LEAST_STRESS, beat_curve, beats_of, with_rhythm
@@ -99,11 +100,27 @@ def speaking(
 
 
 def listening(
-    partner: Sequence[Word], partner_s: float, emotion: Emotion, performer: Performer, rng: np.random.Generator
+    partner: Sequence[Word],
+    partner_s: float,
+    emotion: Emotion,
+    performer: Performer,
+    rng: np.random.Generator,
+    feel: Callable[[str], str] | None = None,
 ) -> Taught:
-    """Somebody hears these words, which end at `partner_s`."""
-    frames = int(np.ceil((partner_s + TAIL_S) * FPS))
-    head, spine, _ = listener_tracks(partner, frames, emotion, rng, liveliness=performer.amplitude)
+    """Somebody hears these words.
+
+    Args:
+        partner: words with times from the start of the motion.
+        partner_s: where they end; the motion ends `TAIL_S` later or with the last answer.
+        emotion: of the listener, for the whole stretch.
+        performer: whose body it is.
+        rng: makes every choice.
+        feel: the emotion of a sentence (`answers.feeling_of`); without it only single words are answered.
+    """
+    given = answers(partner, performer, rng.spawn(1)[0], feel)
+    end = max([partner_s + TAIL_S, *(one.at_s + one.length_s + 0.1 for one in given)])
+    frames = int(np.ceil(end * FPS))
+    head, spine, _ = listener_tracks(partner, frames, emotion, rng, liveliness=performer.amplitude, answers=given)
     return Taught(_posed(idle(frames, int(rng.integers(1 << 30))), head, spine, emotion), (), partner_s)
 
 

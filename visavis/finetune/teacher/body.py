@@ -2,7 +2,8 @@
 
 Angles are radians as rotation vectors (x: nod down is positive, y: turn left is positive, z: tilt to the right
 shoulder is negative) added to the idle pose, spread over the bones. Sources: McClave 2000 (head movements with
-negation, uncertainty, inclusivity), Dael et al. 2012 (posture and emotion), Ward and Tsukahara 2000 (backchannels).
+negation, uncertainty, inclusivity), Dael et al. 2012 (posture and emotion), Ward and Tsukahara 2000 (backchannels),
+Bavelas, Coates and Johnson 2000 (what a listener answers to what is said: `answers`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from visavis.agent.listening import ListenerSignal, signal_tracks
 from visavis.emotion import Emotion
 from visavis.finetune.teacher.beats import word_class
 from visavis.motion.motion import FPS
@@ -21,6 +23,7 @@ from visavis.speech.types import Word
 __all__ = ["bump", "emotion_posture", "listener_tracks", "nod", "shake", "speaker_tracks"]
 
 Array = NDArray[np.float32]
+_CLEAR_S = 0.1  # between two movements of a listener
 
 # emotion: (head rotation, spine rotation, shoulders' lift) at full intensity, in degrees
 _POSTURE: dict[str, tuple[tuple[float, float, float], tuple[float, float, float], float]] = {
@@ -58,30 +61,26 @@ def bump(frames: int, at_s: float, rise_s: float, fall_s: float) -> Array:
 
 def _oscillation(frames: int, at_s: float, cycles: float, hz: float) -> Array:
     t = np.arange(frames, dtype=np.float32) / FPS - at_s
+    if cycles < 1:
+        return np.zeros(frames, np.float32)
     length = cycles / hz
     window = np.where((t > 0) & (t < length), np.maximum(np.sin(np.pi * np.clip(t / length, 0, 1)), 0.0) ** 0.6, 0.0)
     return (np.sin(2 * np.pi * hz * t) * window).astype(np.float32)
 
 
-def nod(frames: int, at_s: float, rng: np.random.Generator, size: float = 1.0) -> Array:
-    """(T, 3) one to three nods from `at_s`."""
+def nod(frames: int, at_s: float, rng: np.random.Generator, size: float = 1.0, most_s: float = np.inf) -> Array:
+    """(T, 3) one to three nods from `at_s`, of which those that take longer than `most_s` are left out."""
     out = np.zeros((frames, 3), np.float32)
-    out[:, 0] = (
-        np.radians(rng.uniform(6, 12))
-        * size
-        * _oscillation(frames, at_s, int(rng.integers(1, 4)), rng.uniform(1.6, 2.4))
-    )
+    degrees, cycles, hz = rng.uniform(6, 12), int(rng.integers(1, 4)), rng.uniform(1.6, 2.4)
+    out[:, 0] = np.radians(degrees) * size * _oscillation(frames, at_s, min(cycles, most_s * hz // 1), hz)
     return out
 
 
-def shake(frames: int, at_s: float, rng: np.random.Generator, size: float = 1.0) -> Array:
-    """(T, 3) a shake of the head from `at_s`."""
+def shake(frames: int, at_s: float, rng: np.random.Generator, size: float = 1.0, most_s: float = np.inf) -> Array:
+    """(T, 3) a shake of the head from `at_s`, to and fro as often as there is time for."""
     out = np.zeros((frames, 3), np.float32)
-    out[:, 1] = (
-        np.radians(rng.uniform(7, 13))
-        * size
-        * _oscillation(frames, at_s, int(rng.integers(1, 3)), rng.uniform(1.4, 2.2))
-    )
+    degrees, cycles, hz = rng.uniform(7, 13), int(rng.integers(1, 3)), rng.uniform(1.4, 2.2)
+    out[:, 1] = np.radians(degrees) * size * _oscillation(frames, at_s, min(cycles, most_s * hz // 1), hz)
     return out
 
 
@@ -141,11 +140,25 @@ def speaker_tracks(
 
 
 def listener_tracks(
-    partner: Sequence[Word], frames: int, emotion: Emotion, rng: np.random.Generator, *, liveliness: float
+    partner: Sequence[Word],
+    frames: int,
+    emotion: Emotion,
+    rng: np.random.Generator,
+    *,
+    liveliness: float,
+    answers: Sequence[ListenerSignal] = (),
 ) -> tuple[Array, Array, list[float]]:
     """Head (T, 3), spine (T, 3) and the times of the nods of a listener.
 
     An oracle: it knows the partner's words and pauses before they come.
+
+    Args:
+        partner: words with their times.
+        frames: T.
+        emotion: sets the posture.
+        rng: makes every choice.
+        liveliness: 1 for a moderate listener.
+        answers: to what is said; nods at pauses make room for them.
     """
     head = _drift(frames, rng, 1.0 * liveliness, 0.8)
     spine = _drift(frames, rng, 0.7, 1.4)
@@ -155,12 +168,15 @@ def listener_tracks(
         border = pause > 0.12 or word.text[-1:] in ".,!?;:"
         if border and rng.random() < (0.75 if pause > 0.2 else 0.4) * min(1.0, liveliness):
             at = word.end_s + rng.uniform(-0.15, 0.2)
-            if nods and at - nods[-1] < 1.0:
+            if (nods and at - nods[-1] < 1.0) or any(
+                one.at_s - _CLEAR_S <= at <= one.at_s + one.length_s + _CLEAR_S for one in answers
+            ):
                 continue
-            head += shake(frames, at, rng, 0.7) if word_class(word.text) == "negation" else nod(frames, at, rng, 0.8)
+            room = min((one.at_s - at - _CLEAR_S for one in answers if one.at_s > at), default=np.inf)
+            move = shake if word_class(word.text) == "negation" else nod
+            head += move(frames, at, rng, 0.7 if move is shake else 0.8, room)
             nods.append(at)
-        elif word.text.endswith("?"):
-            head[:, 2] += np.radians(6) * bump(frames, word.end_s, 0.4, 1.0) * rng.choice([-1, 1])
+    answered = signal_tracks(answers, np.arange(frames) / FPS)
     head_posture, spine_posture, _ = emotion_posture(emotion)
     spine[:, 0] += np.radians(rng.uniform(0, 4))  # listeners lean in a little
-    return head + head_posture, spine + spine_posture, nods
+    return head + answered.head + head_posture, spine + answered.spine + spine_posture, nods
