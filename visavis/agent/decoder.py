@@ -25,7 +25,7 @@ from visavis.agent.llama import EPSILON, Llama, _Layer, rotary
 
 __all__ = ["Cache", "Decoder", "Matrix", "has_bf16_units"]
 
-# Gathering more rows of the embedding than this costs more than the logits of all.
+# Gathering more rows of the embedding than this costs more than the logits of all between the first and the last.
 FEW: Final = 1024
 # Runs of more ids than this attend alone: padding the other streams to their length would cost more.
 ALONE: Final = 8
@@ -87,9 +87,13 @@ class Cache:
 
     def move(self, source: int, target: int) -> None:
         """Take what a slot holds to another one."""
-        used = self.used[target] = self.used[source]
-        self.values[:, target, :, :, :used] = self.values[:, source, :, :, :used]
+        self.take(target, self, source)
         self.used[source] = 0
+
+    def take(self, target: int, other: Cache, source: int = 0) -> None:
+        """Copy what a slot of another cache holds."""
+        used = self.used[target] = other.used[source]
+        self.values[:, target, :, :, :used] = other.values[:, source, :, :, :used]
 
 
 class _Ready(NamedTuple):
@@ -258,7 +262,8 @@ class Decoder:
         if ids is None:
             rows = self.embedding
         elif len(ids) > FEW:
-            return cast(Floats, (self.embedding @ state).numpy()[ids])
+            low, end = self._ends(ids)
+            return cast(Floats, (self.embedding[low:end] @ state).numpy()[ids - low])
         elif _is_range(ids):
             rows = self.embedding[int(ids[0]) : int(ids[-1]) + 1]
         else:
@@ -270,13 +275,17 @@ class Decoder:
         """`logits` of several streams; those that ask for the same range of ids, or for most, share one product."""
         out: list[Floats] = [NOTHING] * len(states)
         shared: dict[tuple[int, int], list[int]] = {}
+        most: list[int] = []
         for place, (state, wanted) in enumerate(zip(states, ids, strict=True)):
             if wanted is None or len(wanted) > FEW:
-                shared.setdefault((0, len(self.embedding)), []).append(place)
+                most.append(place)
             elif _is_range(wanted):
                 shared.setdefault((int(wanted[0]), int(wanted[-1]) + 1), []).append(place)
             else:
                 out[place] = self.logits(state, wanted)
+        if most:
+            ends = [self._ends(ids[place]) for place in most]
+            shared.setdefault((min(low for low, _ in ends), max(high for _, high in ends)), []).extend(most)
         for (first, end), places in shared.items():
             if len(places) == 1:
                 out[places[0]] = self.logits(states[places[0]], ids[places[0]])
@@ -284,8 +293,12 @@ class Decoder:
             made = F.linear(torch.stack([states[place] for place in places]), self.embedding[first:end]).numpy()
             for row, place in zip(made, places, strict=True):
                 some = ids[place]
-                out[place] = row if some is None or end - first == len(some) else row[some]
+                out[place] = row if some is None else row[some - first]
         return out
+
+    def _ends(self, ids: Ids | None) -> tuple[int, int]:
+        """The first id and the one after the last."""
+        return (0, len(self.embedding)) if ids is None else (int(ids.min()), int(ids.max()) + 1)
 
 
 class _Padded:
