@@ -105,10 +105,6 @@ def test_an_arm_beside_a_gesture_and_one_that_is_raised_make_nothing_larger(calm
     assert enlarged(calm, FREE | {"right": np.zeros(60, np.float32)}, 1.5, "sadness") < 0.5
 
 
-def test_jitter_is_made_no_larger(calm):
-    assert enlarged(calm, FREE, 7.5) < 1.2
-
-
 def test_a_sad_head_sinks_over_gestures_unless_a_hand_is_near_it(calm):
     head, busy = calm.skeleton.index("head"), dict.fromkeys(FREE, np.zeros(60, np.float32))
     borne = with_bearing(calm, full("sadness"), busy)

@@ -5,7 +5,7 @@ the body and the head sink, fear draws the arms before it. Movements of head, to
 anger, smaller in sadness (Wallbott 1998; Castellano et al. 2007; Dael et al. 2012). Laid over a clause's motion by how
 strong the feeling is, less over an arm that is raised already, and not over an arm that makes a gesture. Head and torso
 are held as somebody feels over gestures, too, unless a hand is near the head; what they do in a gesture keeps its size,
-and so does what the other arm does beside it. Quick small movements are made no larger: that looks nervous.
+and so does what the other arm does beside it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ _OF: Final = np.array([_BEARING[name] for name in EMOTIONS], np.float32)
 _SHARES: Final = {"spine": 0.3, "chest": 0.35, "upperChest": 0.35, "neck": 0.4, "head": 0.6}
 _FARTHEST: Final = np.radians(20.0)
 _SLOW_S, _EDGE_S = 0.5, 0.3  # slower than the former is posture; what moves is left alone beside a stretch's borders
-_QUICK_S: Final = 0.07  # what passes quicker than this keeps its size
 _GENTLY_S: Final = 0.25  # an arm that rises gives its bearing up as slowly as this
 _CHANGE_S: Final = 0.8  # from one feeling to another
 # The forearm's direction up: below, an arm hangs; above, it is raised and is bent no further.
@@ -118,16 +117,11 @@ def _turn(turned: Array, bone: int, axis: int, degrees: Array) -> None:
 
 
 def _swell(turned: Array, bone: int, more: Array) -> None:
-    """Make what a bone does larger or smaller by a share `more`, 20 degrees further at most.
-
-    That is what it does faster than its posture changes; what is made larger, also slower than jitter.
-    """
+    """Make what a bone does faster than its posture changes larger, by a share `more`; 20 degrees further at most."""
     q = turned[:, bone]
     signed = np.where((q @ q[0])[:, None] < 0, -q, q)
     slow = rot.normalize(gaussian_filter1d(signed, _SLOW_S * FPS, axis=0, mode="nearest"))
     off = rot.to_rotation_vector(rot.multiply(q, rot.conjugate(slow)))
-    calm = gaussian_filter1d(off, _QUICK_S * FPS, axis=0, mode="nearest")
-    off = np.where((more > 0)[:, None], calm, off)
     size = np.linalg.norm(off, axis=-1) + 1e-6
     further = _FARTHEST * np.tanh(more * size / _FARTHEST) / size  # smoothly bounded
     turned[:, bone] = rot.normalize(rot.multiply(rot.from_rotation_vector(off * further[:, None]), q))
