@@ -82,29 +82,6 @@ def test_movement_grows_and_shrinks_but_not_beside_a_border(calm):
     np.testing.assert_allclose(with_bearing(nodding, full("joy"), busy).rotations[:, head], turned[:, head], atol=1e-6)
 
 
-def enlarged(motion: Motion, free: dict[str, np.ndarray], hertz: float, name: str = "anger") -> float:
-    """How many times larger a feeling makes a swing of the left forearm, 3 degrees in size."""
-    lower = motion.skeleton.index("leftLowerArm")
-    swing = np.zeros((60, 3), np.float32)
-    swing[:, 1] = np.radians(3) * np.sin(2 * np.pi * hertz * np.arange(60) / 30)
-    turned = motion.rotations.copy()
-    turned[:, lower] = rotations.multiply(rotations.from_rotation_vector(swing), turned[:, lower])
-    both = (replace(motion, rotations=turned), motion)
-    pair = [with_bearing(m, full(name), free).rotations[15:45, lower] for m in both]
-    off = rotations.to_rotation_vector(rotations.multiply(pair[0], rotations.conjugate(pair[1])))
-    return float(off[:, 1].std() / swing[15:45, 1].std())
-
-
-def test_an_arm_beside_a_gesture_and_one_that_is_raised_make_nothing_larger(calm):
-    assert enlarged(calm, FREE, 1.5) > 1.8
-    assert enlarged(calm, FREE | {"right": np.zeros(60, np.float32)}, 1.5) < 1.2
-    arm = calm.skeleton.indices([f"left{b}" for b in ("Shoulder", "UpperArm", "LowerArm", "Hand")])
-    turned = calm.rotations.copy()
-    turned[:, arm] = solve_arm(calm.skeleton, "left", np.array([0.2, 0.15, 0.3], np.float32))
-    assert enlarged(replace(calm, rotations=turned), FREE, 1.5) < 1.2, "the hand must not be thrown before the face"
-    assert enlarged(calm, FREE | {"right": np.zeros(60, np.float32)}, 1.5, "sadness") < 0.5
-
-
 def test_a_sad_head_sinks_over_gestures_unless_a_hand_is_near_it(calm):
     head, busy = calm.skeleton.index("head"), dict.fromkeys(FREE, np.zeros(60, np.float32))
     borne = with_bearing(calm, full("sadness"), busy)

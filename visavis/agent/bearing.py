@@ -4,8 +4,7 @@ Joy brings the forearms forward and up, anger the elbows out and the hands apart
 the body and the head sink, fear draws the arms before it. Movements of head, torso and arms are larger in joy and
 anger, smaller in sadness (Wallbott 1998; Castellano et al. 2007; Dael et al. 2012). Laid over a clause's motion by how
 strong the feeling is, less over an arm that is raised already, and not over an arm that makes a gesture. Head and torso
-are held as somebody feels over gestures, too, unless a hand is near the head; what they do in a gesture keeps its size,
-and so does what the other arm does beside it.
+are held as somebody feels over gestures, too, unless a hand is near the head; what they do in a gesture keeps its size.
 """
 
 from __future__ import annotations
@@ -48,9 +47,6 @@ _GENTLY_S: Final = 0.25  # an arm that rises gives its bearing up as slowly as t
 _CHANGE_S: Final = 0.8  # from one feeling to another
 # The forearm's direction up: below, an arm hangs; above, it is raised and is bent no further.
 _HANGS, _RAISED = -0.9, -0.2
-# Of a wrist above its shoulder: higher, larger movements would bring it before the face or over the head.
-_LOW_M, _HIGH_M = -0.3, -0.1
-_STEADY_S: Final = 0.12  # as slowly a rising arm's movements get their own size back
 _NEAR_M, _FAR_M = 0.3, 0.45  # of a wrist from the head: nearer, a gesture is made at the head, which stays where it is
 
 
@@ -88,18 +84,15 @@ def with_bearing(motion: Motion, felt: Array, free: Mapping[str, Array]) -> Moti
             sinks, larger = head, nods
         _swell(turned, bone, free["core"] * inside * larger)
         _turn(turned, bone, 0, share * held * sinks)
-    for side, other, sign in (("left", "right", 1.0), ("right", "left", -1.0)):
+    for side, sign in (("left", 1.0), ("right", -1.0)):
         upper, lower, hand = skeleton.indices([f"{side}{bone}" for bone in ("UpperArm", "LowerArm", "Hand")])
         along = places[:, hand] - places[:, lower]
         up = along[:, 1] / np.linalg.norm(along, axis=-1)
         hangs = 1 - fade_curve(np.clip((up - _HANGS) / (_RAISED - _HANGS), 0, 1))
         gently = gaussian_filter1d(hangs, _GENTLY_S * FPS, mode="nearest")
         hangs = free[side] * (hangs + inside * (gently - hangs))
-        above = places[:, hand, 1] - places[:, upper, 1]
-        low = 1 - fade_curve(np.clip((above - _LOW_M) / (_HIGH_M - _LOW_M), 0, 1))
-        larger = arms * free[other] * gaussian_filter1d(low, _STEADY_S * FPS, mode="nearest")
         for bone in (upper, lower):
-            _swell(turned, bone, free[side] * inside * np.where(arms > 0, larger, arms))
+            _swell(turned, bone, free[side] * inside * arms)
         _turn(turned, upper, 0, -ahead * hangs)
         _turn(turned, upper, 1, sign * twist * hangs)
         _turn(turned, upper, 2, sign * out * free[side])
