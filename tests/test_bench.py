@@ -17,7 +17,7 @@ ROW = {"name", "median_ms", "low_ms", "high_ms", "p95_ms", "n", "unit"}
 
 @pytest.fixture(scope="module")
 def result(models) -> dict:
-    return bench(count=2)
+    return bench(count=3)  # a median that one slow run among them does not move
 
 
 def test_every_row_has_what_the_contract_says(result):
@@ -25,7 +25,7 @@ def test_every_row_has_what_the_contract_says(result):
     assert len(set(names)) == len(names) and {name.partition(".")[0] for name in names} == set(NAMES)
     assert {"codec.64_frames", "refiner.128_frames", "turn.move", "turn.first_motion", "turn.total"} <= set(names)
     for row in result["rows"]:
-        assert set(row) >= ROW and row["unit"] == "ms" and row["n"] == 2, row["name"]
+        assert set(row) >= ROW and row["unit"] == "ms" and row["n"] == 3, row["name"]
         assert 0 <= row["low_ms"] <= row["median_ms"] <= row["p95_ms"] + 1e-3 <= row["high_ms"] + 1, row["name"]
 
 
@@ -33,7 +33,7 @@ def test_a_whole_takes_longer_than_its_parts(result):
     took = {row["name"]: row for row in result["rows"]}
     for whole, part in (
         ("refiner.128_frames", "refiner.prosody_128_frames"), ("codec.64_frames", "codec.encode_64_frames"),
-        ("codec.careful_64_frames", "codec.64_frames"),
+        ("codec.careful_64_frames", "codec.encode_64_frames"),
     ):  # fmt: skip
         assert took[whole]["processor_ms"] > took[part]["processor_ms"]
     assert (
