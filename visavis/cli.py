@@ -99,7 +99,7 @@ def _folder(value: str) -> Path:
 
 
 def _say(args: argparse.Namespace) -> int:
-    from visavis.agent.text_input import checked_text
+    from visavis.agent.text_input import checked_line, checked_text
 
     text = args.text if args.audio is None else _transcript(args.transcript)
     if args.audio is None:
@@ -124,7 +124,7 @@ def _say(args: argparse.Namespace) -> int:
         open_avatar(args.avatar)
     out = _folder(args.out) if args.out else None
     if args.after is not None:
-        checked_text(args.after, what="input")
+        checked_line(args.after)
     with _agent(args) as agent:
         turn = agent.say(text, audio=args.audio, after=args.after)
         _report(args, turn, turn.save(out, avatar=args.avatar, to_avatar=args.to_avatar) if out else None)
@@ -181,10 +181,10 @@ def _move(args: argparse.Namespace) -> int:
 
 
 def _chat(args: argparse.Namespace) -> int:
-    from visavis.agent.text_input import checked_text
+    from visavis.agent.text_input import checked_line
 
     if args.once is not None:
-        checked_text(args.once, what="input")
+        checked_line(args.once)
     out = _folder(args.out) if args.out else None
     with _agent(args) as agent:
         session = agent.session(args.session, user=None if args.no_store else "me")

@@ -29,10 +29,16 @@ def reply(planner, line, *cards):
     return planner.reply(prompt, seed=0, cancel=Cancel())
 
 
-@pytest.mark.parametrize("line", ["When are you open?", "qwertz?", "I lost my job."])
+@pytest.mark.parametrize("line", ["When are you open?", "qwertz?"])
 def test_what_recall_is_sure_of_is_quoted(planner, line):
     plan = reply(planner, line, (OPEN, 0.95), (CAT, 0.01))
     assert [segment.text for segment in plan.segments if segment.quoted] == [OPEN]
+
+
+@pytest.mark.parametrize("line", ["I lost my job.", "My son loves cats.", "We came by train.", "Thanks a lot!"])
+def test_who_asks_for_nothing_is_told_no_card(planner, line):
+    plan = reply(planner, line, (OPEN, 0.8), (CAT, 0.01))
+    assert not any(segment.quoted for segment in plan.segments)
 
 
 @pytest.mark.parametrize("line", ["When are you open?", "How old is your cat?", "Where does it sleep?"])

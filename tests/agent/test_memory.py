@@ -91,3 +91,17 @@ def test_there_is_an_end_to_what_is_remembered():
     for k in range(MOST + 20):
         memory.hear(f"I have a dog called Rex{k}.", k)
     assert len(memory.all()) == MOST and memory.all()[0].turn == 20
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("How old is my son?", True), ("Do you remember Tim?", True), ("what did I tell u about Tim", True),
+        ("What is the dog called?", True), ("How old are you?", False), ("why do you not have legs", False),
+        ("Is your hair real?", False),
+    ],
+)  # fmt: skip
+def test_who_asks_of_the_agent_hears_nothing_of_themselves(line, asked):
+    memory = PartnerMemory("anna", "1")
+    memory.hear("My son is called Tim.", 0)
+    assert bool(memory.cards(line)) == asked

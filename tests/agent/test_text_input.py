@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visavis.agent.text_input import LONGEST_TEXT, LONGEST_WORD, checked_text, other_language
+from visavis.agent.text_input import LONGEST_TEXT, LONGEST_WORD, checked_line, checked_text, other_language
 from visavis.errors import TextError
 
 
@@ -68,3 +68,23 @@ def test_lengths():
             checked_text(text)
     with pytest.raises(TextError, match="expected text as a string; got int"):
         checked_text(3)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("\N{THUMBS UP SIGN}", "thumbs up"),
+        ("\N{THUMBS UP SIGN}\N{EMOJI MODIFIER FITZPATRICK TYPE-4}!!", "thumbs up"),
+        ("\N{HEAVY BLACK HEART}\N{VARIATION SELECTOR-16} \N{CRYING FACE}", "heart, crying face"),
+        ("\N{CRYING FACE}" * 50, "crying face"),
+        ("Great \N{THUMBS UP SIGN}", "Great \N{THUMBS UP SIGN}"),
+    ],
+)
+def test_emoji_alone_are_words(line, words):
+    assert checked_line(line) == words
+
+
+@pytest.mark.parametrize("line", ["", "?!", "...", None, 7, "\u200b", "\x07"])
+def test_signs_that_are_no_emoji_are_refused_as_before(line):
+    with pytest.raises(TextError, match="expected"):
+        checked_line(line)

@@ -25,7 +25,7 @@ from visavis.retrieval.embedder import ADAPTED, Encoder, merged
 from visavis.retrieval.heads import Shapes, load_heads, save_heads
 from visavis.retrieval.layers import WIDTH, read
 
-__all__ = ["DEFAULT_ANSWERING", "KINDS", "RANK", "STRENGTHS", "TELLING", "Answering"]
+__all__ = ["ASKING", "DEFAULT_ANSWERING", "KINDS", "RANK", "STRENGTHS", "Answering"]
 
 DEFAULT_ANSWERING: Final = Path(__file__).parent / "data" / "answering.safetensors"
 # Of lines; those of `visavis/finetune/replies/acts.yaml`, and `remark`, a statement that is answered neutrally.
@@ -34,11 +34,8 @@ KINDS: Final = (
     "how_are_you", "insult", "joke", "other_language", "remark", "robot", "small_talk", "statement", "surprise",
     "surprise_me", "thanks", "unclear", "unknown", "what_can_you_do", "who_are_you", "worry",
 )  # fmt: skip
-# Those whose speaker tells or does something and asks for nothing on a card.
-TELLING: Final = (
-    "anger", "apology", "bad_news", "compliment", "crisis", "disgust", "farewell", "good_news", "insult", "surprise",
-    "thanks", "worry",
-)  # fmt: skip
+# Those whose speaker may want to hear what is on a card; with the others something is told, or done to the agent.
+ASKING: Final = ("robot", "surprise_me", "unclear", "unknown", "what_can_you_do", "who_are_you")
 STRENGTHS: Final = 11  # intensities 0, 0.1, ..., 1
 RANK: Final = 16  # of the changes
 

@@ -15,7 +15,7 @@ from visavis.agent.events import (
     ResponseCancel,
     SessionUpdate,
 )
-from visavis.agent.text_input import checked_text
+from visavis.agent.text_input import checked_line
 from visavis.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def take(session: Session, event: Event) -> None:
         UsageError: it cannot be used; one clear sentence.
     """
     if isinstance(event, InputText):
-        text = checked_text(event.text, what="input")
+        text = checked_line(event.text)
         session.interrupt()
         session.submit(text)
     elif isinstance(event, InputAudio):

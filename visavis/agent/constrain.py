@@ -18,6 +18,7 @@ from typing import Final, Literal
 import numpy as np
 
 from visavis.agent.engine import Ahead, Floats, Ids, Stretch
+from visavis.agent.manners import Guide
 from visavis.agent.trie import Trie
 from visavis.emotion import EMOTIONS, Emotion
 from visavis.tokenizers.turn_language import ActPlan, Candidate, MoveStep, Tag, format_params, parse_params
@@ -101,8 +102,8 @@ class ReplyConstraint(_Machine):
     `<|/quote|>` where a word of the card ends, if the quote has `min_quote` words or reached the card's end.
     `quote_bias` is added to the log-odds of the first quote; a second one is the model's own wish. `card_trust` is how
     much recall's log-chances of cards count there, `feelings` and `strengths` weigh as in `EmotionConstraint`. Whoever
-    says "I'm" and the beginning of the `name` says the name. `whole`: quotes are whole cards. After `limit` pieces of
-    text only endings are allowed.
+    says "I'm" and the beginning of the `name` says the name. `guide` weighs words outside quotes, and takes nothing
+    from a quote. `whole`: quotes are whole cards. After `limit` pieces of text only endings are allowed.
     """
 
     def __init__(
@@ -119,7 +120,9 @@ class ReplyConstraint(_Machine):
         feelings: Sequence[float] = (),
         strengths: Sequence[Sequence[float]] = (),
         name: str = "",
+        guide: Guide | None = None,
     ) -> None:
+        self._guide = guide
         self._quotes_left = most_quotes
         self._vocabulary, self._limit, self._bias = vocabulary, limit, quote_bias
         self._emotion = EmotionConstraint(vocabulary, feelings, strengths)
@@ -176,12 +179,24 @@ class ReplyConstraint(_Machine):
         return _array(following)
 
     def weigh(self, ids: Ids, logits: Floats) -> Floats:
-        """Bias the beginning of a quote; inside one, where cards part, add what RECALL thinks of them."""
+        """Bias the beginning of a quote and words as the guide says; in a quote, add what RECALL thinks of cards."""
         if not self._emotion.done:
             return self._emotion.weigh(ids, logits)
         if self._node is not None:
             return self._trie.weigh(self._node, ids, logits)
-        return logits + self._bias * (ids == self._quote).astype(np.float32) if self._bias else logits
+        gains = self._gains()
+        if not gains:
+            return logits
+        every = np.zeros(self._vocabulary.size, np.float32)
+        every[list(gains)] = list(gains.values())
+        return logits + every[ids]
+
+    def _gains(self) -> Mapping[int, float]:
+        """What is added to the logits of ids outside quotes."""
+        bias = {self._quote: self._bias} if self._bias else {}
+        if self._guide is None or not self._guide.gains:
+            return bias
+        return {**self._guide.gains, self._quote: max(self._guide.gains.values()) + self._bias}
 
     def ahead(self) -> Ahead:
         """See `Foresight`: outside quotes, words until a quote, the end, or a space alone."""
@@ -190,22 +205,27 @@ class ReplyConstraint(_Machine):
         if self._done or self._node is not None or self._named or (self._taken >= self._limit and not self._blank):
             return Ahead()
         most = 1 if self._fresh or self._blank else self._limit - self._taken
-        bias = {self._quote: self._bias} if self._bias else {}
+        if self._guide is not None and self._guide.gains:
+            most = 1  # what is weighed changes with every word
         until = [
             id_ for id_ in (self._quote, self._end, self._space, *self._name[:1]) if id_ >= 0
         ]  # not every text model has the space
-        return Ahead(stretch=Stretch(until, most, bias))
+        return Ahead(stretch=Stretch(until, most, self._gains()))
 
     def accept(self, id_: int) -> None:
         """See `Constraint`."""
         if not self._emotion.done:
             self._emotion.accept(id_)
+            if self._guide is not None and self._emotion.done:
+                name, level = self._vocabulary.emotion_of(self._last), self._vocabulary.level_of(id_)
+                assert name is not None and level is not None, "the constraint allows an emotion and a level"
+                self._guide.begin(name, level)
         elif id_ == self._end:
             self._done = True
         elif id_ == self._quote:
             self._node, self._words_quoted = 0, 0
             self._quotes_left -= 1
-            self._bias = 0.0
+            self._bias, self._guide = 0.0, None
         elif id_ == self._unquote:
             self._node, self._fresh = None, True
         else:
@@ -215,8 +235,11 @@ class ReplyConstraint(_Machine):
             if self._node is not None:
                 self._words_quoted += self._vocabulary.starts_word(id_)
                 self._node = self._trie.step(self._node, id_)
-            elif self._named or (self._last in self._naming and [id_] == self._name[:1]):
-                self._named = (self._named + 1) % len(self._name)
+            else:
+                if self._named or (self._last in self._naming and [id_] == self._name[:1]):
+                    self._named = (self._named + 1) % len(self._name)
+                if self._guide is not None:
+                    self._guide.accept(id_)
         self._last = id_
 
 

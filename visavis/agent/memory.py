@@ -28,6 +28,11 @@ MOST: Final = 500  # memories of one owner; the oldest go
 CARDS: Final = 8  # memories that are recalled beside the persona's cards
 SAME: Final = 0.55  # cosine from which a memory is about what is to be forgotten
 TOPICS: Final = 4  # named in a summary
+_OF_AGENT: Final = re.compile(r"\b(you|your|yours|yourself|u|ur|you're|youre)\b", re.I)
+_OF_PARTNER: Final = re.compile(
+    r"\b(i|me|my|mine|myself|i'm|im|i've|ive|i'd|we|us|our|ours|we're|know|remember|recall|forget|forgot|tell|told|said)\b",
+    re.I,
+)
 
 
 def now_iso() -> str:
@@ -117,8 +122,11 @@ class PartnerMemory:
         """The memories that may help to answer a line, as cards.
 
         None of what this conversation was about so far, and nothing that the line itself tells: who says "I've got a
-        lump" wants more than to hear it again.
+        lump" wants more than to hear it again. None at all for a line about the agent alone ("How old are you?"), to
+        whom what the partner told of themselves is no answer.
         """
+        if _OF_AGENT.search(line) and not _OF_PARTNER.search(line):
+            return []
         said = {told.text for told in statements(line)}
         found = [
             memory

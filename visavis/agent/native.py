@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visavis.agent.answering import KINDS, TELLING, Answering
+from visavis.agent.answering import ASKING, KINDS, Answering
 from visavis.agent.constrain import ActConstraint, EmotionConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Engine, Sampling
 from visavis.agent.grid import move_steps
 from visavis.agent.joining import Joining, Words, log_odds
+from visavis.agent.manners import Guide
 from visavis.agent.planner import Cancel
 from visavis.agent.recall import shared_meanings
 from visavis.emotion import Emotion
@@ -23,6 +25,7 @@ from visavis.retrieval.lexicon import Param
 from visavis.retrieval.library import Library
 from visavis.retrieval.params import told
 from visavis.retrieval.wordings import Wordings
+from visavis.tokenizers.base_pieces import BasePieces
 from visavis.tokenizers.turn_language import (
     ActPlan,
     ActPrompt,
@@ -48,11 +51,11 @@ LONGEST_REPLY = 160
 # fact as unknown ones get one; and what a quote gains.
 QUOTE_SURE, QUOTE_DOUBT = 0.5, 0.28
 QUOTE_MORE, QUOTE_ALWAYS = 8.0, 60.0
-# How much `Answering` counts beside the model's own feeling; and how sure it must be that a line tells of something, so
-# that no card is quoted unless recall is certain; chosen likewise.
+# How much `Answering` counts beside the model's own feeling; and how sure it must be, in log-odds, that a line asks for
+# nothing on a card, so that none is quoted: in any case, and beyond what recall is that one answers; chosen likewise.
 ANSWERING_TRUST = 8.0
 ASKED_TRUST = 4.0  # how much it counts where it hears a question
-TELLING_SURE, QUOTE_CERTAIN = 0.8, 0.9
+TELLING_SURE, TELLING_SURER = 1.4, 1.0
 FAINT = 1e-4  # a chance that counts as none
 CARD_TRUST = 4.0  # how much recall's log-chances count beside the words' in the choice of a card; chosen likewise
 # The best of a grid on half of GoEmotions' development comments (`python -m visavis.evals.feeling trust`): this model
@@ -65,8 +68,8 @@ Felt = tuple[Sequence[float], Sequence[Sequence[float]]]
 
 
 def telling(kinds: NDArray[np.float32]) -> float:
-    """How likely a line tells of something, from the chances of kinds (K,)."""
-    return float(sum(kinds[KINDS.index(kind)] for kind in TELLING))
+    """How likely a line asks for nothing that is on a card, from the chances of kinds (K,)."""
+    return 1.0 - float(sum(kinds[KINDS.index(kind)] for kind in ASKING))
 
 
 def feelings_of(chances: NDArray[np.float32], trust: float = ANSWERING_TRUST) -> Felt:
@@ -127,6 +130,8 @@ class NativePlanner:
         feeling_trust: how much the log-probabilities of what meaning says is felt count beside the model's own.
         feeling: who says that (default: what ships).
         wordings, cues: the words that are said with gestures (default: those that ship).
+        reminded: whether its words are weighed by what is said to lines of a kind (`visavis.agent.manners`). Default:
+            a model that has a base's pieces is not, for it knows more words than those.
     """
 
     name = "native"
@@ -143,12 +148,14 @@ class NativePlanner:
         feeling: Feeling | None = None,
         wordings: Wordings | None = None,
         cues: Cues | None = None,
+        reminded: bool | None = None,
     ) -> None:
         self.engine, self.library = engine, library
         self.quotes, self.quote_bias = quotes, quote_bias
         self.joining = joining or Joining.load()
         self.feeling_trust, self.feeling = feeling_trust, feeling or Feeling.default()
         self.wordings, self.cues = wordings or Wordings.default(), cues or Cues.default()
+        self.reminded = not isinstance(engine.vocabulary.text, BasePieces) if reminded is None else reminded
 
     def reply(self, prompt: ReplyPrompt, *, seed: int, cancel: Cancel) -> ReplyPlan:
         """See `Planner`; greedy, so the same prompt has the same answer."""
@@ -157,23 +164,31 @@ class NativePlanner:
         # A line that nothing answers may tell of a feeling, which the model knows from few words only.
         best = max((card.score for card in prompt.cards), default=0.0) if self.quotes else QUOTE_DOUBT
         felt: Felt = ((), ())
+        guide: Callable[[], Guide] | None = None
         tells = False
-        if self.quotes and best < QUOTE_CERTAIN:  # certain, the line need not be read for what kind it is
+        if self.quotes:
             answering = Answering.default()
             kinds = answering.kinds(prompt.user)
-            tells = telling(kinds) > TELLING_SURE
+            tells = log_odds(telling(kinds)) > max(TELLING_SURE, log_odds(best) + TELLING_SURER)
             if tells or best < QUOTE_DOUBT:
                 felt = feelings_of(answering.chances(kinds))
+                guide = partial(self._guide, prompt, kinds) if self.reminded else None
                 if KINDS[int(kinds.argmax())] == "unknown":  # a question: the model may still know, and gladly tell
                     felt = (feelings_of(answering.chances(kinds), ASKED_TRUST)[0], ())
         if tells:  # a card that its words remind of is no answer to it
-            return self._plan(self._reply(prompt, prompt.cards, -QUOTE_ALWAYS, felt, cancel))
-        ids = self._reply(prompt, prompt.cards, QUOTE_MORE if best >= QUOTE_SURE else 0.0, felt, cancel)
+            return self._plan(self._reply(prompt, prompt.cards, -QUOTE_ALWAYS, felt, cancel, guide))
+        ids = self._reply(prompt, prompt.cards, QUOTE_MORE if best >= QUOTE_SURE else 0.0, felt, cancel, guide)
         if best >= QUOTE_SURE and quote not in ids:  # declined all the same
             ids = self._reply(prompt, prompt.cards, QUOTE_ALWAYS, ((), ()), cancel)
         elif best < QUOTE_DOUBT and quote in ids[2:3]:  # an answer; what it tells of its own accord has words before it
-            ids = self._reply(prompt, (), 0.0, felt, cancel)
+            ids = self._reply(prompt, (), 0.0, felt, cancel, guide)
         return self._plan(ids)
+
+    def _guide(self, prompt: ReplyPrompt, kinds: NDArray[np.float32]) -> Guide:
+        """Reminds the model of what is said to lines of these kinds."""
+        said = [text for speaker, text in prompt.history if speaker == "agent"]
+        slots = {"name": prompt.name, "role": prompt.role}
+        return Guide(self.engine.vocabulary, kinds, Answering.default().felt, slots, said)
 
     def _plan(self, ids: Sequence[int]) -> ReplyPlan:
         vocabulary = self.engine.vocabulary
@@ -185,14 +200,21 @@ class NativePlanner:
         return plan
 
     def _reply(
-        self, prompt: ReplyPrompt, cards: Sequence[Candidate], bias: float, felt: Felt, cancel: Cancel
+        self,
+        prompt: ReplyPrompt,
+        cards: Sequence[Candidate],
+        bias: float,
+        felt: Felt,
+        cancel: Cancel,
+        guide: Callable[[], Guide] | None = None,
     ) -> list[int]:
-        """Ids of one attempt, which may quote these cards; `felt` weighs emotions and intensities."""
+        """Ids of one attempt, which may quote these cards; `felt` weighs emotions and intensities, `guide` words."""
         vocabulary = self.engine.vocabulary
         constraint = (
             ReplyConstraint(
                 vocabulary, cards, limit=LONGEST_REPLY, whole=True, quote_bias=self.quote_bias + bias,
                 card_trust=CARD_TRUST, feelings=felt[0], strengths=felt[1], name=prompt.name,
+                guide=guide() if guide is not None else None,
             )
             if self.quotes
             else None

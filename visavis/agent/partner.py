@@ -19,7 +19,7 @@ from visavis.agent.attending import Attending, Attention
 from visavis.agent.ears import Ears
 from visavis.agent.events import Backchannel, ErrorEvent, InputTranscript, SpeechStarted, SpeechStopped
 from visavis.agent.stage import Stage
-from visavis.agent.text_input import checked_text
+from visavis.agent.text_input import checked_line
 from visavis.errors import UsageError
 from visavis.motion.motion import FPS
 
@@ -52,7 +52,7 @@ class Partner:
 
     def wrote(self, text: str, final: bool) -> None:
         """Take what the partner has said or typed so far of this turn; `final` is the whole of it, and is answered."""
-        line = checked_text(text, what="input")
+        line = checked_line(text)
         if final:
             self._take_turn(line)
             return
@@ -140,7 +140,7 @@ class Partner:
                 self._attend(self._attending.understood(noticed.hypothesis.text, time.monotonic()))
         elif kind == "end_of_turn" and noticed.text.strip():
             try:
-                self._take_turn(checked_text(noticed.text, what="input"))
+                self._take_turn(checked_line(noticed.text))
             except UsageError as error:  # nothing that can be answered was understood
                 stage.tell(ErrorEvent(message=str(error)), None)
         elif kind == "end_of_turn" and stage.state == "listening":

@@ -43,7 +43,7 @@ from visavis.agent.running import Run
 from visavis.agent.settings import changed_tools, checked_settings
 from visavis.agent.stage import Stage
 from visavis.agent.stream import Reader
-from visavis.agent.text_input import LONGEST_TRANSCRIPT, checked_text
+from visavis.agent.text_input import LONGEST_TRANSCRIPT, checked_line, checked_text
 from visavis.agent.turn import Turn
 from visavis.agent.visit import Visit
 from visavis.agent.work import GestureRequest, Tools
@@ -124,7 +124,7 @@ class Session:
         after: str | None = None,
     ) -> Turn:
         """Say a text as given, or what is recorded in `audio`; see `Agent.say`."""
-        line = None if after is None else checked_text(after, what="input")
+        line = None if after is None else checked_line(after)
         if audio is None:
             said = checked_text(text)
             return self._maker.make(self._run(user=line, given=said, gestures=self._checked(gestures, said)))
@@ -138,7 +138,7 @@ class Session:
 
     def answer(self, text: str) -> Turn:
         """Answer the partner's line and wait for the whole turn, which counts as heard."""
-        return self._maker.make(self._run(user=checked_text(text, what="input")))
+        return self._maker.make(self._run(user=checked_line(text)))
 
     def submit(self, text: str | None = None, *, say: str | None = None) -> str:
         """Answer the partner's line, or say a text as given; the turn comes by `events`, after those before it.
@@ -151,7 +151,7 @@ class Session:
         """
         if (text is None) == (say is None):
             raise UsageError("expected a line to answer or a text to say, one of the two")
-        line = None if text is None else checked_text(text, what="input")
+        line = None if text is None else checked_line(text)
         run = self._run(user=line, given=None if say is None else checked_text(say), offline=False)
         self._maker.start(run)
         return run.turn_id
@@ -181,7 +181,7 @@ class Session:
         """
         if audio is not None:
             text = await asyncio.to_thread(self._partner.understood, audio, sample_rate_hz)
-        line = None if say is not None else checked_text(text, what="input")
+        line = None if say is not None else checked_line(text)
         run = self._run(user=line, given=None if say is None else checked_text(say), offline=False)
         failed: list[BaseException] = []
 

@@ -10,11 +10,14 @@ from importlib.resources import files
 from visavis import safe_yaml
 from visavis.errors import TextError
 
-__all__ = ["LONGEST_TEXT", "LONGEST_TRANSCRIPT", "checked_text", "other_language"]
+__all__ = ["LONGEST_TEXT", "LONGEST_TRANSCRIPT", "checked_line", "checked_text", "other_language"]
 
 LONGEST_TEXT = 5_000
 LONGEST_TRANSCRIPT = 20_000  # more than anybody says in the ten minutes that a recording may have
 LONGEST_WORD = 100
+MOST_SIGNS = 3  # of a line of emoji, as words
+
+_NO_WORD_OF = re.compile(r"\b(sign|symbol|heavy|black|white|emoji component)\b ?")  # of a sign's name
 
 
 def checked_text(text: object, *, what: str = "text", english: bool = True, longest: int = LONGEST_TEXT) -> str:
@@ -43,6 +46,19 @@ def checked_text(text: object, *, what: str = "text", english: bool = True, long
     if english and (language := other_language(clean)):
         raise TextError(f"expected English {what}; this looks like {language}, which no shipped model speaks")
     return clean
+
+
+def checked_line(text: object) -> str:
+    """A line of the partner's, checked; emoji alone become words by their Unicode names ("thumbs up").
+
+    Raises:
+        TextError: see `checked_text`.
+    """
+    if isinstance(text, str) and not any(char.isalnum() for char in text):
+        signs = [char for char in text[:LONGEST_TEXT] if unicodedata.category(char) == "So"][:MOST_SIGNS]
+        names = dict.fromkeys(_NO_WORD_OF.sub("", unicodedata.name(sign, "").lower()).strip() for sign in signs)
+        text = ", ".join(name for name in names if name) or text
+    return checked_text(text, what="input")
 
 
 @lru_cache(maxsize=1)

@@ -28,7 +28,7 @@ from visavis.agent.memory import PartnerMemory
 from visavis.agent.persona import Persona, load_persona
 from visavis.agent.planner import Cancel, Planner
 from visavis.agent.recall import rank_cards
-from visavis.agent.text_input import checked_text
+from visavis.agent.text_input import checked_line
 from visavis.errors import TextError
 from visavis.evals.first_light.table import Table, data_file, progress, report, share
 from visavis.tokenizers.turn_language import ReplyPlan, ReplyPrompt
@@ -146,7 +146,7 @@ def converse(planner: Planner, persona: Persona, attempt: Attempt) -> list[Said]
     out = []
     for turn, raw in enumerate(attempt.lines):
         try:
-            line = checked_text(raw, what="input")
+            line = checked_line(raw)
         except TextError:
             out.append(Said(raw, None))
             continue

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from visavis.agent.planner import Planner
 from visavis.agent.recall import rank_cards
-from visavis.agent.text_input import checked_text
+from visavis.agent.text_input import checked_line
 from visavis.emotion import EMOTIONS
 from visavis.errors import TextError
 from visavis.evals.first_light.facts import Answer, answer
@@ -204,7 +204,7 @@ def _emotions(table: Table, lines: Sequence[Feeling], felt: Sequence[Answer]) ->
 
 def _refused(text: str) -> bool:
     try:
-        checked_text(text, what="input")
+        checked_line(text)
     except TextError:
         return True
     return False

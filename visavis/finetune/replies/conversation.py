@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 from visavis import safe_yaml
+from visavis.agent.manners import replies_by_kind
 from visavis.agent.persona import NATURE, Persona
 from visavis.agent.recall import look_up
 from visavis.emotion import Emotion
@@ -52,8 +53,11 @@ class Turn:
 
 @functools.cache
 def acts() -> dict[str, Any]:
-    """The wordings: users' lines and replies by act."""
-    return safe_yaml.load((resources.files("visavis.finetune.replies") / "acts.yaml").read_text("utf-8"))
+    """The wordings: users' lines, of this folder, and the agent's replies, which it ships with, by act."""
+    found = safe_yaml.load((resources.files("visavis.finetune.replies") / "acts.yaml").read_text("utf-8"))
+    for kind, replies in replies_by_kind().items():
+        found[kind]["reply"] = replies
+    return found
 
 
 def _pick(lines: Sequence[str], split: Split, rng: random.Random) -> str:

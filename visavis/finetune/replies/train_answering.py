@@ -2,7 +2,8 @@
 
 Low-rank changes of MiniLM and a linear head over four of its layers are learnt together, as the index of gestures is
 (`visavis.finetune.acts.train_encoder`): from the training wordings of every act of REPLY, from the lines of
-`felt_lines.yaml`, which tell more of the world, and from questions to people of the training split. Lines are joined at
+`felt_lines.yaml`, which tell more of the world, and of `everyday_lines.yaml`, which do in a talk, and from questions to
+people of the training split. Lines are joined at
 random, because people say more than one sentence: a loss stays one after a remark, and when a question follows.
 `--check` judges what ships on the development lines, which nothing has learnt from, and trains nothing.
 """
@@ -49,7 +50,7 @@ HEAD_RATE: Final = 3e-2
 DECAY: Final = 0.01
 DROPPED: Final = 0.1  # of the features
 SMOOTHED: Final = 0.05
-QUESTION_WEIGHT: Final = 0.5
+WEIGHTS: Final = {"questions": 0.5, "lines": 2.5}  # of a source in the loss: what is felt must not drown in what is not
 JOINED: Final = 0.3  # of the lines that tell of something
 LIKELIER: Final = 2 / 3  # of the two emotions that a kind is answered with, the first
 ALONE: Final = ("unknown", "crisis")  # kinds whose words suit no other: declining, and where there is help
@@ -65,7 +66,7 @@ AFTER: Final = (
 
 @dataclass(frozen=True)
 class Line:
-    """What somebody says and its kind; `source` is `acts`, `lines` or `questions`."""
+    """What somebody says and its kind; `source` is `acts`, `lines`, `everyday` or `questions`."""
 
     text: str
     kind: str
@@ -77,6 +78,15 @@ def _felt_lines() -> Mapping[str, Mapping[str, str]]:
     """By split and kind, one line each."""
     found: Mapping[str, Mapping[str, str]] = safe_yaml.load(
         (resources.files("visavis.finetune.replies") / "felt_lines.yaml").read_text("utf-8")
+    )
+    return found
+
+
+@functools.cache
+def _everyday_lines() -> Mapping[str, str]:
+    """By kind, one line each; all to train on."""
+    found: Mapping[str, str] = safe_yaml.load(
+        (resources.files("visavis.finetune.replies") / "everyday_lines.yaml").read_text("utf-8")
     )
     return found
 
@@ -130,6 +140,9 @@ def lines(split: Split, seed: int = 0) -> Iterator[Line]:
                 yield from (Line(text, kind, "acts") for text in dict.fromkeys(made))
     for kind, block in _felt_lines()[split].items():
         yield from (Line(text, kind, "lines") for text in block.splitlines())
+    if split == "train":
+        for kind, block in _everyday_lines().items():
+            yield from (Line(text, kind, "everyday") for text in block.splitlines())
     asked = [ask for person in people(split) for fact in person.facts for ask in (*fact.asks, *fact.near)]
     for ask in rng.sample(asked, min(len(asked), QUESTIONS if split == "train" else QUESTIONS // 3)):
         yield Line(ask, "unknown", "questions")
@@ -167,7 +180,7 @@ def fit(some: Sequence[Line], epochs: float = EPOCHS, seed: int = 0) -> Answerin
             by_kind[line.kind].append(line.text)
     by_kind = {kind: texts or [""] for kind, texts in by_kind.items()}
     labels = torch.tensor([KINDS.index(line.kind) for line in some])
-    counts = torch.tensor([QUESTION_WEIGHT if line.source == "questions" else 1.0 for line in some])
+    counts = torch.tensor([WEIGHTS.get(line.source, 1.0) for line in some])
     steps = max(1, round(epochs * len(some) / BATCH))
     batches: list[list[tuple[int, list[int]]]] = []
     for step in tqdm(range(steps), "answering", mininterval=5):

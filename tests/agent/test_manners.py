@@ -1,0 +1,148 @@
+"""What is said to a line of some kind reminds the model, and no more."""
+
+import numpy as np
+import pytest
+
+from visavis.agent.answering import KINDS, STRENGTHS, Answering
+from visavis.agent.constrain import ReplyConstraint
+from visavis.agent.embedded import EmbeddedEngine
+from visavis.agent.loading import models_folder
+from visavis.agent.manners import HELLOS, PLAIN_OF, Guide, replies_by_kind
+from visavis.agent.native import NativePlanner
+from visavis.agent.persona import load_persona
+from visavis.agent.planner import Cancel
+from visavis.emotion import EMOTIONS, Emotion
+from visavis.evals.small_talk import FACT, kinds_of, talks
+from visavis.retrieval.lexicon import load_lexicon
+from visavis.retrieval.library import Library
+from visavis.tokenizers.turn_language import Candidate, ReplyPlan, ReplyPrompt, Segment, emotion_ids
+from visavis.tokenizers.vocabulary import JointVocabulary, default_folder
+
+SLOTS = {"name": "Ilse", "role": "a shopkeeper"}
+
+
+@pytest.fixture(scope="module")
+def vocabulary():
+    return JointVocabulary.load(default_folder())
+
+
+@pytest.fixture(scope="module")
+def planner():
+    return NativePlanner(EmbeddedEngine.load(models_folder() / "planner"), Library(load_lexicon()))
+
+
+def guide(vocabulary, kind, said=()):
+    kinds = np.zeros(len(KINDS), np.float32)
+    kinds[KINDS.index(kind)] = 1.0
+    made = Guide(vocabulary, kinds, Answering.default().felt, SLOTS, said)
+    group = replies_by_kind()[PLAIN_OF.get(kind, kind)][-1]
+    emotion = group["feel"].split()[0]
+    felt = Answering.default().felt[KINDS.index(kind), EMOTIONS.index(emotion)]
+    made.begin(emotion, int(felt.argmax()))
+    groups = [g for g in replies_by_kind()[PLAIN_OF.get(kind, kind)] if g["feel"].startswith(emotion)]
+    hellos = [f"{hello} " for hello in HELLOS] if kind == "greeting" else [""]
+    return made, [hello + wording.format(**SLOTS) for g in groups for wording in g["say"] for hello in hellos]
+
+
+def test_every_kind_has_wordings_and_they_fill():
+    assert {PLAIN_OF.get(kind, kind) for kind in KINDS} == set(replies_by_kind())
+    for kind, groups in replies_by_kind().items():
+        for group in groups:
+            assert set(group) <= {"feel", "say", "quote"} and group["feel"].split()[0] in EMOTIONS, kind
+            assert all(wording.format(**SLOTS).strip() for wording in group["say"]), kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wordings_are_followed_to_their_end_and_left_at_once(vocabulary, kind):
+    made, wordings = guide(vocabulary, kind)
+    ids = vocabulary.encode_text(wordings[0])
+    firsts = {vocabulary.encode_text(wording)[0] for wording in wordings}
+    assert set(made.gains) == firsts and min(made.gains.values()) > 0
+    for id_ in ids:
+        assert id_ in made.gains or not made.gains  # another wording may have ended here
+        made.accept(id_)
+    assert not made.gains
+    made, _ = guide(vocabulary, kind)
+    made.accept(next(id_ for id_ in range(vocabulary.text_size) if id_ not in firsts))
+    assert not made.gains
+
+
+def test_what_was_said_gains_less(vocabulary):
+    fresh, wordings = guide(vocabulary, "thanks")
+    again, _ = guide(vocabulary, "thanks", said=[f"{wordings[0]} Anything else?"])
+    first = vocabulary.encode_text(wordings[0])[0]
+    assert again.gains[first] < fresh.gains[first]
+
+
+def test_an_emotion_that_no_reply_has_says_nothing(vocabulary):
+    made, _ = guide(vocabulary, "thanks")
+    made.begin("anger", 10)
+    assert not made.gains
+
+
+def test_a_guide_takes_nothing_from_a_quote(vocabulary):
+    kinds = np.full(len(KINDS), 1 / len(KINDS), np.float32)
+    felt = np.full((len(KINDS), len(EMOTIONS), STRENGTHS), 1 / len(EMOTIONS) / STRENGTHS, np.float32)
+    made = Guide(vocabulary, kinds, felt, SLOTS)
+    constraint = ReplyConstraint(vocabulary, [Candidate("The cat sleeps.", 0.9)], guide=made)
+    for id_ in emotion_ids(vocabulary, Emotion("joy", 0.4)):
+        constraint.accept(id_)
+    allowed = constraint.allowed()
+    gained = constraint.weigh(allowed, np.zeros(len(allowed), np.float32))
+    assert gained.max() == gained[allowed == vocabulary.control("quote")][0] > 0
+    ahead = constraint.ahead().stretch
+    assert ahead is not None and ahead.most == 1
+    assert all(np.isclose(ahead.bias.get(int(id_), 0.0), gain) for id_, gain in zip(allowed, gained, strict=True))
+    constraint.accept(vocabulary.control("quote"))
+    for id_ in vocabulary.encode_text("The cat sleeps."):
+        constraint.accept(id_)
+    constraint.accept(vocabulary.control("/quote"))
+    after = constraint.allowed()
+    assert not constraint.weigh(after, np.zeros(len(after), np.float32)).any()
+
+
+@pytest.mark.parametrize(
+    ("line", "kinds"),
+    [
+        ("I slept terribly last night.", {"bad_news"}),
+        ("My cousin is called Petra.", {"statement", "small_talk"}),
+        ("We're going to the lake on Sunday!", {"good_news", "statement", "small_talk"}),
+        ("It's snowing outside.", {"small_talk", "statement"}),
+        ("forget it", {"agreement"}),
+        ("haha", {"agreement", "joke", "compliment"}),
+        ("thumbs up", {"agreement", "compliment", "good_news"}),
+    ],
+)
+def test_everyday_lines_get_replies_that_suit(planner, line, kinds):
+    plan = planner.reply(ReplyPrompt("Ilse", "a shopkeeper", (), (), line), seed=0, cancel=Cancel())
+    spoken = {
+        kind for kind in kinds if any(plan.text.startswith(w[:8]) for g in replies_by_kind()[kind] for w in g["say"])
+    }
+    assert spoken, plan.text
+
+
+def test_replies_are_told_by_their_wordings():
+    persona = load_persona("guide")
+    fact = ReplyPlan(Emotion(), (Segment("It is big.", quoted=True), Segment("See you!")))
+    assert kinds_of(fact, persona) == {FACT}
+    farewell = replies_by_kind()["farewell"][0]["say"][0]
+    assert "farewell" in kinds_of(ReplyPlan(Emotion(), (Segment(farewell), Segment("Really."))), persona)
+    assert not kinds_of(ReplyPlan(Emotion(), (Segment("Purple monkeys"),)), persona)
+
+
+def test_the_talks_are_whole():
+    both = {split: talks(split) for split in ("dev", "held")}
+    lines = [line for some in both.values() for talk in some for line, _, _ in talk.lines]
+    assert len(lines) == len(set(lines)) == 400 and {len(some) for some in both.values()} == {20}
+    for some in both.values():
+        assert {talk.persona for talk in some} == {"friend", "guide", "receptionist", "shop", "tutor"}
+        assert all(kinds and set(kinds) <= set(KINDS) for talk in some for _, kinds, _ in talk.lines)
+
+
+def test_models_with_pieces_of_a_base_find_their_own_words(planner, monkeypatch):
+    assert planner.reminded
+    monkeypatch.setattr(planner, "reminded", False)
+    seen = []
+    monkeypatch.setattr(planner, "_guide", lambda *_: seen.append(1))
+    planner.reply(ReplyPrompt("Ilse", "a shopkeeper", (), (), "It's snowing outside."), seed=0, cancel=Cancel())
+    assert not seen

@@ -1,0 +1,124 @@
+"""What is said to a line of some kind, word by word: a reminder for REPLY's model.
+
+The model learnt its words from some five hundred wordings, by the kind of line that they answer, but it tells the kinds
+apart badly: to it "I didn't sleep well" and "Yes, please" both ask for something cheerful. `visavis.agent.answering`
+tells them apart. So every next word gains from how many of the wordings that go on with it belong to kinds that the
+line may be of, and is judged by the model as before (a product of experts; guiding a model by what each class would
+say: Krause et al. 2020, GeDi). Words that no wording begins with stay possible; once one is chosen, or a wording has
+ended, the model is alone. What was said in this conversation already gains less, so that one formula does not wear out.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visavis import safe_yaml
+from visavis.agent.answering import KINDS
+from visavis.emotion import EMOTIONS
+from visavis.tokenizers.vocabulary import JointVocabulary
+
+__all__ = ["HELLOS", "PLAIN_OF", "Guide", "replies_by_kind"]
+
+TRUST: Final = 2.0  # how much the wordings count beside the model's words
+SURER: Final = 3.0  # the power of the chances of kinds
+FAINT: Final = 1e-6  # a share of wordings that counts as none
+RARE: Final = 1e-3  # a chance of a kind that counts as none
+SAID: Final = 0.1  # what is left of a wording that was said already
+PLAIN_OF: Final = {"remark": "statement"}  # kinds whose wordings are another's
+# What stands before the wordings of a greeting.
+HELLOS: Final = (
+    "Hello!", "Hello there!", "Hi!", "Hi there!", "Welcome!", "Good morning!", "Good afternoon!", "Good evening!",
+)  # fmt: skip
+
+
+def replies_by_kind() -> dict[str, list[dict[str, Any]]]:
+    """By kind the wordings of replies: `feel` ("joy 0.3 0.4"), `say` and, if a fact follows, `quote`."""
+    return dict(_replies())
+
+
+@functools.cache
+def _replies() -> Mapping[str, list[dict[str, Any]]]:
+    found: Mapping[str, list[dict[str, Any]]] = safe_yaml.load(
+        (resources.files("visavis.agent.data") / "replies.yaml").read_text("utf-8")
+    )
+    return found
+
+
+class Guide:
+    """The wordings that may still follow, as one reply is written.
+
+    Args:
+        vocabulary: of the model.
+        kinds: (K,) chances that the line is of a kind.
+        felt: (K, E, STRENGTHS) chances of emotion and intensity in the replies to a kind.
+        slots: what stands for `{name}` and `{role}`.
+        said: what the agent said before.
+        trust: how much the wordings count.
+    """
+
+    def __init__(
+        self,
+        vocabulary: JointVocabulary,
+        kinds: NDArray[np.float32],
+        felt: NDArray[np.float32],
+        slots: Mapping[str, str],
+        said: Sequence[str] = (),
+        trust: float = TRUST,
+    ) -> None:
+        self._vocabulary, self._kinds, self._felt, self._trust = vocabulary, kinds, felt, trust
+        self._slots, self._said = slots, said
+        self._open: list[tuple[Sequence[int], float]] = []  # ids that are left, and the weight
+        self._steps: dict[int, float] | None = None
+
+    def begin(self, emotion: str, level: int) -> None:
+        """The emotion was chosen, `level` of ten."""
+        likely = self._kinds**SURER * self._felt[:, EMOTIONS.index(emotion), level]
+        total = float(likely.sum())
+        self._open, self._steps = [], None
+        if total <= 0:
+            return
+        for kind, chance in zip(KINDS, likely / total, strict=True):
+            if chance < RARE:
+                continue
+            groups = [g for g in replies_by_kind()[PLAIN_OF.get(kind, kind)] if g["feel"].split()[0] == emotion]
+            wordings = [wording.format(**self._slots) for group in groups for wording in group["say"]]
+            for wording in wordings:
+                weight = float(chance) / len(wordings) * (SAID if any(wording in one for one in self._said) else 1.0)
+                ways = [f"{hello} {wording}" for hello in HELLOS] if kind == "greeting" else [wording]
+                self._open += [(_ids(self._vocabulary, way), weight / len(ways)) for way in ways]
+
+    @property
+    def gains(self) -> Mapping[int, float]:
+        """What is added to the logits of the next ids; empty where the wordings have nothing to say any more."""
+        if self._steps is None:
+            self._steps = self._gains()
+        return self._steps
+
+    def _gains(self) -> dict[int, float]:
+        share: dict[int, float] = {}
+        for ids, weight in self._open:
+            if not ids:  # one has ended: the model may end, too, or go on by itself
+                return {}
+            share[ids[0]] = share.get(ids[0], 0.0) + weight
+        whole = sum(share.values())
+        return {
+            id_: self._trust * float(np.log(some / whole / FAINT))
+            for id_, some in share.items()
+            if some > FAINT * whole
+        }
+
+    def accept(self, id_: int) -> None:
+        """The id that was written."""
+        self._open = [(ids[1:], weight) for ids, weight in self._open if ids and ids[0] == id_]
+        self._steps = None
+
+
+@functools.lru_cache(maxsize=4096)
+def _ids(vocabulary: JointVocabulary, text: str) -> tuple[int, ...]:
+    return tuple(vocabulary.encode_text(text))
