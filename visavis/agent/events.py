@@ -144,7 +144,10 @@ class ResponseCancel(Event):
 
 @dataclass(kw_only=True)
 class SessionUpdate(Event):
-    """Change settings of the session: voice, rate, emotion, gestures, refine, scene, listening (`Session.update`)."""
+    """Change settings of the session (`Session.update`).
+
+    Those are voice, rate, emotion, gestures, refine, reread, scene and listening.
+    """
 
     type = "session.update"
     settings: dict[str, Any] = field(default_factory=dict)

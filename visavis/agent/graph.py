@@ -70,7 +70,8 @@ def _recall(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     with work.stage("recall"):
         history = [(speaker, text) for speaker, text in state.get("history", [])]
         line = state["user"] or ""
-        found = rank_cards(line, [*work.tools.persona.known, *work.recalled(line)], history)
+        cards = [*work.tools.persona.known, *work.recalled(line)]
+        found = rank_cards(line, cards, history, reread=work.tools.reread)
     return {"cards": [[card.text, card.score] for card in found]}
 
 

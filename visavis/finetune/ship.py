@@ -169,7 +169,9 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path(str(files("visavis.models"))))
     options = parser.parse_args()
     runs, models = options.runs, options.to
-    for name in ("codec", "refiner", "reader", "planner"):
+    for name in ("codec", "refiner", "reader", "base_reader", "planner"):
+        if name == "base_reader" and not (runs / name).exists():  # optional, as it is used
+            continue
         (models / name).mkdir(parents=True, exist_ok=True)
         # The refiner of all modes, where it was trained, takes the place of the one that it began from.
         modes = runs / "refiner_modes"
