@@ -44,7 +44,6 @@ def _agent(args: argparse.Namespace, persona: Any = None) -> Any:
         seed=args.seed,
         refine=not args.no_refine,
         gestures=not args.no_gestures,
-        reread=not args.no_reread,
         scene=args.scene,
         library=args.library,
         store=_store(args),
@@ -242,8 +241,8 @@ def _eval(args: argparse.Namespace) -> int:
     return run_files(
         [Path(f) for f in args.files], _folder(args.out), seed=args.seed, repeat=args.repeat, as_json=args.json,
         baseline=None if args.baseline is None else Path(args.baseline), model=args.model, voice=args.voice,
-        refine=not args.no_refine, gestures=not args.no_gestures, reread=not args.no_reread, scene=args.scene,
-        library=args.library, **_thinking(args),
+        refine=not args.no_refine, gestures=not args.no_gestures, scene=args.scene, library=args.library,
+        **_thinking(args),
     )  # fmt: skip
 
 

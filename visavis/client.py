@@ -141,7 +141,7 @@ class RemoteSession:
         return None if told["turn_id"] is None else str(told["turn_id"])
 
     async def update(self, /, **settings: Any) -> None:
-        """Change settings from the next turn on: voice, rate, emotion, gestures, refine, reread, scene, listening.
+        """Change settings from the next turn on: voice, rate, emotion, gestures, refine, scene, listening.
 
         Raises:
             UsageError: a setting that there is not, or a value that cannot be; nothing was changed.

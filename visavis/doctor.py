@@ -12,8 +12,6 @@ from pathlib import Path
 
 __all__ = ["examine"]
 
-WEIGHTS = "base_reader.safetensors"
-
 _EXTRAS = {
     "speech": (
         ["espeakng_loader", "pocketsphinx"],
@@ -51,26 +49,12 @@ def examine(planner: str = "native", engine: str = "embedded", base_url: str | N
         size = sum(path.stat().st_size for path in weights) / 1e6
         detail = f"{size:.1f} MB, shipped" if weights else f"no weights: visavis train {name}"
         rows.append({"status": "ok" if weights else "missing", "what": f"model {name}", "detail": detail})
-    if (models / "base_reader" / WEIGHTS).is_file():
-        rows.append(_larger_reader(models / "base_reader"))
     fingerprint = models / "fingerprint.json"
     if fingerprint.exists():
         rows.append(
             {"status": "ok", "what": "fingerprint", "detail": json.loads(fingerprint.read_text())["fingerprint"]}
         )
     return rows
-
-
-def _larger_reader(folder: Path) -> dict[str, str]:
-    """Whether what recall is not sure of is read a second time."""
-    from visavis.agent.smollm import INSTALL, find_smollm
-
-    base = find_smollm()
-    if base is None:
-        detail = f"optional; without it known and unknown questions are told apart less well: {INSTALL} (98 MB)"
-    else:
-        detail = f"{base.name} with {(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB of changes, shipped"
-    return {"status": "ok" if base else "missing", "what": "larger reader", "detail": detail}
 
 
 def _serving(planner: str, engine: str, base_url: str | None) -> list[dict[str, str]]:

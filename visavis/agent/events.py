@@ -144,10 +144,7 @@ class ResponseCancel(Event):
 
 @dataclass(kw_only=True)
 class SessionUpdate(Event):
-    """Change settings of the session (`Session.update`).
-
-    Those are voice, rate, emotion, gestures, refine, reread, scene and listening.
-    """
+    """Change settings of the session: voice, rate, emotion, gestures, refine, scene, listening (`Session.update`)."""
 
     type = "session.update"
     settings: dict[str, Any] = field(default_factory=dict)

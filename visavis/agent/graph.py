@@ -70,8 +70,7 @@ def _recall(state: TurnState, runtime: Runtime[Work]) -> TurnState:
     with work.stage("recall"):
         history = [(speaker, text) for speaker, text in state.get("history", [])]
         line = state["user"] or ""
-        cards = [*work.tools.persona.known, *work.recalled(line)]
-        found = rank_cards(line, cards, history, reread=work.tools.reread)
+        found = rank_cards(line, [*work.tools.persona.known, *work.recalled(line)], history)
     return {"cards": [[card.text, card.score] for card in found]}
 
 

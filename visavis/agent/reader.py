@@ -27,7 +27,7 @@ from torch import Tensor
 from visavis.errors import FileFormatError
 from visavis.retrieval.embedder import DIMENSIONS, Encoder, mean_of, merged
 
-__all__ = ["KINDS", "FactReader", "MIX_PARTS", "Mix", "Remembering", "default_reader", "pair_batch", "pair_encoder"]
+__all__ = ["KINDS", "FactReader", "MIX_PARTS", "Mix", "default_reader", "pair_batch", "pair_encoder"]
 
 MAX_ASKED = 64  # pieces of the question that are read; its end, where the asking is
 MAX_FACT = 96
@@ -97,46 +97,7 @@ class Mix:
 MIX_PARTS = tuple(part.name for part in fields(Mix))
 
 
-class Remembering:
-    """What reads questions with facts on one thread, and remembers what it read last.
-
-    Visitors of one persona ask the same, and ten facts take some 80 ms.
-    """
-
-    def __init__(self) -> None:
-        self._lately: OrderedDict[tuple[str, ...], NDArray[np.float64]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def _logits(self, question: str, facts: Sequence[str]) -> NDArray[np.float64]:
-        raise NotImplementedError
-
-    @torch.inference_mode()
-    def read(self, question: str, facts: Sequence[str]) -> NDArray[np.float64]:
-        """(N,) logits of the facts."""
-        if not facts:
-            return np.zeros(0)
-        asked = (question, *facts)
-        with self._lock:
-            known = self._lately.get(asked)
-        if known is None:
-            known = self._read(question, facts)  # several threads may read at once
-        with self._lock:
-            self._lately[asked] = known
-            self._lately.move_to_end(asked)
-            while len(self._lately) > REMEMBERED:
-                self._lately.popitem(last=False)
-        return known.copy()
-
-    def _read(self, question: str, facts: Sequence[str]) -> NDArray[np.float64]:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return self._logits(question, facts)
-        finally:
-            torch.set_num_threads(threads)
-
-
-class FactReader(Remembering):
+class FactReader:
     """Logits that facts answer a question, 0 being as likely as that nothing does.
 
     Args:
@@ -145,7 +106,6 @@ class FactReader(Remembering):
     """
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        super().__init__()
         self.encoder = pair_encoder()
         if weights["kinds"].shape != (2, DIMENSIONS):
             raise ValueError(f"kinds must be (2, {DIMENSIONS}); got {tuple(weights['kinds'].shape)}")
@@ -154,6 +114,8 @@ class FactReader(Remembering):
         self.mix = Mix(**{part: weights[f"mix.{part}"].double().numpy() for part in MIX_PARTS})
         self.parameters = sum(value.numel() for value in weights.values())
         self.pieces: dict[str, list[int]] | None = None
+        self._lately: OrderedDict[tuple[str, ...], NDArray[np.float64]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def to(self, device: torch.device) -> FactReader:
         """Itself, on a device, where it remembers the pieces of all texts: for reading very many."""
@@ -185,8 +147,33 @@ class FactReader(Remembering):
         ids, mask, types = (part.to(device) for part in pair_batch(self.encoder, pairs, self.pieces))
         return head_of(mean_of(self.encoder.states(ids, mask, types), mask), self.head)
 
-    def _logits(self, question: str, facts: Sequence[str]) -> NDArray[np.float64]:
-        return self.logits([(question, fact) for fact in facts]).double().numpy()
+    @torch.inference_mode()
+    def read(self, question: str, facts: Sequence[str]) -> NDArray[np.float64]:
+        """(N,) logits of the facts, on one thread.
+
+        What was read last is remembered: visitors of one persona ask the same, and ten facts take some 80 ms.
+        """
+        if not facts:
+            return np.zeros(0)
+        asked = (question, *facts)
+        with self._lock:
+            known = self._lately.get(asked)
+        if known is None:
+            known = self._read(question, facts)  # several threads may read at once
+        with self._lock:
+            self._lately[asked] = known
+            self._lately.move_to_end(asked)
+            while len(self._lately) > REMEMBERED:
+                self._lately.popitem(last=False)
+        return known.copy()
+
+    def _read(self, question: str, facts: Sequence[str]) -> NDArray[np.float64]:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return self.logits([(question, fact) for fact in facts]).double().numpy()
+        finally:
+            torch.set_num_threads(threads)
 
 
 def head_of(pooled: Tensor, head: Mapping[str, Tensor]) -> Tensor:

@@ -5,8 +5,7 @@ reads each of them together with the line (`visavis.agent.reader`). Both count, 
 (`visavis.agent.wording`); a softmax over these facts and "none of them" gives the probabilities. A line may hold a
 greeting before the question, so its sentences are also looked up alone; a line that leans on what came before ("and how
 old is it?") is read together with the user's last message, or with what the agent said unasked. Who was just told a
-fact hardly asks for it again, unless in so many words. Where the best chance is neither high nor low, a larger reader
-reads the likeliest facts again, if its base is installed (`visavis.agent.base_reader`).
+fact hardly asks for it again, unless in so many words.
 This module knows nothing of models; whether to decline is the matter of REPLY.
 """
 
@@ -20,7 +19,6 @@ from typing import Protocol
 
 import numpy as np
 
-from visavis.agent.base_reader import BaseReader, default_base_reader
 from visavis.agent.persona import Card, Persona
 from visavis.agent.reader import Mix, default_reader
 from visavis.agent.wording import WORDING, wording
@@ -28,13 +26,11 @@ from visavis.retrieval.embedder import Embedder
 from visavis.tokenizers.turn_language import MAX_CARDS, Candidate
 
 __all__ = [
-    "FEATURES", "MEANT", "READ", "REREAD", "UNSURE", "Lookup", "Meanings", "Near", "Reader", "as_read", "choose",
-    "joined", "look_up", "rank_cards", "ranked", "read_again", "unsure", "variants", "weigh",
+    "FEATURES", "MEANT", "READ", "Lookup", "Meanings", "Near", "Reader", "as_read", "choose", "look_up", "rank_cards",
+    "ranked", "variants", "weigh",
 ]  # fmt: skip
 
 READ = 10  # facts that are read for a line
-REREAD = 6  # facts that the larger reader reads, in one go
-UNSURE = (0.05, 0.9)  # it reads where the best chance lies between
 TOLD = 2.0  # what a fact loses in logits where it was just said; chosen on development people (LOG.md)
 # What meaning says of a fact: cosines to the fact and to its topic; how well the words of the line are covered by those
 # of the fact, these by those of the line, and the worst covered (late interaction, Khattab and Zaharia 2020); and how
@@ -196,7 +192,6 @@ def rank_cards(
     limit: int = MAX_CARDS,
     meanings: Meanings | None = None,
     reader: Reader | None = None,
-    reread: bool = True,
 ) -> list[Candidate]:
     """The facts that fit a line, best first.
 
@@ -207,7 +202,6 @@ def rank_cards(
         limit: at most so many.
         meanings: of texts (default: a shared `Embedder`).
         reader: who reads them (default: the reader that ships).
-        reread: whether the larger reader reads again what the reader that ships is not sure of, where it is installed.
     Returns:
         candidates whose score is the probability, calibrated on training questions, that the fact is the answer to
         the line; as many as there are facts and the limit allows, for the reader of the scores to judge.
@@ -218,34 +212,11 @@ def rank_cards(
     near = choose(found, meanings or shared_meanings())
     if not near.places:
         return []
-    larger = default_base_reader() if reread and reader is None else None
     reader = reader or default_reader()
     facts = [as_read(found, place) for place in near.places]
     logits = reader.mix(weigh(near, reader.read(found.question, facts), found.question, facts))
     logits = logits - TOLD * np.array([found.told[place] for place in near.places])
-    if larger is not None and unsure(logits):
-        logits = joined(larger.join, logits, read_again(larger, found.question, facts, logits))
     return ranked([found.facts[place] for place in near.places], logits, limit)
-
-
-def unsure(logits: np.ndarray) -> bool:
-    """Whether the best of (P,) facts is neither likely nor unlikely to answer."""
-    return UNSURE[0] <= ranked([""] * len(logits), logits, 1)[0].score <= UNSURE[1]
-
-
-def read_again(larger: BaseReader, question: str, facts: Sequence[str], logits: np.ndarray) -> np.ndarray:
-    """(P,) what the larger reader says of the likeliest facts, NaN of the others; `facts` each after its topic."""
-    chosen = np.argsort(-logits, kind="stable")[:REREAD][::-1]  # the likeliest last, when the others were read
-    said = np.full(len(facts), np.nan)
-    said[chosen] = larger.read(question, [facts[place] for place in chosen])
-    return said
-
-
-def joined(join: np.ndarray, logits: np.ndarray, said: np.ndarray) -> np.ndarray:
-    """(P,) logits of both readings; `said` is NaN where a fact was not read again: then it counts as the worst."""
-    said = np.where(np.isnan(said), np.nanmin(said), said)
-    mine, theirs, lead, bias = join
-    return np.asarray(mine * logits + theirs * said + lead * _lead(said) + bias)
 
 
 def ranked(facts: Sequence[str], logits: np.ndarray, limit: int = MAX_CARDS) -> list[Candidate]:

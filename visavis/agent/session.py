@@ -295,8 +295,7 @@ class Session:
         """Change settings from the next turn on: all that are given, or none if one cannot be.
 
         Args:
-            settings: of `visavis.agent.settings.Settings`: voice, rate, emotion, gestures, refine, reread, scene,
-                listening.
+            settings: of `visavis.agent.settings.Settings`: voice, rate, emotion, gestures, refine, scene, listening.
         Raises:
             UsageError: a setting that there is not, or a value that cannot be.
             MissingExtraError, VoiceError: a voice that cannot be opened.

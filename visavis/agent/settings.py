@@ -55,7 +55,6 @@ class Settings(_Strict):
     rate: how fast it speaks, 1 usual.
     emotion: how every turn feels, by name (at 0.6) or with an intensity; None leaves it to the model.
     gestures, refine: whether semantic gestures are made and the refiner runs; without, a turn costs less.
-    reread: whether a larger reader reads what recall is not sure of, where its base is installed.
     scene: what is around, instead of what was; None for nothing. `input.scene` adds to it.
     listening: whether the body listens (`visavis.agent.attending`); it idles otherwise.
     """
@@ -65,7 +64,6 @@ class Settings(_Strict):
     emotion: Felt | str | None = None
     gestures: bool = True
     refine: bool = True
-    reread: bool = True
     scene: Around | None = None
     listening: bool = True
 
@@ -123,8 +121,6 @@ def changed_tools(tools: Tools, before: Tools, wanted: Settings) -> Tools:
         tools = replace(tools, emotion=None if felt is None else Emotion(felt.name, felt.intensity))
     if "gestures" in given:
         tools = replace(tools, gestures=wanted.gestures)
-    if "reread" in given:
-        tools = replace(tools, reread=wanted.reread)
     if "scene" in given:
         around = wanted.scene
         scene = None if around is None else Scene().seen(around.objects, around.partner_head_m)

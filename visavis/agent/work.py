@@ -48,7 +48,6 @@ class Tools:
     engine: str
     fingerprint: str
     gestures: bool = True
-    reread: bool = True  # the larger reader reads what recall is not sure of, where it is installed
     degraded: tuple[str, ...] = ()
     scene: Scene | None = None
     beats: bool = False  # the mover knows the cues of beats

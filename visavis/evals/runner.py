@@ -51,7 +51,7 @@ def run_files(
         repeat: how often each dialog is run.
         as_json: print the verdicts as JSON instead of the summary.
         baseline: `verdicts.json` of an earlier run, or its folder, to compare with.
-        options: of the agents (voice, model, refine, gestures, reread).
+        options: of the agents (voice, model, refine, gestures).
 
     Returns:
         0, or 1 when something failed; with a baseline 1 when something failed that passed there; 130 when it was

@@ -169,9 +169,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path(str(files("visavis.models"))))
     options = parser.parse_args()
     runs, models = options.runs, options.to
-    for name in ("codec", "refiner", "reader", "base_reader", "planner"):
-        if name == "base_reader" and not (runs / name).exists():  # optional, as it is used
-            continue
+    for name in ("codec", "refiner", "reader", "planner"):
         (models / name).mkdir(parents=True, exist_ok=True)
         # The refiner of all modes, where it was trained, takes the place of the one that it began from.
         modes = runs / "refiner_modes"

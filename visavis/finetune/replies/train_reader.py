@@ -36,10 +36,7 @@ from visavis.finetune.replies.visits import Visit, draw, flat, read_parts
 from visavis.finetune.replies.worlds import Split
 from visavis.retrieval.embedder import DIMENSIONS, Encoder
 
-__all__ = [
-    "ASKING", "DECLINED", "Line", "ReaderTraining", "choices", "cross_fit", "fewer", "finish", "fit", "fit_mix",
-    "lines", "listwise", "measure", "new_weights", "read",
-]  # fmt: skip
+__all__ = ["Line", "ReaderTraining", "cross_fit", "finish", "fit", "fit_mix", "lines", "measure", "new_weights", "read"]
 
 log = logging.getLogger(__name__)
 
@@ -137,28 +134,22 @@ def _loss(learner: FactReader, batch: Sequence[Line]) -> Tensor:
     device = learner.head["bias"].device
     with torch.autocast(device.type, torch.bfloat16):
         logits = learner.logits(pairs).float()
-    there, right = (torch.from_numpy(part).to(device) for part in choices(batch))
-    z = torch.full(there.shape, -1e9, device=device)
-    return listwise(z.masked_scatter(there, logits), there, right)
-
-
-def choices(batch: Sequence[Line]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(B, F) which facts there are, padded to the most of a line, and which of them answer."""
-    there, right = np.zeros((2, len(batch), max(len(line.facts) for line in batch)), bool)
+    most = max(len(line.facts) for line in batch)
+    there, hit = np.zeros((2, len(batch), most + 1), bool)
+    there[:, -1] = True
     for row, line in enumerate(batch):
         there[row, : len(line.facts)] = True
-        right[row, : len(line.right)] = line.right
-    return there, right
+        hit[row, : len(line.right)] = line.right
+        hit[row, -1] = not any(line.right)
+    z = torch.full(there.shape, -1e9, device=device)
+    mask = torch.from_numpy(there[:, :-1]).to(device)
+    z[:, :-1] = z[:, :-1].masked_scatter(mask, logits)
+    z[:, -1] = 0.0
+    good = z.masked_fill(~torch.from_numpy(hit).to(device), -1e9)
+    return (torch.logsumexp(z, 1) - torch.logsumexp(good, 1)).mean()
 
 
-def listwise(logits: Tensor, there: Tensor, right: Tensor) -> Tensor:
-    """The mean loss in nats of lines whose facts have `logits`, (B, F) each; "none of them" has 0."""
-    z = torch.nn.functional.pad(logits.masked_fill(~there, -1e9), (0, 1))
-    hit = torch.cat([right, ~right.any(1, keepdim=True)], dim=1)
-    return (torch.logsumexp(z, 1) - torch.logsumexp(z.masked_fill(~hit, -1e9), 1)).mean()
-
-
-def fewer(line: Line, rng: np.random.Generator) -> Line:
+def _fewer(line: Line, rng: np.random.Generator) -> Line:
     """The line with fewer facts, the most instructive ones."""
     if len(line.facts) <= LEARNT:
         return line
@@ -174,7 +165,7 @@ def _batches(some: Sequence[Line], pairs: int, rng: np.random.Generator, pool: i
     per_batch = max(1, pairs // LEARNT)
     order = rng.permutation(len(some))
     for first in range(0, len(order), pool * per_batch):
-        chosen = [fewer(some[i], rng) for i in order[first : first + pool * per_batch]]
+        chosen = [_fewer(some[i], rng) for i in order[first : first + pool * per_batch]]
         chosen.sort(key=lambda line: len(line.question) + max(len(fact) for fact in line.facts))
         starts = list(range(0, len(chosen), per_batch))
         for place in rng.permutation(len(starts)):

@@ -202,7 +202,7 @@ def router(sessions: HostedSessions, facts: Facts) -> "APIRouter":
 
     @routes.patch("/sessions/{session_id}")
     async def update(session_id: str, settings: Annotated[dict[str, Any], Body(examples=EXAMPLES)]) -> SessionInfo:
-        """Change settings from the next turn on: voice, rate, emotion, gestures, refine, reread, scene, listening.
+        """Change settings from the next turn on: voice, rate, emotion, gestures, refine, scene, listening.
 
         Those that are not given stay as they are; if one cannot be, none is changed.
         """
