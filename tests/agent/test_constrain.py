@@ -3,8 +3,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from visavis.agent.constrain import ActConstraint, EmotionConstraint, MoveConstraint, ReplyConstraint
+from visavis.agent.constrain import EmotionConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Constraint
+from visavis.agent.tagging import ActConstraint
 from visavis.tokenizers.codec import FIVE_PARTS
 from visavis.tokenizers.turn_language import ActPlan, Candidate, MovePlan, MoveStep, ReplyPlan, step_ids
 from visavis.tokenizers.turn_reading import parse_act, parse_move, parse_reply

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from visavis.agent.constrain import ActConstraint, EmotionConstraint, MoveConstraint, ReplyConstraint
+from visavis.agent.constrain import EmotionConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Foresight
+from visavis.agent.tagging import ActConstraint
 from visavis.tokenizers.turn_language import Candidate, MoveStep
 from visavis.tokenizers.vocabulary import JointVocabulary
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from agent.servers import VllmDouble, http_server
 
-from visavis.agent.constrain import ActConstraint, EmotionConstraint, MoveConstraint, ReplyConstraint
+from visavis.agent.constrain import EmotionConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.embedded import EmbeddedEngine
 from visavis.agent.engine import CancelToken, Sampling
 from visavis.agent.llama import Llama, LlamaConfig
 from visavis.agent.standby import Notes, StandbyEngine, noting
+from visavis.agent.tagging import ActConstraint
 from visavis.agent.vllm_engine import VllmEngine, id_grammar
 from visavis.errors import FingerprintError, ServiceError, TokenError, UsageError
 from visavis.tokenizers.turn_language import Candidate, MoveStep

@@ -15,8 +15,9 @@ import torch
 from small_bases import KINDS, WORDS, write_base, write_gguf
 from transformers import AutoModelForCausalLM
 
-from visavis.agent.constrain import ActConstraint, MoveConstraint, ReplyConstraint
+from visavis.agent.constrain import MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Engine, Sampling
+from visavis.agent.tagging import ActConstraint
 from visavis.agent.transformers_engine import TransformersEngine
 from visavis.cli import main
 from visavis.emotion import Emotion

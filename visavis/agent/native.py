@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visavis.agent.answering import ASKING, KINDS, Answering
-from visavis.agent.constrain import ActConstraint, EmotionConstraint, MoveConstraint, ReplyConstraint
+from visavis.agent.constrain import EmotionConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Engine, Sampling
 from visavis.agent.grid import move_steps
 from visavis.agent.joining import Joining, Words, log_odds
 from visavis.agent.manners import Guide
 from visavis.agent.planner import Cancel
 from visavis.agent.recall import shared_meanings
+from visavis.agent.tagging import ActConstraint
 from visavis.emotion import Emotion
 from visavis.retrieval.aiming import DIRECTIONS
 from visavis.retrieval.cues import Cues

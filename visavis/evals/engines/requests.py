@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from visavis.agent.agent import Agent
-from visavis.agent.constrain import ActConstraint, MoveConstraint, ReplyConstraint
+from visavis.agent.constrain import MoveConstraint, ReplyConstraint
 from visavis.agent.engine import CancelToken, Constraint, Engine, Floats, Sampling
 from visavis.agent.native import NativeMover, NativePlanner
+from visavis.agent.tagging import ActConstraint
 from visavis.evals.first_light.facts import heldout
 from visavis.evals.first_light.table import data_file
 from visavis.tokenizers.vocabulary import JointVocabulary
