@@ -122,3 +122,18 @@ def test_model_and_vocabulary_must_agree(vocabulary: JointVocabulary) -> None:
 def test_the_default_model_is_small_on_disk(vocabulary: JointVocabulary) -> None:
     planner = Llama(LlamaConfig(vocabulary.size, **PLANNER))
     assert 2 * sum(parameter.numel() for parameter in planner.parameters()) < 22e6
+
+
+def test_what_is_kept_stays_as_it_was(vocabulary: JointVocabulary, tmp_path: Path) -> None:
+    """Continued on wrong answers, a model that keeps to itself there is none the worse."""
+    train([Stage("all", answers(vocabulary, 400), 60_000)], vocabulary, tmp_path / "a", QUICK, tiny(vocabulary))
+    heldout = answers(vocabulary, 50, seed=1)
+    right = answers(vocabulary, 400, seed=2)
+    wrong = replace(right, ids=np.where(right.mask, right.ids + 1, right.ids).astype(right.ids.dtype))
+    found = {}
+    for name, keeps in (("kept", ("answer",)), ("free", ())):
+        settings = replace(QUICK, keeps=keeps)
+        again = Llama.load(tmp_path / "a")
+        found[name] = train([Stage("all", wrong, 10_000)], vocabulary, tmp_path / name, settings, again)
+    assert evaluate(found["kept"], heldout)["answer"] < 0.5
+    assert evaluate(found["free"], heldout)["answer"] > 2.0

@@ -7,6 +7,7 @@ tokens or its time, whichever is first, writes a checkpoint at least every minut
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
@@ -57,6 +58,8 @@ class PlannerTraining:
         threads: CPU threads.
         compile: fuse the forward pass (CPU: a quarter faster after 45 s; worth it for long runs).
         checkpoint_s, log_s, sample_s: seconds between checkpoints, lines of the log, and samples with held-out losses.
+        keeps: tasks in which a model that is continued keeps to itself: their goal is what it said of every next token
+            when the run began (distillation, Hinton et al. 2015) instead of the corpus' own.
         seed: of order and new weights.
     """
 
@@ -73,6 +76,7 @@ class PlannerTraining:
     checkpoint_s: float = 45.0
     log_s: float = 15.0
     sample_s: float = 180.0
+    keeps: tuple[str, ...] = ()
     seed: int = 0
 
 
@@ -198,6 +202,7 @@ class _Run:
         self.peak = settings.lr or (1e-3 if small else 2e-3)
         self.batch_tokens = settings.batch_tokens or (2048 if small else 49_152)
         self.model = model.to(self.device)
+        self.before = copy.deepcopy(self.model).eval().requires_grad_(False) if settings.keeps else None
         out.mkdir(parents=True, exist_ok=True)
         inner = [p for name, p in model.named_parameters() if p.dim() == 2 and name != "embedding"]
         others = [p for name, p in model.named_parameters() if p.dim() != 2 or name == "embedding"]
@@ -254,7 +259,8 @@ class _Run:
         rate = self._rate()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        losses, tasks = _losses(self.hidden, self.model, batch)
+        kept = [place for place, name in enumerate(names) if name in self.settings.keeps]
+        losses, tasks = _losses(self.hidden, self.model, batch, self.before, kept)
         weights = torch.tensor([self.settings.weights.get(name, 1.0) for name in names], device=self.device)[tasks]
         loss = (losses * weights).sum() / weights.sum()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -362,15 +368,31 @@ learnt from Topical-Chat (CDLA-Sharing-1.0). First embeddings come from all-Mini
 """
 
 
-def _losses(hidden: Callable[..., Tensor], model: Llama, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Loss of every token to be learnt, (N,) float32, and its task, (N,) int64."""
+def _losses(
+    hidden: Callable[..., Tensor], model: Llama, batch: Batch, before: Llama | None = None, kept: Sequence[int] = ()
+) -> tuple[Tensor, Tensor]:
+    """Loss of every token to be learnt, (N,) float32, and its task, (N,) int64; of tasks that are kept, how far it is
+    from what the model `before` says (Kullback and Leibler 1951).
+    """
     device = model.embedding.device
     ids = torch.from_numpy(batch.ids).to(device, non_blocking=True)
     rows, columns = np.nonzero(batch.mask[:, 1:])  # found here, so that a GPU need not be waited for
     at = torch.from_numpy(rows * batch.ids.shape[1] + columns).to(device, non_blocking=True)
     states = hidden(ids, torch.bfloat16).flatten(0, 1)[at]  # (N, D)
-    losses = F.cross_entropy(model.logits(states).float(), ids.flatten()[at + 1], reduction="none")
-    return losses, torch.from_numpy(batch.tasks[rows]).to(device, non_blocking=True)
+    logits = model.logits(states).float()
+    losses = F.cross_entropy(logits, ids.flatten()[at + 1], reduction="none")
+    tasks = batch.tasks[rows]
+    held = np.isin(tasks, kept)
+    if before is not None and held.any():
+        chosen = torch.from_numpy(held).to(device)
+        with torch.no_grad():
+            own = np.unique(rows[held])  # the sequences, and where their tokens are among these alone
+            places = np.searchsorted(own, rows[held]) * batch.ids.shape[1] + columns[held]
+            said = before.hidden(ids[torch.from_numpy(own).to(device)], torch.bfloat16).flatten(0, 1)
+            goal = before.logits(said[torch.from_numpy(places).to(device)]).float().log_softmax(-1)
+        apart = F.kl_div(logits[chosen].log_softmax(-1), goal, reduction="none", log_target=True).sum(-1)
+        losses = losses.masked_scatter(chosen, apart)
+    return losses, torch.from_numpy(tasks).to(device, non_blocking=True)
 
 
 def _meaning(vocabulary: JointVocabulary, id_: int) -> str:

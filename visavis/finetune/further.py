@@ -1,0 +1,155 @@
+"""Train the planner that ships further on MOVE, on a CPU, while it keeps what it says: `python -m
+visavis.finetune.further RUNS`.
+
+A whole training wants a GPU. What is new for the body alone (how listeners hear words, marks that were mended) can be
+learnt from where the weights are: MOVE by its tokens, and REPLY and ACT by what the planner says already. For these
+lines the goal is the planner's own distribution over every next token (distillation, Hinton et al. 2015), so that they
+stay as they are without the corpora and readers that they were once made of.
+
+Makes its corpora first (turns by the teacher from training's utterances, performers and voices; REPLY and ACT from what
+ships), then trains with checkpoints; every part is taken up again after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from visavis.agent.llama import Llama
+from visavis.finetune import motion_corpus
+from visavis.finetune.acts import compose
+from visavis.finetune.acts.unseen import FOLDS, Judge, folds_of
+from visavis.finetune.language_model import PlannerTraining, Stage, train
+from visavis.finetune.motion_codes import check_marks, turn_codes
+from visavis.finetune.motion_corpus import MotionCorpus, move_examples
+from visavis.finetune.replies.corpus import generate
+from visavis.finetune.text_corpus import act_examples, write_examples
+from visavis.finetune.token_corpus import TokenCorpus
+from visavis.retrieval.index import DEFAULT_HEAD, RecallHead
+from visavis.retrieval.layers import DEFAULT_ENCODER, load_encoder
+from visavis.retrieval.utterances import Utterance, load_utterances
+from visavis.tokenizers.codec import MotionCodec
+from visavis.tokenizers.turn_language import Example, move_example, reply_example
+from visavis.tokenizers.vocabulary import JointVocabulary
+
+__all__ = ["Sizes", "continued", "corpora"]
+
+log = logging.getLogger(__name__)
+
+MODELS: Final = Path(__file__).parent.parent / "models"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything: turns spoken and heard, to learn and to judge by; lines of REPLY and of ACT."""
+
+    speaking: int = 8_000
+    heard: int = 20_000
+    dev: int = 400
+    dev_heard: int = 1_600
+    replies: int = 5_000
+    acts: int = 3_000
+
+
+SMOKE: Final = Sizes(4, 4, 2, 2, 12, 8)
+
+
+def _material() -> compose.Material:
+    """Scenes of training's folds, asked of the index that ships: it is the planner's answer that counts here."""
+    utterances = load_utterances()
+    by_fold: list[dict[str, list[Utterance]]] = [{} for _ in range(FOLDS)]
+    for utterance, fold in zip(utterances, folds_of(utterances), strict=True):
+        by_fold[fold].setdefault(utterance.gloss, []).append(utterance)
+    judge = Judge(load_encoder(DEFAULT_ENCODER), RecallHead.load(DEFAULT_HEAD))
+    felt = {"train": compose._felt_sentences(compose.GO_EMOTIONS / "train.tsv"), "dev": []}
+    return compose.Material(tuple(by_fold), (judge, judge), felt)
+
+
+def corpora(out: Path, sizes: Sizes) -> dict[str, TokenCorpus]:
+    """MOVE to learn, REPLY and ACT to keep, and MOVE held out (other utterances, performers and voices), as tokens."""
+    folder = out / "further"
+    vocabulary = JointVocabulary.load(MODELS / "planner")
+    known: list[compose.Material] = []
+
+    def acts(split: compose.Split, count: int, seed: int) -> Iterator:  # type: ignore[type-arg]
+        if not known:
+            known.append(_material())
+        return compose.generate(count, known[0], seed, split)
+
+    def texts(split: compose.Split, count: int) -> Path:
+        path = folder / f"act_{split}.jsonl"
+        write_examples(path, count, lambda n: acts(split, n, 11))
+        return path
+
+    def moves(split: compose.Split, speaking: int, heard: int) -> Iterator[tuple[str, Example]]:
+        path = texts(split, 2 * (speaking + heard))
+        motion_corpus.build(path, folder / "motion", split, speaking, seed=11, listeners=0.0, heard=heard)
+        codec = MotionCodec.load(MODELS / "codec")
+        corpus = MotionCorpus(folder / "motion", split)
+        for turn in corpus.turns:
+            for prompt, plan in move_examples(turn, turn_codes(corpus, turn, codec), codec.config.parts):
+                yield prompt.mode, move_example(prompt, plan, vocabulary)
+
+    def talk() -> Iterator[tuple[str, Example]]:
+        for reply, said in islice(generate(sizes.replies, 11), sizes.replies):
+            yield "reply", reply_example(reply, said, vocabulary)
+        yield from islice(act_examples(texts("train", 2 * (sizes.speaking + sizes.heard)), vocabulary), sizes.acts)
+
+    makers: dict[str, Callable[[], Iterator[tuple[str, Example]]]] = {
+        "move": lambda: moves("train", sizes.speaking, sizes.heard),
+        "talk": talk,
+        "dev": lambda: moves("dev", sizes.dev, sizes.dev_heard),
+    }
+    found = {}
+    for name, make in makers.items():
+        path = folder / f"tokens_{name}.npz"
+        if not path.exists():
+            TokenCorpus.build(make()).save(path)
+            log.info("%s is written", path)
+        found[name] = TokenCorpus.load(path)
+        check_marks(found[name], vocabulary, path)
+        log.info("%s: %d sequences, %d tokens", name, found[name].size, found[name].tokens)
+    return found
+
+
+def continued(
+    found: Mapping[str, TokenCorpus], out: Path, settings: PlannerTraining, tokens: int, model: Llama | None = None
+) -> Llama:
+    """The planner that ships, or `model`, trained further on so many tokens; saved in `out`."""
+    return train(
+        [Stage("further", TokenCorpus.join([found["move"], found["talk"]]), tokens)],
+        JointVocabulary.load(MODELS / "planner"), out,
+        replace(settings, keeps=("reply", "act"), weights={"reply": 3.0}),
+        model or Llama.load(MODELS / "planner"), heldout=found["dev"],
+    )  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m visavis.finetune.further", description=__doc__)
+    parser.add_argument("runs", type=Path, help="folder of everything: RUNS/further, RUNS/planner_further")
+    parser.add_argument("--tokens", type=int, default=6_900_000, help="to read, prompts included: one pass")
+    parser.add_argument("--seconds", type=float, default=4000.0, help="the run ends after so many")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--lr", type=float, default=4e-4)
+    parser.add_argument("--smoke", action="store_true", help="on tiny data")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    torch.set_num_threads(1)
+    found = corpora(options.runs, SMOKE if options.smoke else Sizes())
+    settings = PlannerTraining(
+        lr=options.lr, seconds=options.seconds, threads=options.threads, batch_tokens=4096, sample_s=900.0
+    )
+    tokens = 20_000 if options.smoke else options.tokens
+    continued(found, options.runs / "planner_further", settings, tokens)
+
+
+if __name__ == "__main__":
+    main()
