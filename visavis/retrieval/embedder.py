@@ -46,6 +46,12 @@ def _weights_folder() -> Path:
     return Path(spec.origin).parent / "model"
 
 
+@functools.cache
+def _published(folder: Path) -> Mapping[str, torch.Tensor]:
+    """The weights as they come, which all encoders of a process share; nobody writes into them."""
+    return load_file(folder / "model.safetensors")
+
+
 class Encoder:
     """The transformer itself, for what is built on it. B sentences, T pieces, D = 384, H heads."""
 
@@ -55,7 +61,7 @@ class Encoder:
         self.heads: int = config["num_attention_heads"]
         self.layers: int = config["num_hidden_layers"]
         self.eps: float = config["layer_norm_eps"]
-        self.weights = load_file(folder / "model.safetensors")
+        self.weights = {**_published(folder)}
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_truncation(MAX_PIECES)
         self.tokenizer.enable_padding()
