@@ -8,6 +8,7 @@ import pytest
 from visavis.agent.answering import KINDS, STRENGTHS, Answering
 from visavis.agent.constrain import ReplyConstraint
 from visavis.agent.embedded import EmbeddedEngine
+from visavis.agent.exchanges import Exchange
 from visavis.agent.loading import models_folder
 from visavis.agent.manners import HELLOS, PLAIN_OF, Guide, replies_by_kind
 from visavis.agent.native import NativePlanner
@@ -109,7 +110,7 @@ def test_a_guide_takes_nothing_from_a_quote(vocabulary):
         ("I slept terribly last night.", {"bad_news"}),
         ("My cousin is called Petra.", {"statement", "small_talk"}),
         ("We're going to the lake on Sunday!", {"good_news", "statement", "small_talk"}),
-        ("It's snowing outside.", {"small_talk", "statement"}),
+        ("It's snowing outside.", {"small_talk", "statement", "surprise"}),
         ("forget it", {"agreement"}),
         ("haha", {"agreement", "joke", "compliment"}),
         ("thumbs up", {"agreement", "compliment", "good_news"}),
@@ -119,6 +120,32 @@ def test_everyday_lines_get_replies_that_suit(planner, line, kinds):
     plan = planner.reply(ReplyPrompt("Ilse", "a shopkeeper", (), (), line), seed=0, cancel=Cancel())
     spoken = kinds_of(plan, SimpleNamespace(**SLOTS)) & kinds
     assert spoken, plan.text
+
+
+def test_an_answer_that_was_found_is_said_to_its_end(planner, vocabulary):
+    """Not a word of it is changed, no card is quoted in the middle, and nothing follows."""
+    answer = "Half of them eaten already, what a cheek!"
+    found = [Exchange(answer, "anger", 3), Exchange("That's not all right.", "anger", 3)]
+    kinds = np.full(len(KINDS), 1 / len(KINDS), np.float32)
+    card = Candidate("Half of the biscuits are made of oats.", 0.2)
+    made = Guide(vocabulary, kinds, Answering.default().felt, SLOTS, ["That's not all right."], found)
+    constraint = ReplyConstraint(vocabulary, [card], whole=True, guide=made)
+    for id_ in emotion_ids(vocabulary, Emotion("anger", 0.3)):
+        constraint.accept(id_)
+    said = []
+    while True:
+        allowed = constraint.allowed()
+        weighed = constraint.weigh(
+            allowed, np.random.default_rng(len(said)).normal(0, 20, len(allowed)).astype(np.float32)
+        )
+        said.append(int(allowed[int(weighed.argmax())]))
+        constraint.accept(said[-1])
+        if said[-1] == vocabulary.control("end"):
+            break
+    assert vocabulary.decode_text(said[:-1]) in (answer, "That's not all right.")
+    other = Guide(vocabulary, kinds, Answering.default().felt, SLOTS, (), found)
+    other.begin("joy", 3)  # nothing was found for this feeling: the wordings of kinds count
+    assert not other.following
 
 
 def test_replies_are_told_by_their_wordings():
@@ -131,10 +158,11 @@ def test_replies_are_told_by_their_wordings():
 
 
 def test_the_talks_are_whole():
-    both = {split: talks(split) for split in ("dev", "held")}
-    lines = [line for some in both.values() for talk in some for line, _, _ in talk.lines]
-    assert len(lines) == len(set(lines)) == 400 and {len(some) for some in both.values()} == {20}
-    for some in both.values():
+    every = {split: talks(split) for split in ("dev", "held", "fresh")}
+    assert {split: sum(len(talk.lines) for talk in some) for split, some in every.items()} == {
+        "dev": 200, "held": 200, "fresh": 300,
+    }  # fmt: skip
+    for some in every.values():
         assert {talk.persona for talk in some} == {"friend", "guide", "receptionist", "shop", "tutor"}
         assert all(kinds and set(kinds) <= set(KINDS) for talk in some for _, kinds, _ in talk.lines)
 

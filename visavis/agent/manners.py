@@ -1,11 +1,12 @@
-"""What is said to a line of some kind, word by word: a reminder for REPLY's model.
+"""What is said to a line of some kind, or to lines like it, word by word: a reminder for REPLY's model.
 
-The model learnt its words from some five hundred wordings, by the kind of line that they answer, but it tells the kinds
-apart badly: to it "I didn't sleep well" and "Yes, please" both ask for something cheerful. `visavis.agent.answering`
-tells them apart. So every next word gains from how many of the wordings that go on with it belong to kinds that the
-line may be of, and is judged by the model as before (a product of experts; guiding a model by what each class would
-say: Krause et al. 2020, GeDi). Words that no wording begins with stay possible; once one is chosen, or a wording has
-ended, the model is alone. What was said in this conversation already gains less, so that one formula does not wear out.
+The model is small: to it "I didn't sleep well" and "Yes, please" both ask for something cheerful.
+`visavis.agent.answering` tells the kinds of lines apart, `visavis.agent.exchanges` finds what was answered to lines
+like it. So every next word gains from how many of the wordings that go on with it belong to kinds that the line may be
+of, or were found, and is judged by the model as before (a product of experts; guiding a model by what each class would
+say: Krause et al. 2020, GeDi; retrieve and refine: Weston et al. 2018). Words that no wording begins with stay
+possible; once one is chosen, or a wording has ended, the model is alone. What was said in this conversation already
+gains less, so that one formula does not wear out.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from visavis import safe_yaml
 from visavis.agent.answering import KINDS
+from visavis.agent.exchanges import Exchange
 from visavis.emotion import EMOTIONS
 from visavis.tokenizers.vocabulary import JointVocabulary
 
@@ -29,6 +31,9 @@ TRUST: Final = 2.0  # how much the wordings count beside the model's words
 SURER: Final = 3.0  # the power of the chances of kinds
 FAINT: Final = 1e-6  # a share of wordings that counts as none
 RARE: Final = 1e-3  # a chance of a kind that counts as none
+FOUND_HOLDS: Final = (
+    100.0  # added where an answer was found: the model chooses between answers, not between their words
+)
 SAID: Final = 0.1  # what is left of a wording that was said already
 PLAIN_OF: Final = {"remark": "statement"}  # kinds whose wordings are another's
 # What stands before the wordings of a greeting.
@@ -59,7 +64,12 @@ class Guide:
         felt: (K, E, STRENGTHS) chances of emotion and intensity in the replies to a kind.
         slots: what stands for `{name}` and `{role}`.
         said: what the agent said before.
+        found: answers to lines like this one that suit it, best first; where there are any, the wordings of kinds are
+            left out.
         trust: how much the wordings count.
+
+    Attributes:
+        following: whether an answer that was found is being said.
     """
 
     def __init__(
@@ -69,18 +79,28 @@ class Guide:
         felt: NDArray[np.float32],
         slots: Mapping[str, str],
         said: Sequence[str] = (),
+        found: Sequence[Exchange] = (),
         trust: float = TRUST,
     ) -> None:
         self._vocabulary, self._kinds, self._felt, self._trust = vocabulary, kinds, felt, trust
         self._slots, self._said = slots, said
+        self._found = found
+        self._end = vocabulary.control("end")
         self._open: list[tuple[Sequence[int], float]] = []  # ids that are left, and the weight
         self._steps: dict[int, float] | None = None
+        self.following = False
 
     def begin(self, emotion: str, level: int) -> None:
         """The emotion was chosen, `level` of ten."""
+        self._open, self._steps = [], None
+        for place, one in enumerate(one for one in self._found if one.emotion == emotion):
+            weight = (SAID if any(one.reply in text for text in self._said) else 1.0) / (1 + place)
+            self._open.append(((*_ids(self._vocabulary, one.reply), self._end), weight))
+        self.following = bool(self._open)
+        if self.following:
+            return
         likely = self._kinds**SURER * self._felt[:, EMOTIONS.index(emotion), level]
         total = float(likely.sum())
-        self._open, self._steps = [], None
         if total <= 0:
             return
         for kind, chance in zip(KINDS, likely / total, strict=True):
@@ -107,8 +127,9 @@ class Guide:
                 return {}
             share[ids[0]] = share.get(ids[0], 0.0) + weight
         whole = sum(share.values())
+        held = FOUND_HOLDS if self.following else 0.0
         return {
-            id_: self._trust * float(np.log(some / whole / FAINT))
+            id_: held + self._trust * float(np.log(some / whole / FAINT))
             for id_, some in share.items()
             if some > FAINT * whole
         }

@@ -9,16 +9,18 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from visavis.agent.answering import ASKING, KINDS, Answering
+from visavis.agent.answering import ASKING, KINDS, STRENGTHS, Answering
 from visavis.agent.constrain import EmotionConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Engine, Sampling
+from visavis.agent.exchanges import Exchange, Exchanges
 from visavis.agent.grid import move_steps
 from visavis.agent.joining import Joining, Words, log_odds
 from visavis.agent.manners import Guide
 from visavis.agent.planner import Cancel
 from visavis.agent.recall import shared_meanings
+from visavis.agent.suiting import Suiting
 from visavis.agent.tagging import ActConstraint
-from visavis.emotion import Emotion
+from visavis.emotion import EMOTIONS, Emotion
 from visavis.retrieval.aiming import DIRECTIONS
 from visavis.retrieval.cues import Cues
 from visavis.retrieval.feeling import Feeling
@@ -58,6 +60,13 @@ ANSWERING_TRUST = 8.0
 ASKED_TRUST = 4.0  # how much it counts where it hears a question
 TELLING_SURE, TELLING_SURER = 1.4, 1.0
 FAINT = 1e-4  # a chance that counts as none
+# Answers to lines like this one are what the model is reminded of, where the line is likely of a kind that has them and
+# one of them suits at least so surely; with it up to so many that are hardly behind.
+FOUND_LIKELY, FOUND_SURE, FOUND_KEPT, FOUND_BEHIND = 0.35, 0.6, 3, 0.06
+FOUND_KINDS = (
+    "agreement", "anger", "apology", "bad_news", "compliment", "disgust", "good_news", "insult", "remark", "small_talk",
+    "statement", "surprise", "thanks", "worry",
+)  # fmt: skip
 CARD_TRUST = 4.0  # how much recall's log-chances count beside the words' in the choice of a card; chosen likewise
 # The best of a grid on half of GoEmotions' development comments (`python -m visavis.evals.feeling trust`): this model
 # breaks ties between emotions, and says how strongly they are felt (LOG.md).
@@ -79,6 +88,14 @@ def feelings_of(chances: NDArray[np.float32], trust: float = ANSWERING_TRUST) ->
     levels = chances / np.maximum(emotions, 1e-9)[:, None]
     logs = [trust * np.log(np.maximum(some, FAINT)) for some in (emotions, levels)]
     return logs[0].tolist(), logs[1].tolist()
+
+
+def felt_with(found: Sequence[Exchange]) -> NDArray[np.float32]:
+    """(E, 11) chances of emotions and intensities in these answers."""
+    out = np.zeros((len(EMOTIONS), STRENGTHS), np.float32)
+    for place, one in enumerate(found):
+        out[EMOTIONS.index(one.emotion), one.level] += 1 / (1 + place)
+    return out / out.sum()
 
 
 def param_values(params: Mapping[str, Param]) -> dict[str, Sequence[str | int | float] | None]:
@@ -172,9 +189,12 @@ class NativePlanner:
             kinds = answering.kinds(prompt.user)
             tells = log_odds(telling(kinds)) > max(TELLING_SURE, log_odds(best) + TELLING_SURER)
             if tells or best < QUOTE_DOUBT:
-                felt = feelings_of(answering.chances(kinds))
-                guide = partial(self._guide, prompt, kinds) if self.reminded else None
-                if KINDS[int(kinds.argmax())] == "unknown":  # a question: the model may still know, and gladly tell
+                found = self._found(prompt.user, kinds)
+                felt = feelings_of(felt_with(found) if found else answering.chances(kinds))
+                guide = partial(self._guide, prompt, kinds, found) if self.reminded else None
+                if (
+                    not found and KINDS[int(kinds.argmax())] == "unknown"
+                ):  # a question: the model may still know, and gladly tell
                     felt = (feelings_of(answering.chances(kinds), ASKED_TRUST)[0], ())
         if tells:  # a card that its words remind of is no answer to it
             return self._plan(self._reply(prompt, prompt.cards, -QUOTE_ALWAYS, felt, cancel, guide))
@@ -185,11 +205,21 @@ class NativePlanner:
             ids = self._reply(prompt, (), 0.0, felt, cancel, guide)
         return self._plan(ids)
 
-    def _guide(self, prompt: ReplyPrompt, kinds: NDArray[np.float32]) -> Guide:
-        """Reminds the model of what is said to lines of these kinds."""
+    def _found(self, line: str, kinds: NDArray[np.float32]) -> list[Exchange]:
+        """Answers to lines like this one that suit it, best first; none where none is likely enough to."""
+        likely = float(sum(kinds[KINDS.index(kind)] for kind in FOUND_KINDS))
+        if not self.reminded or likely < FOUND_LIKELY:
+            return []
+        near = Exchanges.default().near(line, kinds)
+        suits = Suiting.default().chances(line, near)
+        order = [int(i) for i in np.argsort(-suits) if suits[i] >= max(FOUND_SURE, suits.max() - FOUND_BEHIND)]
+        return [near[i] for i in order[:FOUND_KEPT]]
+
+    def _guide(self, prompt: ReplyPrompt, kinds: NDArray[np.float32], found: Sequence[Exchange]) -> Guide:
+        """Reminds the model of what is said to lines of these kinds, and was to such lines."""
         said = [text for speaker, text in prompt.history if speaker == "agent"]
         slots = {"name": prompt.name, "role": prompt.role}
-        return Guide(self.engine.vocabulary, kinds, Answering.default().felt, slots, said)
+        return Guide(self.engine.vocabulary, kinds, Answering.default().felt, slots, said, found)
 
     def _plan(self, ids: Sequence[int]) -> ReplyPlan:
         vocabulary = self.engine.vocabulary

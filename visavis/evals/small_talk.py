@@ -1,13 +1,15 @@
 """Is what is answered in small talk something that a sensible person could say? `python -m visavis.evals.small_talk`.
 
-Forty talks of ten lines (`data/small_talk.yaml`; half are to develop by, half are held out), written as visitors of all
-sorts would type them to the presets, by an author who saw none of the training lines. Each line has the kinds whose
-replies would do (`visavis.agent.answering.KINDS`), the best first. Recall and memory work as in a turn, without voice
+Seventy talks of ten lines (`data/small_talk.yaml`; twenty to develop by, twenty held out, and thirty `fresh` ones by
+two more authors, frozen before what they first judged was trained), written as visitors of all sorts would type them to
+the presets, by authors who saw none of the training lines. Each line has the kinds whose replies would do
+(`visavis.agent.answering.KINDS`), the best first. Recall and memory work as in a turn, without voice
 and body, and each talk is one conversation.
 
     kind      the kind that the line is taken for is one that would do
-    reply     what is said first is a wording of such a kind; replies in the model's own words fit none and are counted
-              apart, and so are those that begin with a fact
+    reply     what is said first is a wording of such a kind, or was written for a line of it; replies in the model's
+              own words fit none and are counted apart, and so are those that begin with a fact
+    heard     the reply was written for lines like this one, instead of for all of its kind
     feeling   joy at what is sad, alarming, revolting or unjust, and any of these feelings at the others, are counted
 
 Beside it: the replies to another line of the same talk (shuffled), which is what a partner reaches who does not listen.
@@ -26,6 +28,7 @@ from typing import Any, Final
 
 from visavis import safe_yaml
 from visavis.agent.answering import KINDS, Answering
+from visavis.agent.exchanges import Exchanges
 from visavis.agent.manners import HELLOS, PLAIN_OF, replies_by_kind
 from visavis.agent.memory import PartnerMemory
 from visavis.agent.persona import Persona, load_persona
@@ -66,7 +69,7 @@ class Said:
 
 
 def talks(split: str) -> list[Talk]:
-    """The talks of `dev` or `held`."""
+    """The talks of `dev`, `held` or `fresh`."""
     raw = safe_yaml.load(data_file("small_talk.yaml").read_text("utf-8"))["talks"]
     return [
         Talk(
@@ -79,9 +82,13 @@ def talks(split: str) -> list[Talk]:
 
 
 def kinds_of(plan: ReplyPlan, persona: Persona) -> frozenset[str]:
-    """The kinds of which the reply begins with a wording; `FACT` alone if it begins with a card; none for own words."""
+    """The kinds of which the reply begins with a wording, or of whose lines an answer is; `FACT` alone if it begins
+    with a card; none for own words.
+    """
     if plan.segments and plan.segments[0].quoted:
         return frozenset({FACT})
+    if answered := Exchanges.default().kinds_of(plan.text):
+        return frozenset(PLAIN_OF.get(kind, kind) for kind in answered)
     said = _plain(plan.text)
     hello = next((h for h in map(_plain, sorted(HELLOS, key=len, reverse=True)) if f"{said} ".startswith(f"{h} ")), "")
     found = {"greeting"} if hello else set()
@@ -123,7 +130,7 @@ def converse(planner: Planner, talk: Talk, number: int = 0, seed: int = 0) -> li
     return out
 
 
-def measure(planner: Planner, split: str = "held", seed: int = 0) -> Table:
+def measure(planner: Planner, split: str = "fresh", seed: int = 0) -> Table:
     """All talks of a split; the details hold every reply."""
     said = [
         one for number, talk in enumerate(progress(talks(split), "talks")) for one in converse(planner, talk, number)
@@ -134,6 +141,7 @@ def measure(planner: Planner, split: str = "held", seed: int = 0) -> Table:
     table.add("… another line of the talk", share(two.taken in one.kinds for one, two in other), "%", 100)
     table.add("reply of a kind that would do", share(_fits(one, one.spoken) for one in said), "%", 100)
     table.add("… another line's reply", share(_fits(one, two.spoken) for one, two in other), "%", 100)
+    table.add("reply written for lines like this one", share(_heard(one) for one in said), "%", 100)
     table.add("reply in the model's own words", share(not one.spoken for one in said), "%", 100)
     table.add("a fact given that nobody asked for", share(FACT in one.spoken for one in said), "%", 100)
     hard = [one for one in said if one.kinds[0] in HARD]
@@ -147,6 +155,10 @@ def measure(planner: Planner, split: str = "held", seed: int = 0) -> Table:
 
 def _fits(one: Said, spoken: frozenset[str]) -> bool:
     return bool(spoken & {PLAIN_OF.get(kind, kind) for kind in one.kinds})
+
+
+def _heard(one: Said) -> bool:
+    return bool(Exchanges.default().kinds_of(one.plan.text))
 
 
 def _grave(one: Said) -> bool:
@@ -188,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m visavis.evals.small_talk", description=__doc__)
     parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
-    parser.add_argument("--split", choices=("dev", "held"), default="held")
+    parser.add_argument("--split", choices=("dev", "held", "fresh"), default="fresh")
     parser.add_argument("--out", metavar="FILE", help="write the table and every reply as JSON")
     args = parser.parse_args(argv)
 
