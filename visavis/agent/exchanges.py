@@ -1,10 +1,10 @@
 """What was answered to lines like this one: authored exchanges, found by the meaning of both line and answer.
 
-A partner who listens names what was said: "A night shift, no wonder you're tired." Some twelve thousand lines with an
+A partner who listens names what was said: "A night shift, no wonder you're tired." Some thirty thousand lines with an
 answer each were written for this (`visavis/finetune/replies/exchanges.tsv`). A line finds those whose answers fit it:
 MiniLM with low-rank changes, learnt so that an answer lies near the lines it may follow and far from others (a dual
-encoder, Henderson et al. 2017), beside plain likeness of the lines. It decides nothing: REPLY's model is reminded of
-what is found (`visavis.agent.manners`), and finds the words.
+encoder, Henderson et al. 2017), beside likeness of the lines. Whether one suits is another's judgement
+(`visavis.agent.suiting`); where one does, REPLY's model is given those that do (`visavis.agent.manners`), and chooses.
 `python -m visavis.finetune.replies.train_exchanges` trains it.
 """
 
@@ -44,8 +44,8 @@ Array = NDArray[np.float32]
 class Exchange:
     """An answer that may do: its words and its feeling.
 
-    fits, like: cosines of the answer with what the line asks for, and of its own line with this one; kind: the chance
-    that this line is of the same kind.
+    emotion, level: of `EMOTIONS`, and tenths of intensity; fits, like: cosines of the answer with what the line asks
+    for, and of its own line with this one; kind: the chance that this line is of the same kind.
     """
 
     reply: str

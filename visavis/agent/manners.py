@@ -31,9 +31,7 @@ TRUST: Final = 2.0  # how much the wordings count beside the model's words
 SURER: Final = 3.0  # the power of the chances of kinds
 FAINT: Final = 1e-6  # a share of wordings that counts as none
 RARE: Final = 1e-3  # a chance of a kind that counts as none
-FOUND_HOLDS: Final = (
-    100.0  # added where an answer was found: the model chooses between answers, not between their words
-)
+FOUND_HOLDS: Final = 100.0  # added where an answer was found: the model chooses between answers, not words
 SAID: Final = 0.1  # what is left of a wording that was said already
 PLAIN_OF: Final = {"remark": "statement"}  # kinds whose wordings are another's
 # What stands before the wordings of a greeting.

@@ -61,8 +61,10 @@ ASKED_TRUST = 4.0  # how much it counts where it hears a question
 TELLING_SURE, TELLING_SURER = 1.4, 1.0
 FAINT = 1e-4  # a chance that counts as none
 # Answers to lines like this one are what the model is reminded of, where the line is likely of a kind that has them and
-# one of them suits at least so surely; with it up to so many that are hardly behind.
+# one of them suits at least so surely (chosen on development talks); with it up to so many that are hardly behind. Who
+# may be in danger gets the words that were weighed for that.
 FOUND_LIKELY, FOUND_SURE, FOUND_KEPT, FOUND_BEHIND = 0.35, 0.6, 3, 0.06
+CRISIS_LIKELY = 0.05
 FOUND_KINDS = (
     "agreement", "anger", "apology", "bad_news", "compliment", "disgust", "good_news", "insult", "remark", "small_talk",
     "statement", "surprise", "thanks", "worry",
@@ -192,9 +194,8 @@ class NativePlanner:
                 found = self._found(prompt.user, kinds)
                 felt = feelings_of(felt_with(found) if found else answering.chances(kinds))
                 guide = partial(self._guide, prompt, kinds, found) if self.reminded else None
-                if (
-                    not found and KINDS[int(kinds.argmax())] == "unknown"
-                ):  # a question: the model may still know, and gladly tell
+                # A question: the model may still know, and gladly tell.
+                if not found and KINDS[int(kinds.argmax())] == "unknown":
                     felt = (feelings_of(answering.chances(kinds), ASKED_TRUST)[0], ())
         if tells:  # a card that its words remind of is no answer to it
             return self._plan(self._reply(prompt, prompt.cards, -QUOTE_ALWAYS, felt, cancel, guide))
@@ -208,7 +209,7 @@ class NativePlanner:
     def _found(self, line: str, kinds: NDArray[np.float32]) -> list[Exchange]:
         """Answers to lines like this one that suit it, best first; none where none is likely enough to."""
         likely = float(sum(kinds[KINDS.index(kind)] for kind in FOUND_KINDS))
-        if not self.reminded or likely < FOUND_LIKELY:
+        if not self.reminded or likely < FOUND_LIKELY or kinds[KINDS.index("crisis")] > CRISIS_LIKELY:
             return []
         near = Exchanges.default().near(line, kinds)
         suits = Suiting.default().chances(line, near)
