@@ -24,7 +24,7 @@ from safetensors.numpy import load_file, save_file
 
 from visavis.agent.answering import KINDS
 from visavis.emotion import EMOTIONS
-from visavis.retrieval.embedder import DIMENSIONS, Encoder, mean_of, merged
+from visavis.retrieval.embedder import DIMENSIONS, Encoder, lighter, mean_of, merged
 from visavis.retrieval.table_files import readable
 
 __all__ = ["DEFAULT_EXCHANGES", "Exchange", "Exchanges", "vectors_of"]
@@ -85,7 +85,7 @@ class Exchanges:
         """MiniLM with the changes in it."""
         encoder = Encoder()
         changes = {name: torch.from_numpy(value) for name, value in self.changes.items()}
-        encoder.weights = merged(encoder.weights, changes, encoder.layers)
+        encoder.weights = lighter(merged(encoder.weights, changes, encoder.layers))
         return encoder
 
     def near(self, line: str, kinds: Array, most: int = SHOWN) -> list[Exchange]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from visavis.agent.exchanges import Exchange
-from visavis.retrieval.embedder import DIMENSIONS, Encoder, mean_of, merged
+from visavis.retrieval.embedder import DIMENSIONS, Encoder, lighter, mean_of, merged
 from visavis.retrieval.table_files import readable
 
 __all__ = ["DEFAULT_SUITING", "GRADES", "Suiting", "batch_of", "logits_of"]
@@ -57,7 +57,7 @@ class Suiting:
         encoder.tokenizer.no_padding()
         encoder.tokenizer.no_truncation()
         changes = {name: torch.from_numpy(value) for name, value in self.changes.items()}
-        encoder.weights = merged(encoder.weights, changes, encoder.layers)
+        encoder.weights = lighter(merged(encoder.weights, changes, encoder.layers))
         return encoder
 
     def chances(self, line: str, found: Sequence[Exchange]) -> Array:

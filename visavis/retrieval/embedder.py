@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 
 from visavis.errors import ServiceError
 
-__all__ = ["ADAPTED", "DIMENSIONS", "Embedder", "Encoder", "mean_of", "merged"]
+__all__ = ["ADAPTED", "DIMENSIONS", "Embedder", "Encoder", "lighter", "mean_of", "merged"]
 
 DIMENSIONS = 384
 MAX_PIECES = 128  # a question or a fact; longer text is cut, as in the published model
@@ -132,6 +132,14 @@ def merged(
             name = f"encoder.layer.{layer}.{part}"
             out[f"{name}.weight"] = base[f"{name}.weight"] + changes[f"{name}.up"] @ changes[f"{name}.down"]
     return out
+
+
+def lighter(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same weights with the layers' matrices and their biases in bfloat16, for use under autocast: half the memory,
+    and no cast at every call.
+    """
+    inner = tuple(f".{part}.{kind}" for part in ADAPTED for kind in ("weight", "bias"))
+    return {name: value.bfloat16() if name.endswith(inner) else value for name, value in weights.items()}
 
 
 @functools.cache
