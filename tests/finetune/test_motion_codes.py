@@ -125,7 +125,7 @@ def test_tokens_are_made_of_the_codes_that_are_asked_for(monkeypatch, tmp_path, 
     monkeypatch.setattr(MotionCodec, "encode", encode)
     monkeypatch.setattr(motion_codes, "MotionCorpus", lambda folder, split: Corpus())
     for careful in (False, True):
-        made = TokenCorpus.build(move_token_examples(tmp_path, "train", vocabulary, careful))
+        made = TokenCorpus.build(move_token_examples(tmp_path, tmp_path, "train", vocabulary, careful))
         assert made.size == TURNS and made.names == ("speak",)
         check_marks(made, vocabulary, tmp_path)
     assert asked == [False] * TURNS + [True] * TURNS

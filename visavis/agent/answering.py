@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from visavis.emotion import EMOTIONS
-from visavis.retrieval.embedder import ADAPTED, Encoder, merged
+from visavis.retrieval.embedder import ADAPTED, Encoder, changed
 from visavis.retrieval.heads import Shapes, load_heads, save_heads
 from visavis.retrieval.layers import WIDTH, read
 
@@ -65,10 +64,7 @@ class Answering:
     @functools.cached_property
     def encoder(self) -> Encoder:
         """MiniLM with the changes in it."""
-        encoder = Encoder()
-        changes = {name: torch.from_numpy(value) for name, value in self.changes.items()}
-        encoder.weights = merged(encoder.weights, changes, encoder.layers)
-        return encoder
+        return changed(self.changes)
 
     def kinds(self, line: str) -> Array:
         """(K,) chances that `line` is of a kind; they sum to 1."""

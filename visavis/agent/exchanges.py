@@ -24,10 +24,10 @@ from safetensors.numpy import load_file, save_file
 
 from visavis.agent.answering import KINDS
 from visavis.emotion import EMOTIONS
-from visavis.retrieval.embedder import DIMENSIONS, Encoder, lighter, mean_of, merged
+from visavis.retrieval.embedder import DIMENSIONS, Encoder, changed, mean_of
 from visavis.retrieval.table_files import readable
 
-__all__ = ["DEFAULT_EXCHANGES", "Exchange", "Exchanges", "vectors_of"]
+__all__ = ["DEFAULT_EXCHANGES", "Exchange", "Exchanges", "unit", "vectors_of"]
 
 DEFAULT_EXCHANGES: Final = Path(__file__).parent / "data" / "exchanges.safetensors"
 STEPS: Final = 127  # of a component, in the file
@@ -83,10 +83,7 @@ class Exchanges:
     @functools.cached_property
     def encoder(self) -> Encoder:
         """MiniLM with the changes in it."""
-        encoder = Encoder()
-        changes = {name: torch.from_numpy(value) for name, value in self.changes.items()}
-        encoder.weights = lighter(merged(encoder.weights, changes, encoder.layers))
-        return encoder
+        return changed(self.changes, light=True)
 
     def near(self, line: str, kinds: Array, most: int = SHOWN) -> list[Exchange]:
         """The likeliest answers, best first, no words twice.
@@ -96,7 +93,7 @@ class Exchanges:
             kinds: (K,) chances that it is of a kind.
             most: how many.
         """
-        vector = _unit(vectors_of(self.encoder, [line]) @ self.matrix.T)[0]
+        vector = unit(vectors_of(self.encoder, [line]) @ self.matrix.T)[0]
         fits, like, kind = self.answers @ vector, self.lines @ vector, kinds[self.kinds]
         scores = FITS * fits + LIKE * like + KIND * np.log(np.maximum(kind, 1e-4))
         out: dict[str, int] = {}
@@ -114,6 +111,11 @@ class Exchanges:
     def kinds_of(self, reply: str) -> frozenset[str]:
         """The kinds of lines that were answered so, word for word."""
         return self._kinds_by_reply.get(reply, frozenset())
+
+    @functools.cached_property
+    def answered(self) -> tuple[str, ...]:
+        """The kinds of lines that have answers."""
+        return tuple(KINDS[kind] for kind in np.unique(self.kinds))
 
     @functools.cached_property
     def _kinds_by_reply(self) -> dict[str, frozenset[str]]:
@@ -150,6 +152,8 @@ class Exchanges:
             kinds, emotions, levels = (arrays[name].astype(np.int64) for name in ("kinds", "emotions", "levels"))
             matrix, lines, answers = (arrays[name].astype(np.float32) for name in ("matrix", "lines", "answers"))
             shape = (len(replies), len(matrix))
+            if matrix.shape[1:] != (DIMENSIONS,):
+                raise ValueError(f"directions {matrix.shape}")
             if (
                 not len(kinds) == len(emotions) == len(levels) == len(replies)
                 or not lines.shape == answers.shape == shape
@@ -163,7 +167,7 @@ class Exchanges:
                 name.removeprefix("changes."): value.astype(np.float32)
                 for name, value in arrays.items() if name.startswith("changes.")
             }  # fmt: skip
-            found = cls(replies, kinds, emotions, levels, matrix, _unit(lines), _unit(answers), changes)
+            found = cls(replies, kinds, emotions, levels, matrix, unit(lines), unit(answers), changes)
             _ = found.encoder  # changes of other shapes are found here
         return found
 
@@ -190,5 +194,6 @@ def vectors_of(encoder: Encoder, texts: Sequence[str]) -> Array:
     return out
 
 
-def _unit(vectors: Array) -> Array:
+def unit(vectors: Array) -> Array:
+    """The same vectors, (..., D), of unit length."""
     return (vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)).astype(np.float32)

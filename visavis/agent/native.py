@@ -65,10 +65,6 @@ FAINT = 1e-4  # a chance that counts as none
 # may be in danger gets the words that were weighed for that.
 FOUND_LIKELY, FOUND_SURE, FOUND_KEPT, FOUND_BEHIND = 0.35, 0.6, 3, 0.06
 CRISIS_LIKELY = 0.05
-FOUND_KINDS = (
-    "agreement", "anger", "apology", "bad_news", "compliment", "disgust", "good_news", "insult", "remark", "small_talk",
-    "statement", "surprise", "thanks", "worry",
-)  # fmt: skip
 CARD_TRUST = 4.0  # how much recall's log-chances count beside the words' in the choice of a card; chosen likewise
 # The best of a grid on half of GoEmotions' development comments (`python -m visavis.evals.feeling trust`): this model
 # breaks ties between emotions, and says how strongly they are felt (LOG.md).
@@ -208,8 +204,10 @@ class NativePlanner:
 
     def _found(self, line: str, kinds: NDArray[np.float32]) -> list[Exchange]:
         """Answers to lines like this one that suit it, best first; none where none is likely enough to."""
-        likely = float(sum(kinds[KINDS.index(kind)] for kind in FOUND_KINDS))
-        if not self.reminded or likely < FOUND_LIKELY or kinds[KINDS.index("crisis")] > CRISIS_LIKELY:
+        if not self.reminded:
+            return []
+        likely = float(sum(kinds[KINDS.index(kind)] for kind in Exchanges.default().answered))
+        if likely < FOUND_LIKELY or kinds[KINDS.index("crisis")] > CRISIS_LIKELY:
             return []
         near = Exchanges.default().near(line, kinds)
         suits = Suiting.default().chances(line, near)

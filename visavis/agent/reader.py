@@ -27,7 +27,7 @@ from torch import Tensor
 from visavis.errors import FileFormatError
 from visavis.retrieval.embedder import DIMENSIONS, Encoder, mean_of, merged
 
-__all__ = ["KINDS", "FactReader", "MIX_PARTS", "Mix", "default_reader", "pair_batch", "pair_encoder"]
+__all__ = ["KINDS", "FactReader", "MIX_PARTS", "Mix", "default_reader", "pair_batch", "pair_encoder", "unpadded"]
 
 MAX_ASKED = 64  # pieces of the question that are read; its end, where the asking is
 MAX_FACT = 96
@@ -36,8 +36,12 @@ KINDS = "embeddings.token_type_embeddings.weight"
 
 
 def pair_encoder() -> Encoder:
-    """MiniLM for pairs: nothing is cut or padded before the pair is made."""
-    encoder = Encoder()
+    """MiniLM for pairs (`unpadded`)."""
+    return unpadded(Encoder())
+
+
+def unpadded(encoder: Encoder) -> Encoder:
+    """The same encoder, for pairs: nothing is cut or padded before the pair is made."""
     encoder.tokenizer.no_truncation()
     encoder.tokenizer.no_padding()
     return encoder

@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from visavis.agent.exchanges import Exchange
-from visavis.retrieval.embedder import DIMENSIONS, Encoder, lighter, mean_of, merged
+from visavis.agent.reader import pair_batch, unpadded
+from visavis.retrieval.embedder import DIMENSIONS, Encoder, changed, mean_of
 from visavis.retrieval.table_files import readable
 
-__all__ = ["DEFAULT_SUITING", "GRADES", "Suiting", "batch_of", "logits_of"]
+__all__ = ["DEFAULT_SUITING", "GRADES", "Suiting", "logits_of"]
 
 DEFAULT_SUITING: Final = Path(__file__).parent / "data" / "suiting.safetensors"
 GRADES: Final = 2  # passable or better, fitting
 LEAST: Final = 1e-3  # of a chance of a kind
-MOST_PIECES: Final = 40  # of the line, its last ones, and of the answer, its first ones
 
 Array = NDArray[np.float32]
 
@@ -53,12 +53,7 @@ class Suiting:
     @functools.cached_property
     def encoder(self) -> Encoder:
         """MiniLM with the changes in it."""
-        encoder = Encoder()
-        encoder.tokenizer.no_padding()
-        encoder.tokenizer.no_truncation()
-        changes = {name: torch.from_numpy(value) for name, value in self.changes.items()}
-        encoder.weights = lighter(merged(encoder.weights, changes, encoder.layers))
-        return encoder
+        return unpadded(changed(self.changes, light=True))
 
     def chances(self, line: str, found: Sequence[Exchange]) -> Array:
         """(N,) how likely each of the answers is at least passable, by all that is known of it."""
@@ -78,7 +73,7 @@ class Suiting:
         torch.set_num_threads(1)
         try:
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-                parts = batch_of(self.encoder, [(line, answer) for answer in answers])
+                parts = pair_batch(self.encoder, [(line, answer) for answer in answers])
                 logits = logits_of(self.encoder, *parts, torch.from_numpy(self.weight), torch.from_numpy(self.bias))
         finally:
             torch.set_num_threads(threads)
@@ -107,24 +102,6 @@ class Suiting:
             found = cls(weight, bias, {n.removeprefix("changes."): v for n, v in arrays.items() if "." in n}, join)
             _ = found.encoder  # changes of other shapes are found here
         return found
-
-
-def batch_of(encoder: Encoder, pairs: Sequence[tuple[str, str]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """ids, mask and types, (N, T) each, of N lines with an answer."""
-    tokenizer = encoder.tokenizer
-    first = [one.ids for one in tokenizer.encode_batch([line for line, _ in pairs])]
-    second = [one.ids for one in tokenizer.encode_batch([answer for _, answer in pairs], add_special_tokens=False)]
-    rows = []
-    for line, answer in zip(first, second, strict=True):
-        head = [line[0], *line[1:][-MOST_PIECES:]]
-        rows.append((head, [*answer[:MOST_PIECES], line[-1]]))
-    longest = max(len(a) + len(b) for a, b in rows)
-    ids, mask, types = (torch.zeros(len(rows), longest, dtype=torch.int64) for _ in range(3))
-    for row, (a, b) in enumerate(rows):
-        ids[row, : len(a) + len(b)] = torch.tensor(a + b)
-        mask[row, : len(a) + len(b)] = 1
-        types[row, len(a) : len(a) + len(b)] = 1
-    return ids, mask, types
 
 
 def logits_of(

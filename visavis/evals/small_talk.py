@@ -1,9 +1,9 @@
 """Is what is answered in small talk something that a sensible person could say? `python -m visavis.evals.small_talk`.
 
 Seventy talks of ten lines (`data/small_talk.yaml`; twenty to develop by, twenty held out, and thirty `fresh` ones by
-two more authors, frozen before what they first judged was trained), written as visitors of all sorts would type them to
-the presets, by authors who saw none of the training lines. Each line has the kinds whose replies would do
-(`visavis.agent.answering.KINDS`), the best first. Recall and memory work as in a turn, without voice
+two more authors, frozen while what they first judged was in training, and looked at after it), written as visitors of
+all sorts would type them to the presets, by authors who saw none of the training lines. Each line has the kinds whose
+replies would do (`visavis.agent.answering.KINDS`), the best first. Recall and memory work as in a turn, without voice
 and body, and each talk is one conversation.
 
     kind      the kind that the line is taken for is one that would do

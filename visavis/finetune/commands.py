@@ -249,7 +249,7 @@ def _lessons(out: Path, sizes: Sizes, careful: bool) -> _Lessons:
         return found
 
     def moves(split: str) -> Iterator[tuple[str, Example]]:
-        return move_token_examples(out, split, vocabulary, careful)
+        return move_token_examples(folder / "motion", out / "codec", split, vocabulary, careful)
 
     def talk(split: str) -> Iterator[tuple[str, Example]]:
         yield from reply_examples(folder / f"reply_{split}.jsonl", vocabulary)

@@ -13,6 +13,7 @@ ships), then trains with checkpoints; every part is taken up again after a stop.
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,18 +26,12 @@ import torch
 from visavis.agent.llama import Llama
 from visavis.finetune import motion_corpus
 from visavis.finetune.acts import compose
-from visavis.finetune.acts.unseen import FOLDS, Judge, folds_of
 from visavis.finetune.language_model import PlannerTraining, Stage, train
-from visavis.finetune.motion_codes import check_marks, turn_codes
-from visavis.finetune.motion_corpus import MotionCorpus, move_examples
+from visavis.finetune.motion_codes import check_marks, move_token_examples
 from visavis.finetune.replies.corpus import generate
 from visavis.finetune.text_corpus import act_examples, write_examples
 from visavis.finetune.token_corpus import TokenCorpus
-from visavis.retrieval.index import DEFAULT_HEAD, RecallHead
-from visavis.retrieval.layers import DEFAULT_ENCODER, load_encoder
-from visavis.retrieval.utterances import Utterance, load_utterances
-from visavis.tokenizers.codec import MotionCodec
-from visavis.tokenizers.turn_language import Example, move_example, reply_example
+from visavis.tokenizers.turn_language import Example, reply_example
 from visavis.tokenizers.vocabulary import JointVocabulary
 
 __all__ = ["Sizes", "continued", "corpora"]
@@ -58,47 +53,31 @@ class Sizes:
     acts: int = 3_000
 
 
+SEED: Final = 11  # of the corpora
 SMOKE: Final = Sizes(4, 4, 2, 2, 12, 8)
-
-
-def _material() -> compose.Material:
-    """Scenes of training's folds, asked of the index that ships: it is the planner's answer that counts here."""
-    utterances = load_utterances()
-    by_fold: list[dict[str, list[Utterance]]] = [{} for _ in range(FOLDS)]
-    for utterance, fold in zip(utterances, folds_of(utterances), strict=True):
-        by_fold[fold].setdefault(utterance.gloss, []).append(utterance)
-    judge = Judge(load_encoder(DEFAULT_ENCODER), RecallHead.load(DEFAULT_HEAD))
-    felt = {"train": compose._felt_sentences(compose.GO_EMOTIONS / "train.tsv"), "dev": []}
-    return compose.Material(tuple(by_fold), (judge, judge), felt)
 
 
 def corpora(out: Path, sizes: Sizes) -> dict[str, TokenCorpus]:
     """MOVE to learn, REPLY and ACT to keep, and MOVE held out (other utterances, performers and voices), as tokens."""
     folder = out / "further"
     vocabulary = JointVocabulary.load(MODELS / "planner")
-    known: list[compose.Material] = []
 
-    def acts(split: compose.Split, count: int, seed: int) -> Iterator:  # type: ignore[type-arg]
-        if not known:
-            known.append(_material())
-        return compose.generate(count, known[0], seed, split)
+    @functools.cache
+    def known() -> compose.Material:
+        return compose.material(None)  # it is the planner's answer that counts here
 
     def texts(split: compose.Split, count: int) -> Path:
         path = folder / f"act_{split}.jsonl"
-        write_examples(path, count, lambda n: acts(split, n, 11))
+        write_examples(path, count, lambda n: compose.generate(n, known(), SEED, split))
         return path
 
     def moves(split: compose.Split, speaking: int, heard: int) -> Iterator[tuple[str, Example]]:
         path = texts(split, 2 * (speaking + heard))
-        motion_corpus.build(path, folder / "motion", split, speaking, seed=11, listeners=0.0, heard=heard)
-        codec = MotionCodec.load(MODELS / "codec")
-        corpus = MotionCorpus(folder / "motion", split)
-        for turn in corpus.turns:
-            for prompt, plan in move_examples(turn, turn_codes(corpus, turn, codec), codec.config.parts):
-                yield prompt.mode, move_example(prompt, plan, vocabulary)
+        motion_corpus.build(path, folder / "motion", split, speaking, seed=SEED, listeners=0.0, heard=heard)
+        yield from move_token_examples(folder / "motion", MODELS / "codec", split, vocabulary)
 
     def talk() -> Iterator[tuple[str, Example]]:
-        for reply, said in islice(generate(sizes.replies, 11), sizes.replies):
+        for reply, said in islice(generate(sizes.replies, SEED), sizes.replies):
             yield "reply", reply_example(reply, said, vocabulary)
         yield from islice(act_examples(texts("train", 2 * (sizes.speaking + sizes.heard)), vocabulary), sizes.acts)
 
@@ -119,15 +98,13 @@ def corpora(out: Path, sizes: Sizes) -> dict[str, TokenCorpus]:
     return found
 
 
-def continued(
-    found: Mapping[str, TokenCorpus], out: Path, settings: PlannerTraining, tokens: int, model: Llama | None = None
-) -> Llama:
-    """The planner that ships, or `model`, trained further on so many tokens; saved in `out`."""
+def continued(found: Mapping[str, TokenCorpus], out: Path, settings: PlannerTraining, tokens: int) -> Llama:
+    """The planner that ships, trained further on so many tokens; saved in `out`."""
     return train(
         [Stage("further", TokenCorpus.join([found["move"], found["talk"]]), tokens)],
         JointVocabulary.load(MODELS / "planner"), out,
         replace(settings, keeps=("reply", "act"), weights={"reply": 3.0}),
-        model or Llama.load(MODELS / "planner"), heldout=found["dev"],
+        Llama.load(MODELS / "planner"), heldout=found["dev"],
     )  # fmt: skip
 
 

@@ -113,11 +113,13 @@ def _mistaken(net: PartCodec, codes: NDArray[np.int64], share: float, rng: np.ra
 
 
 def move_token_examples(
-    out: Path, split: str, vocabulary: JointVocabulary, careful: bool = False
+    motion: Path, codec_folder: Path, split: str, vocabulary: JointVocabulary, careful: bool = False
 ) -> Iterator[tuple[str, Example]]:
-    """MOVE examples of a split as token sequences, named `speak` and `listen`; `careful` as in `turn_codes`."""
-    codec = MotionCodec.load(out / "codec")
-    corpus = MotionCorpus(out / "corpora" / "motion", split)
+    """MOVE examples of a split of the corpus in `motion` as token sequences, named `speak` and `listen`; `careful` as
+    in `turn_codes`.
+    """
+    codec = MotionCodec.load(codec_folder)
+    corpus = MotionCorpus(motion, split)
     for turn in corpus.turns:
         codes = turn_codes(corpus, turn, codec, careful)
         for prompt, plan in move_examples(turn, codes, codec.config.parts):

@@ -139,9 +139,9 @@ def _examples(out: Path, split: str, vocabulary: JointVocabulary) -> Iterator[tu
     corpora = out / "corpora"
     yield from reply_examples(corpora / f"reply_{split}.jsonl", vocabulary)
     yield from act_examples(corpora / f"act_{split}.jsonl", vocabulary)
-    yield from move_token_examples(out, split, vocabulary)
+    yield from move_token_examples(corpora / "motion", out / "codec", split, vocabulary)
     if split == "train":  # twice, because motion is scarcer than text
-        yield from move_token_examples(out, split, vocabulary)
+        yield from move_token_examples(corpora / "motion", out / "codec", split, vocabulary)
 
 
 def _needs(path: Path) -> None:

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 
 from visavis.errors import ServiceError
 
-__all__ = ["ADAPTED", "DIMENSIONS", "Embedder", "Encoder", "lighter", "mean_of", "merged"]
+__all__ = ["ADAPTED", "DIMENSIONS", "Embedder", "Encoder", "changed", "mean_of", "merged"]
 
 DIMENSIONS = 384
 MAX_PIECES = 128  # a question or a fact; longer text is cut, as in the published model
@@ -134,12 +134,18 @@ def merged(
     return out
 
 
-def lighter(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same weights with the layers' matrices and their biases in bfloat16, for use under autocast: half the memory,
-    and no cast at every call.
+def changed(changes: Mapping[str, np.ndarray], light: bool = False) -> Encoder:
+    """An encoder with low-rank changes in it (`merged`).
+
+    Args:
+        changes: arrays, float32.
+        light: the layers' matrices and their biases in bfloat16, for use under autocast: half the memory.
     """
+    encoder = Encoder()
+    weights = merged(encoder.weights, {n: torch.from_numpy(value) for n, value in changes.items()}, encoder.layers)
     inner = tuple(f".{part}.{kind}" for part in ADAPTED for kind in ("weight", "bias"))
-    return {name: value.bfloat16() if name.endswith(inner) else value for name, value in weights.items()}
+    encoder.weights = {n: v.bfloat16() if light and n.endswith(inner) else v for n, v in weights.items()}
+    return encoder
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 
 from visavis.emotion import EMOTIONS, Emotion
-from visavis.finetune.acts.unseen import FOLDS, Judge, folds_of, half_of, judges
+from visavis.finetune.acts.unseen import FOLDS, HALVES, Judge, folds_of, half_of, judges, shipped
 from visavis.finetune.acts.vary import Sentence, _data, join, lower_first, part_of, sentence_of, vary
 from visavis.retrieval.lexicon import load_lexicon
 from visavis.retrieval.params import params_of
@@ -49,13 +49,17 @@ class Material:
     felt: dict[str, list[Sentence]]
 
 
-def material(folder: Path, epochs: float | None = None) -> Material:
-    """Read what `generate` needs; the judges lie in `folder` and are trained (for `epochs`) where they do not."""
+def material(folder: Path | None, epochs: float | None = None) -> Material:
+    """Read what `generate` needs; the judges lie in `folder` and are trained (for `epochs`) where they do not. Without
+    a folder the index that ships judges, which has seen all: for what only needs prompts (`finetune.further`).
+    """
     utterances = load_utterances()
     by_fold: list[dict[str, list[Utterance]]] = [{} for _ in range(FOLDS)]
     for utterance, fold in zip(utterances, folds_of(utterances), strict=True):
         by_fold[fold].setdefault(utterance.gloss, []).append(utterance)
     felt = {"train": _felt_sentences(GO_EMOTIONS / "train.tsv"), "dev": _felt_sentences(GO_EMOTIONS / "dev.tsv")}
+    if folder is None:
+        return Material(tuple(by_fold), (shipped(),) * HALVES, felt)
     return Material(tuple(by_fold), judges(folder, epochs) if epochs else judges(folder), felt)
 
 

@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 
 from visavis.finetune.acts.train_encoder import calibrate, development, fit, sentences, tempered
 from visavis.retrieval.embedder import Encoder
-from visavis.retrieval.index import RecallHead, combine, parts_of
-from visavis.retrieval.layers import load_encoder, read
+from visavis.retrieval.index import DEFAULT_HEAD, RecallHead, combine, parts_of
+from visavis.retrieval.layers import DEFAULT_ENCODER, load_encoder, read
 from visavis.retrieval.utterances import Utterance, load_utterances
 
-__all__ = ["FOLDS", "HALVES", "Judge", "folds_of", "half_of", "judges"]
+__all__ = ["FOLDS", "HALVES", "Judge", "folds_of", "half_of", "judges", "shipped"]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,11 @@ class Judge:
         known = sorted({part for some in parts for part in some})
         features = dict(zip(known, (one.features for one in read(known, self.encoder)), strict=True))
         return [combine(self.head.probabilities(np.stack([features[part] for part in some]))) for some in parts]
+
+
+def shipped() -> Judge:
+    """The index that ships."""
+    return Judge(load_encoder(DEFAULT_ENCODER), RecallHead.load(DEFAULT_HEAD))
 
 
 def judges(folder: Path, epochs: float = EPOCHS) -> tuple[Judge, ...]:

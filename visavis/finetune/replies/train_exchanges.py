@@ -26,12 +26,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from visavis.agent.answering import KINDS
-from visavis.agent.exchanges import DEFAULT_EXCHANGES, Exchanges, vectors_of
+from visavis.agent.exchanges import DEFAULT_EXCHANGES, Exchanges, unit, vectors_of
 from visavis.emotion import EMOTIONS
 from visavis.finetune.acts.train_encoder import padded
 from visavis.finetune.low_rank import Adapted, new_changes
 from visavis.metrics.bootstrap import bootstrap
-from visavis.retrieval.embedder import mean_of
+from visavis.retrieval.embedder import changed, mean_of
 
 __all__ = ["Row", "fit", "held", "rows"]
 
@@ -127,16 +127,11 @@ def fit(some: Sequence[Row], every: Sequence[Row], epochs: float = EPOCHS, seed:
 
 def place(changes: dict[str, np.ndarray], every: Sequence[Row]) -> Exchanges:
     """The table of all rows, read with these changes."""
-    empty = np.zeros((1, DIMENSIONS_KEPT), np.float32)
-    zeros = np.zeros(1, np.int64)
-    encoder = Exchanges((), zeros, zeros, zeros, empty, empty, empty, changes).encoder
+    encoder = changed(changes, light=True)
     lines = vectors_of(encoder, [row.line for row in every])
     answers = vectors_of(encoder, [row.reply for row in every])
     matrix = np.linalg.svd(np.concatenate([lines, answers]), full_matrices=False)[2][:DIMENSIONS_KEPT]
     matrix = matrix.astype(np.float16).astype(np.float32)
-
-    def unit(x: np.ndarray) -> np.ndarray:
-        return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
     return Exchanges(
         tuple(row.reply for row in every),

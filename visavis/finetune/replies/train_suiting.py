@@ -1,9 +1,9 @@
 """Train the judge of `visavis.agent.suiting`: `python -m visavis.finetune.replies.train_suiting [--check]`.
 
 `suiting.tsv` holds grade, line and answer: 2 fits, 1 is passable, 0 is odd, as a large language model judged answers
-that had been found for lines which nothing had learnt from. Beside them stand the authored exchanges: an answer fits
-its own line, and hardly ever another one of its kind. Two logistic losses: passable or better, and fitting. One in ten
-of the judged lines (by hash) is never learnt from; `--check` judges on those.
+that had been found for lines other than those they were written for. Beside them stand the authored exchanges: an
+answer fits its own line, and hardly ever another one of its kind. Two logistic losses: passable or better, and fitting.
+One in ten of the judged lines (by hash) is not learnt from; `--check` judges on those, and `join` is fitted on them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from visavis.agent.answering import Answering
-from visavis.agent.exchanges import Exchange, Exchanges, vectors_of
-from visavis.agent.suiting import DEFAULT_SUITING, GRADES, Suiting, batch_of, logits_of
+from visavis.agent.exchanges import Exchange, Exchanges, unit, vectors_of
+from visavis.agent.reader import pair_batch
+from visavis.agent.suiting import DEFAULT_SUITING, GRADES, Suiting, logits_of
 from visavis.finetune.acts.recall_head import auc
 from visavis.finetune.low_rank import Adapted, new_changes
 from visavis.finetune.replies.train_exchanges import Row, rows
@@ -88,7 +89,7 @@ def fit(some: Sequence[Graded], authored: Sequence[Row], epochs: float = EPOCHS,
         batch = [pool.pop() for _ in range(BATCH)]
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1.0, (step + 1) / 40) * (1 - 0.98 * step / steps)
-        parts_ = batch_of(encoder, [(line, answer) for _, line, answer in batch])
+        parts_ = pair_batch(encoder, [(line, answer) for _, line, answer in batch])
         with torch.autocast("cpu", torch.bfloat16):
             logits = logits_of(encoder, *parts_, F.dropout(weight, DROPPED), bias)
         wanted = torch.tensor([[float(grade >= 1), float(grade >= 2)] for grade, *_ in batch])
@@ -117,10 +118,10 @@ def features(judge: Suiting, table: Exchanges, some: Sequence[Graded]) -> tuple[
     for grade, line, answer in some:
         if answer in place:
             by_line.setdefault(line, []).append((grade, answer))
-    vectors = vectors_of(table.encoder, [*by_line]) @ table.matrix.T
+    vectors = unit(vectors_of(table.encoder, [*by_line]) @ table.matrix.T)
     rows_, right, of = [], [], []
     for number, (line, graded_) in enumerate(by_line.items()):
-        vector, kinds = vectors[number] / np.linalg.norm(vectors[number]), answering.kinds(line)
+        vector, kinds = vectors[number], answering.kinds(line)
         at = [place[answer] for _, answer in graded_]
         found = [
             Exchange(table.replies[i], "neutral", 3, float(table.answers[i] @ vector), float(table.lines[i] @ vector),
