@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import yaml
 
 from visavis.agent.persona import NATURE, Card, load_persona, presets
-from visavis.agent.recall import READ, choose, look_up, rank_cards, variants
+from visavis.agent.recall import LIKELY, likely, look_up, rank_cards, variants
 
 WHALE = "The blue whale is about thirty metres long."
 QUESTIONS = yaml.safe_load((Path(__file__).parent / "data" / "recall_questions.yaml").read_text("utf-8"))
@@ -89,35 +90,27 @@ def test_no_cards_give_no_candidates_and_one_card_one():
     assert len(rank_cards("Hello", [Card(topic="tea", facts=("Tea is hot.",))])) == 1
 
 
-class Alike:
-    """Everything means the same."""
+class Counting:
+    """Finds the facts by the number that they and the line begin with."""
 
-    def encode(self, texts):
-        return np.ones((len(texts), 384), np.float32) / np.sqrt(384)
-
-    def tokens(self, texts):
-        return [self.encode(text.split() or [text]) for text in texts]
+    def find(self, question, facts):
+        wanted = int(re.search(r"\d+", question)[0])
+        return np.array([-abs(wanted - int(re.search(r"\d+", fact)[0])) for fact in facts], dtype=float)
 
 
-class Rising:
-    """The later a fact is read, the better it answers."""
-
-    def mix(self, rows):
-        return rows[:, 0]
-
-    def read(self, question, facts):
-        assert question == "How big is the whale?" and all(": " in fact for fact in facts)
-        return np.linspace(0, 1, len(facts))
-
-
-def test_meanings_and_a_reader_given_by_the_caller_are_used(guide):
-    found = rank_cards("How big is the whale?", guide, meanings=Alike(), reader=Rising())
-    assert len(found) == 5 and found[0].score > found[-1].score > 0
+def test_a_finder_given_by_the_caller_is_used():
+    cards = [Card(topic=f"thing {i}", facts=(f"Thing {i} is here.",)) for i in range(9)]
+    found = rank_cards("Where is thing 3?", cards, finder=Counting())
+    assert len(found) == 5 and found[0].text == "Thing 3 is here." and found[0].score > found[-1].score > 0
 
 
 def test_what_is_looked_up_holds_every_fact_and_the_question_that_is_read(guide):
     found = look_up("How big is it?", TALK, guide.cards)
-    assert set(guide.facts) <= found.texts and found.question == "How big is the blue whale? How big is it?"
+    assert (
+        found.facts == guide.facts
+        and all(": " in fact for fact in found.read)
+        and found.question == "How big is the blue whale? How big is it?"
+    )
 
 
 def test_a_line_is_also_tried_without_its_greeting_and_with_what_came_before():
@@ -137,15 +130,12 @@ def test_a_line_that_leans_on_what_the_agent_said_unasked_is_read_with_it():
     assert look_up("Did you keep the fish?", said, cards).question == "Did you keep the fish?"
 
 
-def test_the_facts_that_are_read_are_few_and_near():
-    class Places(Alike):
-        def encode(self, texts):
-            return np.stack([np.eye(64)[sum(text.encode()) % 64] for text in texts])
-
+def test_few_facts_are_likely():
     cards = [Card(topic=f"thing {i}", facts=(f"Thing {i} is here.",)) for i in range(40)]
-    near = choose(look_up("Thing 7 is here.", [], cards), Places())
-    assert len(near.places) == READ == len(set(near.places)) == len(near.rows) and 7 in near.places[:3]
-    assert len(choose(look_up("Hello.", [], []), Places()).places) == 0
+    places, logits = likely(look_up("Thing 7 is here.", [], cards), Counting())
+    assert len(places) == LIKELY == len(set(places)) == len(logits) and places[0] == 7
+    assert logits.tolist() == sorted(logits, reverse=True) and logits[0] == 0
+    assert likely(look_up("Thing 7?", [], []), Counting())[0] == []
 
 
 def test_who_was_just_told_is_not_told_again_unless_they_ask(guide):

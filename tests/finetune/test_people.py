@@ -3,20 +3,12 @@ import random
 import numpy as np
 import pytest
 
-from visavis.agent.reader import FactReader
+from visavis.agent.finder import Finder
+from visavis.agent.recall import likely, look_up
 from visavis.evals.first_light.facts import heldout
-from visavis.finetune.replies import conversation, visits
+from visavis.finetune.replies import visits
 from visavis.finetune.replies.people import draw_person, people
-from visavis.finetune.replies.train_reader import (
-    ASKING,
-    DECLINED,
-    ReaderTraining,
-    cross_fit,
-    finish,
-    lines,
-    measure,
-)
-from visavis.finetune.replies.visits import draw
+from visavis.finetune.replies.train_finder import FinderTraining, askings, auc, measure, train
 from visavis.finetune.replies.worlds import fold_of, settings
 
 
@@ -53,33 +45,30 @@ def test_the_folds_are_of_like_size():
     assert 0.4 < first / len(names) < 0.6
 
 
-def test_lines_know_which_facts_answer(monkeypatch):
-    monkeypatch.setattr(conversation, "WORLDS_AT_ONCE", 4)
-    some = [line for line, _ in zip(lines(draw(3, "train")), range(240), strict=False)]
-    for line in some:
-        assert len(line.facts) == len(line.right) <= 10 and line.fold in (0, 1)
-        assert any(line.right) <= line.answerable and line.teaches == (any(line.right) == line.answerable)
-        if line.act in DECLINED:
-            assert not any(line.right)
-    assert any(line.person for line in some) and any(not line.person for line in some)
-    assert any(line.act in ASKING for line in some)
+def test_what_is_said_to_a_persona_knows_which_of_its_facts_answer():
+    some = askings(people("train"), [*settings().values()][:3], random.Random(4))
+    for asking in (next(some) for _ in range(12)):
+        assert 1 <= len(asking.facts) <= 24 and all(": " in fact for fact in asking.facts)
+        assert all(0 <= place < len(asking.facts) for _, right in asking.lines for place in right)
+        assert any(right for _, right in asking.lines) and any(not right for _, right in asking.lines)
 
 
 @pytest.mark.slow
-def test_readers_of_both_folds_and_of_all_train_resume_and_are_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(visits, "VISITS_A_PART", 4)
-    visits.write_parts(tmp_path / "corpora" / "visits_train", 240, "train")
-    visits.write_parts(tmp_path / "corpora" / "visits_dev", 30, "dev")
-    quick = ReaderTraining(passes=0.3, minutes=0.2, pairs=48)
-    cross_fit(tmp_path, quick)
-    cross_fit(tmp_path, quick)  # goes on from the checkpoints, which are at their ends
-    train = list(lines(visits.read_parts(tmp_path / "corpora" / "visits_train")))
-    said = np.load(tmp_path / "corpora" / "read_train.npy")
-    assert len(said) == sum(len(line.facts) for line in train) and np.isfinite(said).all()
-    other = FactReader.load(tmp_path / "folds" / str(1 - train[0].fold))
-    alone = other.read(train[0].question, train[0].facts)
-    assert said[: len(alone)] == pytest.approx(alone, abs=0.1)  # read by whom the persona is new to; in bf16
-    reader = finish(tmp_path, 100)
-    figures = measure(reader, count=40)
-    assert figures["people: questions"] + figures["settings: questions"] > 5
-    assert all(0 <= value <= 1 for key, value in figures.items() if not key.endswith("questions") and value == value)
+def test_finders_of_both_folds_and_of_all_train_resume_and_are_measured(tmp_path):
+    quickly = FinderTraining(minutes=0.05, personas=2, threads=1)
+    finder = train(tmp_path, quickly, folds=True)
+    found = (tmp_path / "finder" / "finder.safetensors").read_bytes()
+    train(tmp_path, quickly, folds=True)  # is at its end
+    assert (tmp_path / "finder" / "finder.safetensors").read_bytes() == found
+    visit = next(visits.draw(3, "train", tmp_path))
+    other = Finder.load(tmp_path / "finders" / str(1 - visit.fold))  # by whom the persona is new to
+    asked = visit.asked[0]
+    places, logits = likely(look_up(asked.turn.user, (), visit.persona.cards), other)
+    assert tuple(places) == asked.places and asked.logits == pytest.approx(logits, abs=1e-2)
+    figures = measure(finder, count=60)
+    assert figures["people: questions that a fact answers"] + figures["settings: questions that a fact answers"] > 5
+    assert all(0 <= value <= 1 for key, value in figures.items() if "questions" not in key and value == value)
+
+
+def test_the_chance_that_one_exceeds_another():
+    assert auc([2, 3], [1]) == 1 and auc([1], [1]) == 0.5 and np.isnan(auc([], [1]))

@@ -3,13 +3,12 @@ import random
 import re
 from itertools import islice
 
-import numpy as np
 import pytest
 
 from visavis.agent.persona import NATURE
 from visavis.agent.recall import rank_cards
 from visavis.errors import FileFormatError
-from visavis.finetune.replies import conversation, generate, visits
+from visavis.finetune.replies import generate, visits
 from visavis.finetune.replies.__main__ import main
 from visavis.finetune.replies.fillers import number_words
 from visavis.finetune.replies.worlds import draw_world, of_split, settings
@@ -18,10 +17,7 @@ from visavis.finetune.text_corpus import read_replies
 
 @pytest.fixture(scope="module")
 def examples():
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(conversation, "WORLDS_AT_ONCE", 3)
-    yield list(generate(80, seed=5))
-    monkeypatch.undo()
+    return list(generate(80, seed=5))
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +58,10 @@ def test_a_persona_knows_that_it_is_an_ai_and_says_so_when_asked(drawn):
 
 
 def test_visits_are_written_in_parts_read_back_and_not_made_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr(conversation, "WORLDS_AT_ONCE", 2)
     monkeypatch.setattr(visits, "VISITS_A_PART", 1)
     visits.write_parts(tmp_path, 60, "dev", seed=3)
     paths = sorted(tmp_path.iterdir())
-    assert [path.name for path in paths] == [f"part{k:03d}{end}" for k in (0, 1) for end in (".jsonl.gz", ".npy")]
+    assert [path.name for path in paths] == ["part000.jsonl.gz", "part001.jsonl.gz"]
     before = [path.stat().st_mtime_ns for path in paths]
     visits.write_parts(tmp_path, 60, "dev", seed=3)
     assert [path.stat().st_mtime_ns for path in paths] == before
@@ -76,13 +71,8 @@ def test_visits_are_written_in_parts_read_back_and_not_made_twice(tmp_path, monk
         assert (one.setting, one.fold) == (other.setting, other.fold)
         assert one.persona.facts == other.persona.facts
         for a, b in zip(one.asked, other.asked, strict=True):
-            assert (a.turn, a.question, a.near.places) == (b.turn, b.question, b.near.places)
-            assert a.near.rows == pytest.approx(b.near.rows, abs=2e-3)
-    flat = np.arange(sum(len(a.near.places) for visit in again for a in visit.asked), dtype=np.float32)
-    said = list(visits.readings(again, flat))
-    assert [len(some) for some in said] == [len(visit.asked) for visit in again] and said[1][-1][-1] == flat[-1]
-    with pytest.raises(FileFormatError, match="readings"):
-        list(visits.readings(again, flat[:-1]))
+            assert (a.turn, a.places) == (b.turn, b.places)
+            assert a.logits == pytest.approx(b.logits, abs=1e-2)
     with pytest.raises(FileFormatError, match="part"):
         next(visits.read_parts(tmp_path / "nothing"))
 
@@ -108,8 +98,7 @@ def test_every_setting_gives_personas_that_know_and_lack(name):
         assert all(fact[0].isupper() or not fact[0].isalpha() for fact in world.persona.facts)
 
 
-def test_the_same_seed_gives_the_same_examples_and_a_file_of_them_reads_back(tmp_path, monkeypatch, examples):
-    monkeypatch.setattr(conversation, "WORLDS_AT_ONCE", 3)
+def test_the_same_seed_gives_the_same_examples_and_a_file_of_them_reads_back(tmp_path, examples):
     path = tmp_path / "deep" / "replies.jsonl"
     main(["--n", "6", "--seed", "5", "--out", str(path)])
     assert list(read_replies(path)) == examples[:6]

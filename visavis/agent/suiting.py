@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from visavis.agent.exchanges import Exchange
-from visavis.agent.reader import pair_batch, unpadded
+from visavis.agent.pairs import pair_batch, unpadded
 from visavis.retrieval.embedder import DIMENSIONS, Encoder, changed, mean_of
 from visavis.retrieval.table_files import readable
 

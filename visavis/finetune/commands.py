@@ -61,16 +61,15 @@ class Sizes:
     refiner_steps: int = 2500
     planner_tokens: int = 400_000_000
     planner_seconds: float = 5400.0
-    reader_minutes: float = 80.0
-    reader_passes: float = 3.0
     processes: int = 2
     judge_epochs: float = 4.0
     modes_steps: int = 4_320
+    finder_minutes: float = 50.0  # on a processor; a GPU needs a tenth
 
 
 # What a token of a task counts in the loss. ACT is learnt soon and then by heart; at low weights MOVE loses its words.
 TASK_WEIGHTS = {"act": 0.3, "speak": 0.6, "listen": 0.6, "drill": 0.6, "repeat": 0.3}
-SMOKE = Sizes(16, 4, 8, 200, 200, 60, 40, 4, 12, 4, 4, 30, 16, 20, 60_000, 20.0, 0.05, 0.1, 1, 0.004, 12)
+SMOKE = Sizes(16, 4, 8, 200, 200, 60, 40, 4, 12, 4, 4, 30, 16, 20, 60_000, 20.0, 1, 0.004, 12, 0.02)
 JITTER = 0.5  # of the scores of the second reading of every visit
 PLANNER = {"layers": 7, "width": 320, "heads": 5, "hidden": 864}  # 10.9 million parameters with the vocabulary's
 
@@ -117,28 +116,25 @@ def _needs(path: Path, command: str) -> Path:
 
 def _corpus(out: Path, sizes: Sizes, careful: bool) -> None:
     from visavis.finetune import acts, motion_corpus
-    from visavis.finetune.replies import train_reader, visits
+    from visavis.finetune.replies import train_finder, visits
     from visavis.finetune.replies.corpus import replies
     from visavis.finetune.text_corpus import corpus_texts, write_examples
     from visavis.finetune.text_vocabulary import train_text_vocabulary
     from visavis.tokenizers.turn_language import ReplyPlan, ReplyPrompt
 
     folder = out / "corpora"
+    minutes = sizes.finder_minutes / (10 if torch.cuda.is_available() else 1)
+    train_finder.train(out, train_finder.FinderTraining(minutes, threads=sizes.processes), folds=True)
     for split, turns in (("train", sizes.replies), ("dev", sizes.text_dev)):
-        visits.write_parts(folder / f"visits_{split}", turns, split, processes=sizes.processes)  # type: ignore[arg-type]
-    if not (folder / "read_dev.npy").exists():
-        pairs = 1536 if torch.cuda.is_available() else 192
-        train_reader.cross_fit(out, train_reader.ReaderTraining(sizes.reader_passes, sizes.reader_minutes, pairs=pairs))
-    reader = train_reader.finish(out)
+        visits.write_parts(folder / f"visits_{split}", turns, split, processes=sizes.processes, finders=out)  # type: ignore[arg-type]
     known = acts.material(out / "judges", sizes.judge_epochs)
     for split, n_act in (("train", sizes.acts), ("dev", sizes.text_dev)):
         some = list(visits.read_parts(folder / f"visits_{split}"))
-        said = np.load(folder / f"read_{split}.npy", allow_pickle=False)
 
-        def both(_: int, v=some, r=said, s=split) -> Iterator[tuple[ReplyPrompt, ReplyPlan]]:  # type: ignore
-            yield from replies(v, visits.readings(v, r), reader.mix, 1, s)
+        def both(_: int, v=some, s=split) -> Iterator[tuple[ReplyPrompt, ReplyPlan]]:  # type: ignore
+            yield from replies(v, 1, s)
             if s == "train":  # every visit again, in other words and with scores a little off
-                yield from replies(v, visits.readings(v, r), reader.mix, 2, s, JITTER)
+                yield from replies(v, 2, s, JITTER)
 
         write_examples(folder / f"reply_{split}.jsonl", 2 * sizes.replies, both)
         write_examples(folder / f"act_{split}.jsonl", n_act, lambda n, s=split: acts.generate(n, known, 1, s))  # type: ignore

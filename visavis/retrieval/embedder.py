@@ -156,12 +156,13 @@ def _encoder() -> Encoder:
 class Embedder:
     """Text to vectors, with a small memory of what was asked last.
 
-    All embedders of a process share one copy of the weights; `capacity` is the number of sentences remembered.
-    Calls from several threads are taken one after the other.
+    All embedders of a process share one copy of the weights; `capacity` is the number of sentences remembered, and
+    `encoder` who reads them (default: MiniLM as published). Calls from several threads are taken one after the other.
     """
 
-    def __init__(self, capacity: int = 4096) -> None:
+    def __init__(self, capacity: int = 4096, encoder: Encoder | None = None) -> None:
         self.capacity = capacity
+        self._encoder = encoder
         self._memory: OrderedDict[str, Meaning] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -196,12 +197,11 @@ class Embedder:
                 self._memory.popitem(last=False)
         return [found[text] for text in texts]
 
-    @staticmethod
-    def _run(batch: list[str]) -> list[Meaning]:
+    def _run(self, batch: list[str]) -> list[Meaning]:
         """One thread: two contend for the same caches and take longer at this size."""
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return _encoder().encode(batch)
+            return (self._encoder or _encoder()).encode(batch)
         finally:
             torch.set_num_threads(threads)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -17,17 +17,14 @@ from typing import Any
 from visavis import safe_yaml
 from visavis.agent.manners import replies_by_kind
 from visavis.agent.persona import NATURE, Persona
-from visavis.agent.recall import look_up
 from visavis.emotion import Emotion
 from visavis.finetune.replies.fillers import fill
-from visavis.finetune.replies.people import draw_person, people
+from visavis.finetune.replies.people import Person, draw_person, people
 from visavis.finetune.replies.worlds import Known, Split, World, draw_world, of_split, settings
-from visavis.retrieval.embedder import Embedder
 from visavis.tokenizers.turn_language import Candidate, ReplyPlan, Segment
 
-__all__ = ["Turn", "conversations", "plan_reply", "talks_of_split"]
+__all__ = ["Turn", "conversations", "plan_reply", "roughened", "talks_of_split"]
 
-WORLDS_AT_ONCE = 24  # whose sentences are embedded together
 TURNS_PER_WORLD = 30
 BY_HAND = 0.65  # the share of personas that were written by hand
 
@@ -65,7 +62,7 @@ def _pick(lines: Sequence[str], split: Split, rng: random.Random) -> str:
     return rng.choice(mine or list(lines))
 
 
-def _roughen(text: str, rng: random.Random) -> str:
+def roughened(text: str, rng: random.Random) -> str:
     """As people type: small letters, no question mark, a slip of the finger."""
     if rng.random() < 0.25:
         text = text.lower()
@@ -106,44 +103,44 @@ def _turn(
         near = [question for topic, question in world.near if last and topic == last.topic]
         if same and rng.random() < 0.8:
             known = rng.choice(same)
-            return Turn("follow_up", _roughen(rng.choice(known.follow_ups), rng), (known.fact,)), known
+            return Turn("follow_up", roughened(rng.choice(known.follow_ups), rng), (known.fact,)), known
         act = "known" if not near or rng.random() < 0.7 else "near"
         if act == "near":
-            return Turn("near", _roughen(rng.choice(near), rng)), last
+            return Turn("near", roughened(rng.choice(near), rng)), last
     if act in ("known", "greet_known") and world.known:
         known = rng.choice(world.known)
         question = _ask(known, rng)
         if act == "known":
             if rng.random() < 0.12:
                 question = f"{_pick(lines['preface'], split, rng)} {question[0].lower()}{question[1:]}"
-            return Turn(act, _roughen(question, rng), (known.fact,)), known
-        return Turn(act, _roughen(f"{hello} {question}", rng), (known.fact,), hello), known
+            return Turn(act, roughened(question, rng), (known.fact,)), known
+        return Turn(act, roughened(f"{hello} {question}", rng), (known.fact,), hello), known
     if act == "correction" and last and len(world.known) > 1:
         known = rng.choice([k for k in world.known if k is not last])
         question = _ask(known, rng)
         question = f"{_pick(lines['correction']['user'], split, rng)} {question[0].lower()}{question[1:]}"
-        return Turn("known", _roughen(question, rng), (known.fact,)), known
+        return Turn("known", roughened(question, rng), (known.fact,)), known
     if act == "general":
         options = [known for known in world.known if known.general]
         if options:
             known = rng.choice(options)
             facts = tuple(k.fact for k in world.known if k.topic == known.topic)
-            return Turn(act, _roughen(rng.choice(known.general), rng), facts), known
+            return Turn(act, roughened(rng.choice(known.general), rng), facts), known
         act = "far"
     if act == "near" and world.near:
-        return Turn(act, _roughen(rng.choice(world.near)[1], rng)), None
+        return Turn(act, roughened(rng.choice(world.near)[1], rng)), None
     if act in ("near", "far") and world.far:
-        return Turn("far", _roughen(rng.choice(world.far), rng)), None
+        return Turn("far", roughened(rng.choice(world.far), rng)), None
     if act in ("near", "far", "unknown", "known", "greet_unknown", "greet_known", "correction"):
         question = fill(_pick(lines["unknown"]["user"], split, rng), {"name": world.persona.name}, {}, rng)
         if act == "greet_unknown":
-            return Turn(act, _roughen(f"{hello} {question}", rng), greeting=hello), None
-        return Turn("unknown", _roughen(question, rng)), None
+            return Turn(act, roughened(f"{hello} {question}", rng), greeting=hello), None
+        return Turn("unknown", roughened(question, rng)), None
     if act == "greeting":
-        return Turn(act, _roughen(hello, rng), greeting=hello), None
+        return Turn(act, roughened(hello, rng), greeting=hello), None
     line = fill(_pick(lines[act]["user"], split, rng), {"name": world.persona.name}, {}, rng)
     answers = NATURE.facts if act == "robot" else ()
-    return Turn(act, line if act in ("other_language", "crisis", "unclear") else _roughen(line, rng), answers), None
+    return Turn(act, line if act in ("other_language", "crisis", "unclear") else roughened(line, rng), answers), None
 
 
 def conversations(world: World, split: Split, rng: random.Random, turns: int = TURNS_PER_WORLD) -> list[list[Turn]]:
@@ -212,29 +209,14 @@ def _back(greeting: str, rng: random.Random) -> str:
 
 
 def talks_of_split(
-    seed: int, split: Split, only: Collection[str] | None = None
-) -> Iterator[tuple[World, list[list[Turn]], Embedder]]:
-    """Endless personas of a split with their conversations, and the vectors of everything said and known.
-
-    With `only`, the people of these names alone.
-    """
+    seed: int, split: Split, persons: Sequence[Person] | None = None
+) -> Iterator[tuple[World, list[list[Turn]]]]:
+    """Endless personas of a split with their conversations; with `persons`, these people alone."""
     rng = random.Random(f"{seed}:{split}:replies")
     mine = [setting for name, setting in settings().items() if of_split(name, split, "setting")]
-    persons = [person for person in people(split) if only is None or person.name in only]
+    alone = persons is not None
+    persons = people(split) if persons is None else persons
     while True:
-        vectors = Embedder(capacity=30_000)
-        batch = []
-        for _ in range(WORLDS_AT_ONCE):
-            by_hand = persons and (only is not None or rng.random() < BY_HAND)
-            world = draw_person(rng.choice(persons), rng) if by_hand else draw_world(rng.choice(mine), split, rng)
-            batch.append((world, conversations(world, split, rng)))
-        texts: set[str] = set()
-        for world, talks in batch:
-            for talk in talks:
-                history: list[tuple[str, str]] = []
-                for turn in talk:
-                    texts |= look_up(turn.user, history, world.persona.known).texts
-                    history = [("user", turn.user)]
-        vectors.encode(sorted(texts))
-        for world, talks in batch:
-            yield world, talks, vectors
+        by_hand = persons and (alone or rng.random() < BY_HAND)
+        world = draw_person(rng.choice(persons), rng) if by_hand else draw_world(rng.choice(mine), split, rng)
+        yield world, conversations(world, split, rng)

@@ -19,6 +19,7 @@ from visavis.finetune.replies.worlds import Known, Split, World, of_split
 
 __all__ = ["Person", "draw_person", "people"]
 
+
 KEPT = (0.55, 1.0)  # the share of the facts that a drawn person has
 
 

@@ -143,9 +143,16 @@ def lines(split: Split, seed: int = 0) -> Iterator[Line]:
     if split == "train":
         for kind, block in _everyday_lines().items():
             yield from (Line(text, kind, "everyday") for text in block.splitlines())
-    asked = [ask for person in people(split) for fact in person.facts for ask in (*fact.asks, *fact.near)]
+    asked = _asked(split)
+    if split == "dev":  # "How big is it?" is asked everywhere
+        trained = {*_asked("train")}
+        asked = [ask for ask in asked if ask not in trained]
     for ask in rng.sample(asked, min(len(asked), QUESTIONS if split == "train" else QUESTIONS // 3)):
         yield Line(ask, "unknown", "questions")
+
+
+def _asked(split: Split) -> list[str]:
+    return [ask for person in people(split) for fact in person.facts for ask in (*fact.asks, *fact.near)]
 
 
 def _joined(line: Line, by_kind: Mapping[str, Sequence[str]], rng: random.Random) -> str:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from visavis.agent.answering import Answering
 from visavis.agent.exchanges import Exchange, Exchanges, unit, vectors_of
-from visavis.agent.reader import pair_batch
+from visavis.agent.pairs import pair_batch
 from visavis.agent.suiting import DEFAULT_SUITING, GRADES, Suiting, logits_of
 from visavis.finetune.acts.recall_head import auc
 from visavis.finetune.low_rank import Adapted, new_changes
