@@ -106,11 +106,14 @@ def test_a_finder_given_by_the_caller_is_used():
 
 def test_what_is_looked_up_holds_every_fact_and_the_question_that_is_read(guide):
     found = look_up("How big is it?", TALK, guide.cards)
-    assert (
-        found.facts == guide.facts
-        and all(": " in fact for fact in found.read)
-        and found.question == "How big is the blue whale? How big is it?"
-    )
+    assert found.facts == guide.facts and all(": " in fact for fact in found.read)
+    assert found.questions == ("How big is the blue whale? How big is it?",)
+
+
+def test_what_the_agent_told_unasked_is_not_told_again():
+    friend = load_persona("friend")
+    said = [("agent", "I caught a fish, and it was huge!")]
+    assert "got away" in rank_cards("Did you take a picture of it?", friend, said)[0].text
 
 
 def test_a_line_is_also_tried_without_its_greeting_and_with_what_came_before():
@@ -125,9 +128,12 @@ def test_a_line_is_also_tried_without_its_greeting_and_with_what_came_before():
 def test_a_line_that_leans_on_what_the_agent_said_unasked_is_read_with_it():
     cards = [Card(topic="fish", facts=["The fish got away."])]
     said = [("agent", "I caught a fish.")]
-    assert look_up("Did you keep it?", said, cards).question == "I caught a fish. Did you keep it?"
-    assert look_up("Did you keep it?", [("user", "Hello."), *said], cards).question == "Hello. Did you keep it?"
-    assert look_up("Did you keep the fish?", said, cards).question == "Did you keep the fish?"
+    assert look_up("Did you keep it?", said, cards).questions == (
+        "I caught a fish. Did you keep it?",
+        "Did you keep it?",
+    )
+    assert look_up("Did you keep it?", [("user", "Hello."), *said], cards).questions == ("Hello. Did you keep it?",)
+    assert look_up("Did you keep the fish?", said, cards).questions == ("Did you keep the fish?",)
 
 
 def test_few_facts_are_likely():

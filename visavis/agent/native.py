@@ -52,7 +52,7 @@ LONGEST_REPLY = 160
 # RECALL says whether to quote where it is sure or sees nothing, the model between, who takes near misses for answers.
 # Chosen on people of the development split (LOG.md): chances of the best card, such that as many known questions get no
 # fact as unknown ones get one; and what a quote gains.
-QUOTE_SURE, QUOTE_DOUBT = 0.5, 0.28
+QUOTE_SURE, QUOTE_DOUBT = 0.35, 0.28
 QUOTE_MORE, QUOTE_ALWAYS = 8.0, 60.0
 # How much `Answering` counts beside the model's own feeling; and how sure it must be, in log-odds, that a line asks for
 # nothing on a card, so that none is quoted: in any case, and beyond what recall is that one answers; chosen likewise.

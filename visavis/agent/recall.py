@@ -2,8 +2,8 @@
 
 A bi-encoder that was taught which facts lines ask for says how likely each answers (`visavis.agent.finder`); a softmax
 over the most likely and "none of them" gives the probabilities. A line that leans on what came before ("and how old is
-it?") is read together with the user's last message, or with what the agent said unasked. Who was just told a fact
-hardly asks for it again, unless in so many words.
+it?") is read together with the user's last message; after what the agent said unasked, with that and alone. Who was
+just told a fact hardly asks for it again, unless in so many words; what the agent says unasked may tell a fact, too.
 This module knows nothing of models; whether to decline is the matter of REPLY.
 """
 
@@ -75,10 +75,11 @@ def variants(line: str, last: str | None) -> list[str]:
 class Lookup:
     """What a line is looked up by, and in; N facts."""
 
-    question: str  # as it is read
+    questions: tuple[str, ...]  # as it is read; where it may lean on what came before or not, both ways
     facts: tuple[str, ...]  # (N,)
     topics: tuple[str, ...]  # (N,)
     told: tuple[bool, ...]  # (N,) whether the last answer said it, and it is not asked for again
+    unasked: str = ""  # what the agent said of its own accord, where the line may lean on it
 
     @property
     def read(self) -> list[str]:
@@ -92,18 +93,19 @@ def look_up(line: str, history: Sequence[tuple[str, str]], cards: Sequence[Card]
     last = next((text for speaker, text in reversed(history) if speaker == "user"), None)
     unasked = [speaker for speaker, _ in history[-2:]] in (["agent"], ["agent", "agent"])
     asked = variants(line, history[-1][1] if unasked else last)
-    question = asked[-1] if len(asked[-1]) > len(asked[0]) else asked[0]
+    leans = len(asked[-1]) > len(asked[0])
+    questions = (asked[-1], asked[0])[: 2 if unasked else 1] if leans else (asked[0],)
     answer = next((text for speaker, text in reversed(history) if speaker == "agent"), "")
     again = _AGAIN.search(line) is not None or line.split() == (last or "").split()
     return Lookup(
-        question, tuple(fact for _, fact in pairs), tuple(topic for topic, _ in pairs),
-        tuple(not again and fact in answer for _, fact in pairs),
+        questions, tuple(fact for _, fact in pairs), tuple(topic for topic, _ in pairs),
+        tuple(not again and fact in answer for _, fact in pairs), answer if unasked and leans and not again else "",
     )  # fmt: skip
 
 
 def likely(found: Lookup, finder: Finds) -> tuple[list[int], np.ndarray]:
     """Places (P,) among the facts of those that may answer, likeliest first, and their logits (P,)."""
-    logits = np.asarray(finder.find(found.question, found.read), dtype=np.float64)
+    logits = np.stack([finder.find(question, found.read) for question in found.questions]).mean(0)
     places = np.argsort(-logits, kind="stable")[:LIKELY]
     return [int(place) for place in places], logits[places]
 
@@ -131,8 +133,12 @@ def rank_cards(
     """
     cards = persona.cards if isinstance(persona, Persona) else persona
     found = look_up(question, history, cards)
-    places, logits = likely(found, finder or default_finder())
-    logits = logits - TOLD * np.array([found.told[place] for place in places])
+    finder = finder or default_finder()
+    places, logits = likely(found, finder)
+    told = np.array([found.told[place] for place in places], dtype=bool)
+    if found.unasked:
+        told = told | (finder.find(found.unasked, [found.read[place] for place in places]) > 0)
+    logits = logits - TOLD * told
     return ranked([found.facts[place] for place in places], logits, limit)
 
 

@@ -102,7 +102,7 @@ def asked_of(world: World, rng: random.Random) -> Asking:
         history: list[tuple[str, str]] = []
         for turn in talk:
             if all(fact in at for fact in turn.answers):  # not what was cut, not what every persona knows of itself
-                question = look_up(turn.user, history, world.persona.cards).question
+                question = look_up(turn.user, history, world.persona.cards).questions[0]
                 some.append((question, tuple(at[fact] for fact in turn.answers)))
             history = [("user", turn.user)]
     return Asking(tuple(f"{topic}: {fact}" for topic, fact in pairs), tuple(some))
