@@ -57,7 +57,7 @@ def test_shipping_makes_models_that_speak(runs, tmp_path, monkeypatch):
     from visavis.finetune import ship
 
     models = tmp_path / "models"
-    monkeypatch.setattr(ship, "READER_LINES", 30)
+    monkeypatch.setattr(ship, "FINDER_LINES", 30)
     monkeypatch.setattr("sys.argv", ["ship", str(runs), "--to", str(models)])
     ship.main()
     for name in ("codec", "refiner"):

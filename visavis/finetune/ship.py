@@ -23,6 +23,8 @@ from visavis.refiner.sampler import with_features
 from visavis.tokenizers.codec import MotionCodec, network_of
 from visavis.tokenizers.fingerprint import record
 
+FINDER_LINES = 3000  # of the development split, for its card
+
 __all__ = ["codec_card", "codec_figures", "main", "refiner_figures"]
 
 
@@ -188,7 +190,7 @@ def main() -> None:
     )
     (models / "refiner" / "README.md").write_text(card)
     finder = Finder.load(models / "finder")
-    figures = "\n".join(f"| {name} | {value} |" for name, value in measure(finder).items())
+    figures = "\n".join(f"| {name} | {value} |" for name, value in measure(finder, FINDER_LINES).items())
     told = json.loads((models / "finder" / "finder.json").read_text())
     card = _FINDER_CARD.format(parameters=finder.parameters, figures=figures, **told)
     (models / "finder" / "README.md").write_text(card)

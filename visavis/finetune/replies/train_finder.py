@@ -318,15 +318,19 @@ def measure(finder: Finder, count: int = 3000, seed: int = 1001) -> dict[str, fl
         figures |= {
             f"{name}: questions that a fact answers": len(known),
             f"{name}: questions that none does": len(unknown),
-            f"{name}: first": float(np.mean([right for _, right in known])),
-            f"{name}: first and over half": float(np.mean([right and score > 0.5 for score, right in known])),
-            f"{name}: unknown under half": float(np.mean([score < 0.5 for score in unknown])),
-            f"{name}: near under half": float(np.mean([score < 0.5 for score in near])),
+            f"{name}: first": _share([right for _, right in known]),
+            f"{name}: first and over half": _share([right and score > 0.5 for score, right in known]),
+            f"{name}: unknown under half": _share([score < 0.5 for score in unknown]),
+            f"{name}: near under half": _share([score < 0.5 for score in near]),
             f"{name}: AUC known, unknown": auc(scores, unknown),
             f"{name}: AUC known, near": auc(scores, near),
             f"{name}: calibration error": float(sum(off)),
         }
     return {key: round(value, 3) for key, value in figures.items()}
+
+
+def _share(hits: Sequence[bool]) -> float:
+    return sum(hits) / len(hits) if hits else math.nan
 
 
 def auc(high: Sequence[float], low: Sequence[float]) -> float:
