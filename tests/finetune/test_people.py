@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from visavis.agent.finder import Finder
+from visavis.agent.persona import Card, Persona
 from visavis.agent.recall import likely, look_up
 from visavis.evals.first_light.facts import heldout
 from visavis.finetune.replies import visits
@@ -18,7 +19,8 @@ def test_people_know_enough_and_ask_in_many_ways():
     for person in everybody:
         assert len(person.facts) >= 10 and len(person.unknown) >= 6, person.name
         assert all(len(fact.asks) >= 4 for fact in person.facts), person.name
-        assert all(len(fact.says) <= 240 for fact in person.facts)
+        everything = [Card(topic=fact.topic, facts=(fact.says,)) for fact in person.facts]
+        Persona(name=person.name, role=person.role, cards=tuple(everything))  # raises where one is too long
 
 
 def test_nobody_who_trains_is_among_the_held_out():
@@ -64,7 +66,7 @@ def test_finders_of_both_folds_and_of_all_train_resume_and_are_measured(tmp_path
     other = Finder.load(tmp_path / "finders" / str(1 - visit.fold))  # by whom the persona is new to
     asked = visit.asked[0]
     places, logits = likely(look_up(asked.turn.user, (), visit.persona.cards), other)
-    assert tuple(places) == asked.places and asked.logits == pytest.approx(logits, abs=1e-2)
+    assert tuple(places) == asked.places and asked.logits == pytest.approx(logits, abs=2e-3)
     figures = measure(finder, count=60)
     assert figures["people: questions that a fact answers"] + figures["settings: questions that a fact answers"] > 5
     assert all(0 <= value <= 1 for key, value in figures.items() if "questions" not in key and value == value)

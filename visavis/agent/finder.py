@@ -67,15 +67,15 @@ class Finder:
         covers = np.zeros((len(facts), 2))  # of what is far, the words need no look
         near = np.argsort(-cosines, kind="stable")[:LOOKED_AT]
         words, *theirs = self.meanings.tokens([question, *(facts[place] for place in near)])
-        covers[near] = [met(words, fact)[:2] for fact in theirs]
+        covers[near] = [met(words, fact) for fact in theirs]
         answers = self.join[0] * cosines + covers @ self.join[1:3] + self.join[3]
         return np.asarray(answers - self.none[:-1] @ vectors[0] - self.none[-1])
 
 
-def met(line: NDArray[np.floating], fact: NDArray[np.floating]) -> tuple[float, float, float]:
-    """How well the pieces of a line (n, D) are met by those of a fact (m, D), these by those, and the line's worst."""
+def met(line: NDArray[np.floating], fact: NDArray[np.floating]) -> tuple[float, float]:
+    """How well the pieces of a line (n, D) are met by those of a fact (m, D), and these by those; means of cosines."""
     cosines = line @ fact.T
-    return float(cosines.max(1).mean()), float(cosines.max(0).mean()), float(cosines.max(1).min())
+    return float(cosines.max(1).mean()), float(cosines.max(0).mean())
 
 
 @functools.cache

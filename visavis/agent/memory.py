@@ -18,9 +18,9 @@ import numpy as np
 
 from visavis.agent.journal import Journal
 from visavis.agent.persona import Card, Persona
-from visavis.agent.recall import shared_meanings
 from visavis.agent.store.types import Memory
 from visavis.agent.told import statements
+from visavis.retrieval.embedder import shared_meanings
 
 __all__ = ["PartnerMemory", "Shelf", "now_iso"]
 

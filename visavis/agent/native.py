@@ -17,12 +17,12 @@ from visavis.agent.grid import move_steps
 from visavis.agent.joining import Joining, Words, log_odds
 from visavis.agent.manners import Guide
 from visavis.agent.planner import Cancel
-from visavis.agent.recall import shared_meanings
 from visavis.agent.suiting import Suiting
 from visavis.agent.tagging import ActConstraint
 from visavis.emotion import EMOTIONS, Emotion
 from visavis.retrieval.aiming import DIRECTIONS
 from visavis.retrieval.cues import Cues
+from visavis.retrieval.embedder import shared_meanings
 from visavis.retrieval.feeling import Feeling
 from visavis.retrieval.lexicon import Param
 from visavis.retrieval.library import Library

@@ -9,7 +9,6 @@ This module knows nothing of models; whether to decline is the matter of REPLY.
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ import numpy as np
 
 from visavis.agent.finder import default_finder
 from visavis.agent.persona import Card, Persona
-from visavis.retrieval.embedder import Embedder
 from visavis.tokenizers.turn_language import MAX_CARDS, Candidate
 
 __all__ = ["LIKELY", "Finds", "Lookup", "likely", "look_up", "rank_cards", "ranked", "variants"]
@@ -50,12 +48,6 @@ _AGAIN = re.compile(
     r"(didn't|did not|couldn't|don't) (quite )?(catch|hear|get|understand))\b",
     re.I,
 )
-
-
-@functools.cache
-def shared_meanings() -> Embedder:
-    """The embedder that this process shares."""
-    return Embedder()
 
 
 def variants(line: str, last: str | None) -> list[str]:

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 
 from visavis.errors import ServiceError
 
-__all__ = ["ADAPTED", "DIMENSIONS", "Embedder", "Encoder", "changed", "mean_of", "merged"]
+__all__ = ["ADAPTED", "DIMENSIONS", "Embedder", "Encoder", "changed", "mean_of", "merged", "shared_meanings"]
 
 DIMENSIONS = 384
 MAX_PIECES = 128  # a question or a fact; longer text is cut, as in the published model
@@ -205,3 +205,9 @@ class Embedder:
             return (self._encoder or _encoder()).encode(batch)
         finally:
             torch.set_num_threads(threads)
+
+
+@functools.cache
+def shared_meanings() -> Embedder:
+    """The embedder that this process shares."""
+    return Embedder()

@@ -20,14 +20,13 @@ import yaml
 from numpy.typing import NDArray
 
 from visavis.agent.native import FEELING_TRUST, NativePlanner
-from visavis.agent.recall import shared_meanings
 from visavis.emotion import EMOTIONS
 from visavis.evals.feeling.asking import decided, logits
 from visavis.evals.first_light.table import Table, data_file, median, share
 from visavis.finetune.acts.comments import Comments, read_comments
 from visavis.finetune.acts.train_feeling import fit_said, own, vectors
 from visavis.metrics.bootstrap import Estimate, bootstrap
-from visavis.retrieval.embedder import Embedder
+from visavis.retrieval.embedder import Embedder, shared_meanings
 from visavis.retrieval.feeling import Feeling
 
 __all__ = [

@@ -19,7 +19,7 @@ from visavis.agent.manners import replies_by_kind
 from visavis.agent.persona import NATURE, Persona
 from visavis.emotion import Emotion
 from visavis.finetune.replies.fillers import fill
-from visavis.finetune.replies.people import Person, draw_person, people
+from visavis.finetune.replies.people import draw_person, people
 from visavis.finetune.replies.worlds import Known, Split, World, draw_world, of_split, settings
 from visavis.tokenizers.turn_language import Candidate, ReplyPlan, Segment
 
@@ -208,15 +208,12 @@ def _back(greeting: str, rng: random.Random) -> str:
     return rng.choice(["Hello!", "Hello!", "Hello there!", "Welcome!"])
 
 
-def talks_of_split(
-    seed: int, split: Split, persons: Sequence[Person] | None = None
-) -> Iterator[tuple[World, list[list[Turn]]]]:
-    """Endless personas of a split with their conversations; with `persons`, these people alone."""
+def talks_of_split(seed: int, split: Split) -> Iterator[tuple[World, list[list[Turn]]]]:
+    """Endless personas of a split with their conversations."""
     rng = random.Random(f"{seed}:{split}:replies")
     mine = [setting for name, setting in settings().items() if of_split(name, split, "setting")]
-    alone = persons is not None
-    persons = people(split) if persons is None else persons
+    persons = people(split)
     while True:
-        by_hand = persons and (alone or rng.random() < BY_HAND)
+        by_hand = persons and rng.random() < BY_HAND
         world = draw_person(rng.choice(persons), rng) if by_hand else draw_world(rng.choice(mine), split, rng)
         yield world, conversations(world, split, rng)

@@ -8,7 +8,7 @@ persona's facts and "none" (a listwise softmax), and, by meaning alone, among th
 masked at random.
 
 `--folds` also trains two finders of half of the personas each (RUNS/finders/0 and 1), of which the one that never saw a
-persona finds its facts where readers and REPLY learn. A checkpoint every minute, continued by itself.
+persona finds its facts where REPLY learns. A checkpoint every minute, continued by itself.
 """
 
 from __future__ import annotations

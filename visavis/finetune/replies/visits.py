@@ -11,7 +11,7 @@ import functools
 import gzip
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,7 +23,6 @@ from visavis.agent.persona import Card, Persona
 from visavis.agent.recall import likely, look_up
 from visavis.errors import FileFormatError
 from visavis.finetune.replies.conversation import TURNS_PER_WORLD, Turn, talks_of_split
-from visavis.finetune.replies.people import Person
 from visavis.finetune.replies.worlds import Split, fold_of
 
 __all__ = ["Asked", "Visit", "draw", "read_parts", "write_parts"]
@@ -64,22 +63,19 @@ class Visit:
         return [asked for talk in self.talks for asked in talk]
 
 
-def draw(
-    seed: int, split: Split, finders: Path | None = None, persons: Sequence[Person] | None = None
-) -> Iterator[Visit]:
-    """Endless visits to personas of a split; with `persons`, to these people alone.
+def draw(seed: int, split: Split, finders: Path | None = None) -> Iterator[Visit]:
+    """Endless visits to personas of a split.
 
     Args:
         seed: of everything.
         split: of settings, people and wordings.
         finders: folder of a run (`train_finder --folds`): facts of what trains are found by the finder of the other
             fold, all others by that of both; default: by the one that ships.
-        persons: who is visited.
     """
-    for world, talks in talks_of_split(seed, split, persons):
+    for world, talks in talks_of_split(seed, split):
         if finders is None:
             finder = default_finder()
-        elif split == "dev" or persons is not None:
+        elif split == "dev":
             finder = _finder(finders / "finder")
         else:
             finder = _finder(finders / "finders" / str(1 - fold_of(_name(world.setting))))
