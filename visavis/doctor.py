@@ -49,12 +49,27 @@ def examine(planner: str = "native", engine: str = "embedded", base_url: str | N
         size = sum(path.stat().st_size for path in weights) / 1e6
         detail = f"{size:.1f} MB, shipped" if weights else f"no weights: visavis train {name}"
         rows.append({"status": "ok" if weights else "missing", "what": f"model {name}", "detail": detail})
+    rows.append(_larger_reader(models / "base_reader"))
     fingerprint = models / "fingerprint.json"
     if fingerprint.exists():
         rows.append(
             {"status": "ok", "what": "fingerprint", "detail": json.loads(fingerprint.read_text())["fingerprint"]}
         )
     return rows
+
+
+def _larger_reader(folder: Path) -> dict[str, str]:
+    """Whether facts that the finder is not sure of are read a second time."""
+    from visavis.agent.smollm import INSTALL, find_smollm
+
+    base, weights = find_smollm(), folder / "base_reader.safetensors"
+    if base is None:
+        detail = f"optional; without it fewer facts are found and fewer questions declined: {INSTALL} (98 MB)"
+    elif not weights.is_file():
+        detail = "no weights: python -m visavis.finetune.replies.train_base_reader"
+    else:
+        detail = f"{base.name} with {weights.stat().st_size / 1e6:.1f} MB of changes, shipped"
+    return {"status": "ok" if base and weights.is_file() else "missing", "what": "larger reader", "detail": detail}
 
 
 def _serving(planner: str, engine: str, base_url: str | None) -> list[dict[str, str]]:

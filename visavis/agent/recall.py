@@ -4,6 +4,8 @@ A bi-encoder that was taught which facts lines ask for says how likely each answ
 over the most likely and "none of them" gives the probabilities. A line that leans on what came before ("and how old is
 it?") is read together with the user's last message; after what the agent said unasked, with that and alone. Who was
 just told a fact hardly asks for it again, unless in so many words; what the agent says unasked may tell a fact, too.
+Where the best chance is neither high nor low, a larger reader reads the likeliest facts with the line, if its base is
+installed (`visavis.agent.base_reader`).
 This module knows nothing of models; whether to decline is the matter of REPLY.
 """
 
@@ -16,13 +18,19 @@ from typing import Protocol
 
 import numpy as np
 
+from visavis.agent.base_reader import default_base_reader
 from visavis.agent.finder import default_finder
 from visavis.agent.persona import Card, Persona
 from visavis.tokenizers.turn_language import MAX_CARDS, Candidate
 
-__all__ = ["LIKELY", "Finds", "Lookup", "likely", "look_up", "rank_cards", "ranked", "variants"]
+__all__ = [
+    "LIKELY", "REREAD", "UNSURE", "Finds", "Lookup", "Rereads", "joined", "likely", "look_up", "rank_cards", "ranked",
+    "read_again", "unsure", "variants",
+]  # fmt: skip
 
 LIKELY = 8  # facts that the softmax is over
+REREAD = 6  # of these that the larger reader reads, as many as it was trained with
+UNSURE = (0.05, 0.9)  # it reads where the best chance lies between
 TOLD = 2.0  # what a fact loses in logits where it was just said; chosen on development people (LOG.md)
 
 
@@ -31,6 +39,15 @@ class Finds(Protocol):
 
     def find(self, question: str, facts: Sequence[str]) -> np.ndarray:
         """(N,) logits that the facts, each after its topic, answer; 0 is as likely as that none does."""
+
+
+class Rereads(Protocol):
+    """Who reads facts again, as `visavis.agent.base_reader.BaseReader`."""
+
+    join: np.ndarray  # (3,): what the finder's logit and the reader's count, and a constant
+
+    def read(self, question: str, facts: Sequence[str]) -> np.ndarray:
+        """(N,) logits of the facts, each after its topic; the last has seen all others."""
 
 
 _LEANS = re.compile(
@@ -109,6 +126,7 @@ def rank_cards(
     *,
     limit: int = MAX_CARDS,
     finder: Finds | None = None,
+    reader: Rereads | None = None,
 ) -> list[Candidate]:
     """The facts that fit a line, best first.
 
@@ -118,20 +136,42 @@ def rank_cards(
         history: (speaker, text) with speaker "user" or "agent", oldest first, without the question.
         limit: at most so many.
         finder: of facts (default: the one that ships).
+        reader: of what the finder is not sure of (default: the one that ships, if its base is installed and the finder
+            ships, too; otherwise none).
     Returns:
-        candidates whose score is the probability that the fact is the answer to the line, as the finder learnt it;
+        candidates whose score is the probability that the fact is the answer to the line, as they learnt it;
         as many as there are facts and the limit allows, for the reader of the scores to judge.
 
     """
     cards = persona.cards if isinstance(persona, Persona) else persona
     found = look_up(question, history, cards)
-    finder = finder or default_finder()
+    if finder is None:
+        finder, reader = default_finder(), reader or default_base_reader()
     places, logits = likely(found, finder)
+    if reader is not None and unsure(logits):
+        logits = joined(reader.join, logits, read_again(found, places, reader))
     told = np.array([found.told[place] for place in places], dtype=bool)
     if found.unasked:
         told = told | (finder.find(found.unasked, [found.read[place] for place in places]) > 0)
     logits = logits - TOLD * told
     return ranked([found.facts[place] for place in places], logits, limit)
+
+
+def unsure(logits: np.ndarray) -> bool:
+    """Whether the best of (P,) facts is neither likely nor unlikely to answer."""
+    return len(logits) > 0 and UNSURE[0] <= ranked([""] * len(logits), logits, 1)[0].score <= UNSURE[1]
+
+
+def read_again(found: Lookup, places: Sequence[int], reader: Rereads) -> np.ndarray:
+    """(R,) what the reader says of the first facts of `places`, which come likeliest first."""
+    facts = [found.read[place] for place in places[:REREAD]][::-1]  # the likeliest last: it is judged in sight of all
+    return np.stack([reader.read(question, facts)[::-1] for question in found.questions]).mean(0)
+
+
+def joined(join: np.ndarray, logits: np.ndarray, said: np.ndarray) -> np.ndarray:
+    """(P,) logits of finder and reader together; of what the reader did not read, `said` is as of the worst it did."""
+    rest = np.full(len(logits) - len(said), said.min(initial=0.0))
+    return np.asarray(join[0] * logits + join[1] * np.concatenate([said, rest]) + join[2])
 
 
 def ranked(facts: Sequence[str], logits: np.ndarray, limit: int = MAX_CARDS) -> list[Candidate]:

@@ -1,4 +1,4 @@
-"""`python -m visavis.evals.personas [measure | emotions | transcripts | draw]`."""
+"""`python -m visavis.evals.personas [measure | emotions | transcripts | draw | reread]`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from visavis.evals.first_light.table import Table, report
 
 __all__ = ["main"]
 
-NAMES = ("measure", "emotions", "transcripts", "draw")
+NAMES = ("measure", "emotions", "transcripts", "draw", "reread")
 
 
 def _measure(args: argparse.Namespace) -> Table:
@@ -61,6 +61,24 @@ def _draw(args: argparse.Namespace) -> None:
     print(f"{args.out}: drawn with seed {args.seed}")
 
 
+def _reread(args: argparse.Namespace) -> Table:
+    import torch
+
+    from visavis.agent.base_reader import BaseReader, write_join
+    from visavis.agent.loading import models_folder
+    from visavis.agent.smollm import INSTALL, find_smollm
+    from visavis.evals.personas.rereading import fit_join, measure
+
+    torch.set_num_threads(1)
+    folder, base = args.reader or models_folder() / "base_reader", find_smollm()
+    if base is None:
+        raise UsageError(f"expected the wheel of SmolLM2-135M, which is not installed: {INSTALL}")
+    table, some = measure(BaseReader.load(folder, base), args.limit or 2500, args.seed)
+    if args.fit:
+        write_join(folder, fit_join(some))
+    return table
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, or write the transcripts; exit status as of the command line."""
     parser = argparse.ArgumentParser(prog="python -m visavis.evals.personas", description=__doc__)
@@ -68,8 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", "--json", metavar="FILE", help="the table and every reply as JSON; or what is written")
     parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
     parser.add_argument(
-        "--limit", type=int, default=None, metavar="N", help="questions of each kind, or turns of a talk"
+        "--limit", type=int, default=None, metavar="N", help="questions of each kind, turns of a talk, lines to reread"
     )
+    parser.add_argument("--reader", type=Path, metavar="DIR", help="reread: another larger reader than the shipped one")
+    parser.add_argument("--fit", action="store_true", help="reread: write how finder and reader are joined into DIR")
     parser.add_argument("--at-once", type=int, default=8, metavar="N", help="replies side by side")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     args = parser.parse_args(argv)
@@ -77,6 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("expected --limit and --at-once of 1 or more")
     if args.name in ("measure", "emotions"):
         return report(lambda: _measure(args), args.out)
+    if args.name == "reread":
+        return report(lambda: _reread(args), args.out)
     try:
         {"transcripts": _transcripts, "draw": _draw}[args.name](args)
     except VisavisError as error:

@@ -32,6 +32,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from visavis.agent.finder import JOIN, NONE, Finder
+from visavis.agent.persona import NATURE
 from visavis.agent.recall import look_up, rank_cards
 from visavis.finetune.checkpoints import Checkpointer
 from visavis.finetune.low_rank import Adapted, new_changes
@@ -90,7 +91,8 @@ class Asking:
 
 def asked_of(world: World, rng: random.Random) -> Asking:
     """What may be said to a persona."""
-    pairs = [(card.topic, fact) for card in world.persona.cards for fact in card.facts][:MOST_FACTS]
+    told = [(card.topic, fact) for card in world.persona.cards for fact in card.facts][: MOST_FACTS - 1]
+    pairs = [*told, *((NATURE.topic, fact) for fact in NATURE.facts)]
     at = {fact: place for place, (_, fact) in enumerate(pairs)}
     known = [(ask, (at[one.fact],)) for one in world.known if one.fact in at for ask in one.questions]
     near = [(ask, ()) for _, ask in world.near]
@@ -101,8 +103,8 @@ def asked_of(world: World, rng: random.Random) -> Asking:
     for talk in conversations(world, "train", rng, TALK):
         history: list[tuple[str, str]] = []
         for turn in talk:
-            if all(fact in at for fact in turn.answers):  # not what was cut, not what every persona knows of itself
-                question = look_up(turn.user, history, world.persona.cards).questions[0]
+            if all(fact in at for fact in turn.answers):  # not what was cut
+                question = look_up(turn.user, history, world.persona.known).questions[0]
                 some.append((question, tuple(at[fact] for fact in turn.answers)))
             history = [("user", turn.user)]
     return Asking(tuple(f"{topic}: {fact}" for topic, fact in pairs), tuple(some))
