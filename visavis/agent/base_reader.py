@@ -38,6 +38,7 @@ LAYERS: Final = 24
 CHANGED: Final = range(6, LAYERS)
 MAX_ASKED = 80  # ids of the line that are read; its end, where the asking is
 MAX_FACT = 80
+REMEMBERED: Final = 256  # lines with their facts
 WEIGHTS: Final = "base_reader.safetensors"
 BREAK: Final = "\n"
 HEAD: Final = ("hidden", "hidden_bias", "out", "bias", "none")
@@ -156,6 +157,7 @@ class BaseReader:
         self.join = weights["join"].double().numpy()
         self.parameters = sum(value.numel() for value in weights.values())
         self._layers = _Packed(base, weights)
+        self._remembered = functools.lru_cache(REMEMBERED)(self._logits)  # visitors of one persona ask the same
 
     @classmethod
     def load(cls, folder: Path, base: Path) -> BaseReader:
@@ -174,11 +176,12 @@ class BaseReader:
                 "`python -m visavis.finetune.replies.train_base_reader`"
             ) from error
 
-    @torch.inference_mode()
     def read(self, question: str, facts: Sequence[str]) -> NDArray[np.float64]:
         """(N,) logits of the facts, each after its topic; the last has seen all others."""
-        if not facts:
-            return np.zeros(0)
+        return self._remembered(question, tuple(facts)).copy() if facts else np.zeros(0)
+
+    @torch.inference_mode()
+    def _logits(self, question: str, facts: tuple[str, ...]) -> NDArray[np.float64]:
         ids, ends = as_ids(self.base.pieces, question, facts)
         states = self._layers.run(self.base.rows(ids)[None], range(LAYERS), torch.tensor([ends]))
         return np.asarray(head_of(states, self.head, torch.tensor([len(facts) - 1]))[0].double().numpy())
