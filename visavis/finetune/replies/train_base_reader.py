@@ -17,8 +17,9 @@ import logging
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -187,9 +188,15 @@ def _batches(learner: _Learner, source: Iterator[Asking], count: int, rng: rando
         yield from rng.sample(batches, len(batches))
 
 
-def fit(out: Path, source: Iterator[Asking], training: BaseReaderTraining | None = None) -> Path:
+def fit(
+    out: Path, source: Callable[[random.Random], Iterator[Asking]], training: BaseReaderTraining | None = None
+) -> Path:
     """Train on what personas are asked; writes weights (whose `join` is still that of nothing), curve and settings.
 
+    Args:
+        out: the folder of weights and checkpoint.
+        source: draws endless personas; a run that goes on draws others.
+        training: the settings.
     Raises:
         UsageError: the base is not installed.
     """
@@ -225,7 +232,8 @@ def fit(out: Path, source: Iterator[Asking], training: BaseReaderTraining | None
         write(out, weights)
 
     losses: list[Tensor] = []
-    batches = _batches(learner, source, training.lines, random.Random(f"{training.seed}:{step}"))
+    rng = random.Random(f"{training.seed}:{step}")
+    batches = _batches(learner, source(rng), training.lines, rng)
     with open(out / "curve.csv", "a", newline="") as file:
         curve = csv.writer(file)
         while (along := elapsed() / (60 * training.minutes)) < 1:
@@ -275,7 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     training = BaseReaderTraining(options.minutes, lines=options.lines, seed=options.seed, threads=options.threads)
     places = [place for name, place in settings().items() if of_split(name, "train", "setting")]
-    print(fit(options.runs / "base_reader", askings(people("train"), places, random.Random(training.seed)), training))
+    print(fit(options.runs / "base_reader", partial(askings, people("train"), places), training))
 
 
 if __name__ == "__main__":
