@@ -8,6 +8,8 @@ export GRADIO_ANALYTICS_ENABLED := False
 export HF_HUB_OFFLINE := 1
 export LANGSMITH_TRACING := false
 export DO_NOT_TRACK := 1
+# The suite starts many short Pythons: each would compile everything anew where this is set.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup setup-vllm demo test check soak docs clean viewer
 

@@ -39,3 +39,23 @@ def test_what_is_deep_is_read_as_far_as_it_may_go():
     assert safe_yaml.load(nested(safe_yaml.DEEPEST)) == yaml.safe_load(nested(safe_yaml.DEEPEST))
     with pytest.raises(yaml.YAMLError):
         safe_yaml.load(nested(safe_yaml.DEEPEST + 1))
+
+
+def test_texts_are_read_as_they_are_written():
+    text = "- {a: 007, b: yes, 'c d': [~, 1.5, \"x: y\"]}\n- plain\n- |\n  two\n  lines\n- []\n- {}\n"
+    assert safe_yaml.load_texts(text) == yaml.load(text, Loader=yaml.BaseLoader)
+    assert safe_yaml.load_texts("") is None
+    levels = safe_yaml.DEEPEST
+    assert safe_yaml.load_texts("[" * levels + "]" * levels) == safe_yaml.load("[" * levels + "]" * levels)
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "[" * 101 + "]" * 101])
+def test_texts_that_are_too_deep_are_refused(opening):
+    with pytest.raises(yaml.MarkedYAMLError, match="expected at most 100 levels, one inside the other"):
+        safe_yaml.load_texts(opening * 1_000)
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2", "{a: {c: 1, c: 2}}", "? [a]\n: b", "a: &x 1\nb: *x", "a: [1"])
+def test_texts_that_are_none_are_refused(text):
+    with pytest.raises(yaml.YAMLError):
+        safe_yaml.load_texts(text)

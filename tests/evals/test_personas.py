@@ -9,7 +9,7 @@ from visavis.emotion import Emotion
 from visavis.errors import FileFormatError
 from visavis.evals.personas import held as questions
 from visavis.evals.personas.__main__ import main
-from visavis.evals.personas.held import Ask, Held, draw, feelings, held, write
+from visavis.evals.personas.held import Ask, Held, draw, feelings, held
 from visavis.evals.personas.measure import ask, macro, measure
 from visavis.evals.personas.transcripts import TALKS, play, talks, told
 from visavis.finetune.replies.worlds import of_split
@@ -100,11 +100,13 @@ def test_macro_weighs_emotions_alike():
     assert macro([], []).n == 0
 
 
-def test_drawn_again_it_is_the_same(tmp_path):
+def test_drawn_again_it_is_the_same(tmp_path, capsys):
+    assert main(["draw"]) == 2
+    assert "expected --out FILE.jsonl" in capsys.readouterr().err
+    file = tmp_path / "drawn.jsonl"
+    assert main(["draw", "--out", str(file), "--seed", "1"]) == 0
     drawn = draw(1)
-    assert draw(1) == drawn and draw(2) != drawn
-    write(tmp_path / "drawn.jsonl", drawn)
-    assert held(tmp_path / "drawn.jsonl") == tuple(drawn)
+    assert held(file) == tuple(drawn) and draw(2) != drawn
     assert all(of_split(one.setting, "dev", "setting") for one in drawn if one.setting)
     count = {kind: sum(q.kind == kind for one in drawn for q in one.asks) for kind in ("known", "near", "follow_up")}
     assert count == {"known": 1000, "near": 200, "follow_up": 300}
@@ -161,13 +163,6 @@ def test_the_command_writes_transcripts(tmp_path, capsys):
     assert out.read_text().count("**You:**") == 5
     assert main(["transcripts", "--out", str(tmp_path / "no" / "t.md")]) == 2
     assert "expected a folder to write into" in capsys.readouterr().err
-
-
-def test_drawing_wants_a_file(tmp_path, capsys):
-    assert main(["draw"]) == 2
-    assert "expected --out FILE.jsonl" in capsys.readouterr().err
-    assert main(["draw", "--out", str(tmp_path / "d.jsonl"), "--seed", "5"]) == 0
-    assert held(tmp_path / "d.jsonl") == tuple(draw(5))
 
 
 def test_every_line_has_a_kind():

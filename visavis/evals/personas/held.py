@@ -10,6 +10,7 @@ before it was frozen here (LOG.md), so it has served to choose; nothing learnt f
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import re
@@ -149,6 +150,7 @@ def _plain(text: str) -> str:
     return " ".join(re.findall(r"[\w']+", text.lower()))
 
 
+@functools.cache
 def _trained() -> frozenset[str]:
     """What people of the split `train` are asked."""
     facts = [fact for person in people("train") for fact in person.facts]

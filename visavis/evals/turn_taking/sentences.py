@@ -58,7 +58,7 @@ def _strings(node: Any, keys: tuple[str, ...]) -> list[str]:
 
 
 def _read(path: Path) -> Any:
-    return safe_yaml.load(path.read_text("utf-8"))
+    return safe_yaml.load_texts(path.read_text("utf-8"))
 
 
 def _usable(text: str) -> bool:

@@ -55,7 +55,7 @@ def _everybody() -> tuple[tuple[Person, bool], ...]:
     folder = resources.files("visavis.finetune.replies") / "people"
     found = []
     for file in sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml")):
-        for raw in safe_yaml.load((folder / file).read_text("utf-8")):
+        for raw in safe_yaml.load_texts((folder / file).read_text("utf-8")):
             facts = tuple(
                 Fact(str(card["topic"]), _sentence(fact["says"]), _lines(fact["asks"]), _lines(fact.get("near", ())))
                 for card in raw["cards"]
@@ -63,7 +63,9 @@ def _everybody() -> tuple[tuple[Person, bool], ...]:
             )
             person = Person(str(raw["name"]), str(raw["role"]), facts, _lines(raw.get("unknown", ())))
             # Whoever shares a setting with the held-out personas of `visavis.evals` says so: nothing trains on them.
-            found.append((person, bool(raw.get("dev")) or of_split(f"{person.name}, {person.role}", "dev", "person")))
+            found.append(
+                (person, raw.get("dev") == "true" or of_split(f"{person.name}, {person.role}", "dev", "person"))
+            )
     return tuple(found)
 
 
