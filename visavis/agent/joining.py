@@ -10,7 +10,7 @@ weights: a planner's folder may hold its own `joining.json`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cached_property
 from importlib.resources import files
@@ -58,6 +58,7 @@ class Words:
     """What the words of a sentence say of its candidates, one by one. C candidates, W words.
 
     called: the words whose numbers or directions call for a gesture, and which.
+    reader: gives how likely a gesture belongs to each word (W,), in logs, where somebody reads the sentence for that.
     """
 
     text: str
@@ -65,6 +66,7 @@ class Words:
     wordings: Wordings
     cues: Cues
     called: Mapping[int, str]
+    reader: Callable[[str], Floats] | None = None
 
     @cached_property
     def fits(self) -> Floats:
@@ -80,24 +82,35 @@ class Words:
         return float(self.fits.max(initial=0.0))
 
     def features(self, gloss: str) -> Floats:
-        """(W, 3) for a gesture: 1 where a number or direction calls for it, else 0; the log-odds of its stroke; and how
-        near in meaning the word is.
+        """(W, 4) for a gesture: 1 where a number or direction calls for it, else 0; the log-odds of its stroke; how
+        near in meaning the word is; and what the reader says.
         """
         count = len(self.text.split())
         called = np.array([float(self.called.get(word) == gloss) for word in range(count)])
         stars, near = self.wordings.stars(self.text, gloss), self.cues.nearness(self.text, gloss)
-        return np.stack([called, stars, near], axis=1)
+        return np.stack([called, stars, near, self._read(gloss)], axis=1)
+
+    def _read(self, gloss: str) -> Floats:
+        if self.reader is None:
+            return np.zeros(len(self.text.split()))
+        if gloss not in self._known:
+            self._known[gloss] = self.reader(gloss)
+        return self._known[gloss]
+
+    @cached_property
+    def _known(self) -> dict[str, Floats]:
+        return {}
 
 
 def where_features(
     chances: Sequence[float], odds: Mapping[int, float], count: int, words: Words | None = None, gloss: str = ""
 ) -> Floats:
-    """(count, 5) what recall, the sentence's words (`Words.features`, for the likeliest gesture) and the model say of
+    """(count, 6) what recall, the sentence's words (`Words.features`, for the likeliest gesture) and the model say of
     each word; where no gesture may stand, the model's least.
     """
     model = [min(max(odds.get(word, SUREST[0]), SUREST[0]), SUREST[1]) for word in range(count)]
     recall = [np.log((chances[word] if word < len(chances) else 0.0) + LEAST) for word in range(count)]
-    said = np.zeros((count, 3)) if words is None else words.features(gloss)[:count]
+    said = np.zeros((count, 4)) if words is None else words.features(gloss)[:count]
     return np.column_stack([recall, said, model]).astype(np.float64)
 
 
@@ -128,8 +141,8 @@ class Joining:
     whether_recall, whether_model, whether_wording: trust in the log-odds of what recall has, in those of the model at
         its likeliest word, and in how much the counted words speak for any of the candidates.
     where_recall, where_model: trust in the log-chance of a word, and in the model's log-odds there.
-    where_called, where_wording, where_cues: trust, for the likeliest candidate, in a number or direction, in the
-        log-odds of its stroke, and in how near the word is to it in meaning.
+    where_called, where_wording, where_cues, where_read: trust, for the likeliest candidate, in a number or direction,
+        in the log-odds of its stroke, in how near the word is to it in meaning, and in what the larger reader says.
     which_recall, which_model: trust in the log-score of a candidate, and in the log-probability of its name.
     which_called, which_wording: trust in a number or direction, and in how much the counted words speak for it.
     """
@@ -145,6 +158,7 @@ class Joining:
     where_called: float = 0.0
     where_wording: float = 0.0
     where_cues: float = 0.0
+    where_read: float = 0.0
     which_called: float = 0.0
     which_wording: float = 0.0
 
@@ -191,7 +205,10 @@ class Joining:
     ) -> Floats:
         """(count,) how much speaks for each word."""
         best = candidates[int(np.argmax(self.which(candidates, words)))].text
-        trusts = [self.where_recall, self.where_called, self.where_wording, self.where_cues, self.where_model]
+        trusts = [
+            self.where_recall, self.where_called, self.where_wording, self.where_cues, self.where_read,
+            self.where_model,
+        ]  # fmt: skip
         return where_features(chances, odds, count, words, best) @ trusts
 
     def which(self, candidates: Sequence[Candidate], words: Words | None = None) -> Floats:

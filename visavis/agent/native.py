@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visavis.agent.answering import ASKING, KINDS, STRENGTHS, Answering
+from visavis.agent.base_reader import Judge, asked_where, default_judge
 from visavis.agent.constrain import EmotionConstraint, MoveConstraint, ReplyConstraint
 from visavis.agent.engine import Engine, Sampling
 from visavis.agent.exchanges import Exchange, Exchanges
@@ -43,7 +44,7 @@ from visavis.tokenizers.turn_language import (
 )
 from visavis.tokenizers.turn_reading import Violation, parse_reply
 
-__all__ = ["NativeMover", "NativePlanner", "feelings_of", "param_values", "sane_params", "settled"]
+__all__ = ["NativeMover", "NativePlanner", "feelings_of", "param_values", "read_where", "sane_params", "settled"]
 
 # Beats are rare events at every single step: any truncation of the distribution stills the hands (LOG.md).
 MOVE_TEMPERATURE = 1.0
@@ -148,6 +149,8 @@ class NativePlanner:
         wordings, cues: the words that are said with gestures (default: those that ship).
         reminded: whether its words are weighed by what is said to lines of a kind (`visavis.agent.manners`). Default:
             a model that has a base's pieces is not, for it knows more words than those.
+        reader: gives who reads on which word of a sentence a gesture belongs, or None for nobody (default: the larger
+            reader that ships, where its base is installed).
     """
 
     name = "native"
@@ -165,11 +168,13 @@ class NativePlanner:
         wordings: Wordings | None = None,
         cues: Cues | None = None,
         reminded: bool | None = None,
+        reader: Callable[[], Judge | None] | None = None,
     ) -> None:
         self.engine, self.library = engine, library
         self.quotes, self.quote_bias = quotes, quote_bias
         self.joining = joining or Joining.load()
         self.feeling_trust, self.feeling = feeling_trust, feeling or Feeling.default()
+        self.reader = reader or partial(default_judge, "words")
         self.wordings, self.cues = wordings or Wordings.default(), cues or Cues.default()
         self.reminded = not isinstance(engine.vocabulary.text, BasePieces) if reminded is None else reminded
 
@@ -294,7 +299,7 @@ class NativePlanner:
             words = self.engine.vocabulary.encode_words(prompt.text)
             odds = {number: 0.0 for number, (*_, ids) in enumerate(words) if ids}
         called = {word: gloss for gloss, word in told(prompt.text)} if called is None else called
-        said = Words(prompt.text, prompt.candidates, self.wordings, self.cues, called)
+        said = self.words(prompt.text, prompt.candidates, called)
         places = self.joining.places(prompt.candidates, chances, odds, bias, said)
         if not places:
             return ActPlan(felt, prompt.text, ())
@@ -306,6 +311,16 @@ class NativePlanner:
         self._write([*begin, *([] if felt is None else emotion_ids(self.engine.vocabulary, felt))], constraint, cancel)
         share = self.joining.where(prompt.candidates, chances, odds, len(prompt.text.split()), said) if chances else ()
         return ActPlan(felt, prompt.text, settled(constraint.plan.tags, share, prompt.candidates, called))
+
+    def words(
+        self, text: str, candidates: Sequence[Candidate], called: Mapping[int, str], read: bool | None = None
+    ) -> Words:
+        """What the words of a sentence say of its candidates; the larger reader is asked if the joining trusts it, or
+        if `read` says so.
+        """
+        judge = self.reader() if (self.joining.where_read if read is None else read) else None
+        where = None if judge is None else partial(read_where, self.library, judge, text)
+        return Words(text, candidates, self.wordings, self.cues, called, where)
 
     def read(self, prompt: ActPrompt, *, cancel: Cancel) -> tuple[Emotion | None, dict[int, float]]:
         """What the model thinks before recall is asked: the emotion where the prompt left it open, and by word its
@@ -330,6 +345,12 @@ class NativePlanner:
             return ()
         chances = self.feeling.log_chances(prompt.text, prompt.before, shared_meanings())
         return [self.feeling_trust * float(chance) for chance in chances]
+
+
+def read_where(library: Library, judge: Judge, text: str, gloss: str) -> NDArray[np.float64]:
+    """(W,) how likely a gesture belongs to each word of a sentence, in logs."""
+    logits = judge.read(asked_where(text, gloss, library.meaning_of(gloss)), text.split())
+    return np.asarray(logits - np.logaddexp.reduce(logits))
 
 
 def settled(

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from visavis.agent.base_reader import default_base_reader
+from visavis.agent.base_reader import default_judge
 from visavis.agent.finder import default_finder
 from visavis.agent.persona import Card, Persona
 from visavis.tokenizers.turn_language import MAX_CARDS, Candidate
@@ -42,7 +42,7 @@ class Finds(Protocol):
 
 
 class Rereads(Protocol):
-    """Who reads facts again, as `visavis.agent.base_reader.BaseReader`."""
+    """Who reads facts again, as a `visavis.agent.base_reader.Judge`."""
 
     join: np.ndarray  # (3,): what the finder's logit and the reader's count, and a constant
 
@@ -146,7 +146,7 @@ def rank_cards(
     cards = persona.cards if isinstance(persona, Persona) else persona
     found = look_up(question, history, cards)
     if finder is None:
-        finder, reader = default_finder(), reader or default_base_reader()
+        finder, reader = default_finder(), reader or default_judge("facts")
     places, logits = likely(found, finder)
     if reader is not None and unsure(logits):
         logits = joined(reader.join, logits, read_again(found, places, reader))

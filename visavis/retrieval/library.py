@@ -193,10 +193,16 @@ class Library:
         fitting = (Candidate(gloss, best[gloss]) for gloss in order if self._fits(gloss, wanted or Wanted()))
         return list(islice(fitting, k))
 
-    def word_chances(self, text: str, k: int = 3) -> NDArray[np.float32]:
-        """(n_words,) in [0, 1]: how likely it is that some gesture belongs to each word of `text.split()`."""
+    def word_chances(self, text: str, k: int = 3, found: Sequence[Candidate] | None = None) -> NDArray[np.float32]:
+        """(n_words,) in [0, 1]: how likely it is that some gesture belongs to each word of `text.split()`.
+
+        Those of the k best count: of `found`, best first, or of what there is for the text.
+        """
         if self.index is None:
             return np.zeros(len(text.split()), np.float32)
+        if found is not None:
+            each = [candidate.score * self.index.anchors(text, candidate.text) for candidate in found[:k]]
+            return np.clip(np.sum(each, axis=0), 0.0, 1.0).astype(np.float32)
         chances = self.index.word_chances(text, k)
         for gloss in self._asked(text):
             chances = chances + ASKED * self.index.anchors(text, gloss)

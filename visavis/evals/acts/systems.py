@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from visavis.agent.clauses import sentences_of, split_clauses
 from visavis.agent.native import param_values
-from visavis.agent.offers import Offer, aimed, offered
+from visavis.agent.offers import Offer, aimed, offered, shipped_reader
 from visavis.agent.planner import Cancel, Planner
+from visavis.agent.recall import Rereads
 from visavis.emotion import Emotion
 from visavis.evals.acts.items import Item, Made
 from visavis.retrieval.library import Library, Wanted
@@ -38,12 +39,14 @@ class System(Protocol):
         """In order of their words."""
 
 
-def sentences(library: Library, item: Item, felt: Emotion | None = None) -> Iterator[Sentence]:
+def sentences(
+    library: Library, item: Item, felt: Emotion | None = None, reader: Callable[[], Rereads | None] | None = None
+) -> Iterator[Sentence]:
     """The sentences of a text as a turn decides on them."""
     before, clauses = 0, split_clauses(item.text)
     for span in sentences_of(clauses):
         text = " ".join(clauses[i] for i in span)
-        yield Sentence(text, before, offered(library, text, Wanted(emotion=felt), item.scene))
+        yield Sentence(text, before, offered(library, text, Wanted(emotion=felt), item.scene, reader=reader))
         before += len(text.split())
 
 
@@ -65,7 +68,7 @@ class Product:
     def __call__(self, item: Item) -> list[Made]:
         """See `System`."""
         felt, made = self.felt(item), list[Made]()
-        for number, sentence in enumerate(sentences(self.library, item, felt)):
+        for number, sentence in enumerate(sentences(self.library, item, felt, shipped_reader)):
             found = sentence.offer.candidates
             plan = self.planner.act(
                 ActPrompt(sentence.text, felt, found),

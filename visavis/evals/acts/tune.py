@@ -26,7 +26,7 @@ from visavis.agent.joining import (
     which_features,
 )
 from visavis.agent.native import NativePlanner, settled
-from visavis.agent.offers import aimed
+from visavis.agent.offers import aimed, shipped_reader
 from visavis.agent.planner import Cancel
 from visavis.evals.acts.items import Item, Made, counts, f1, items
 from visavis.evals.acts.measure import RECALL, best_threshold, gain, over, ratio
@@ -69,7 +69,7 @@ def opinions(planner: NativePlanner, library: Library, some: Sequence[Item]) -> 
     product, vocabulary, found = Product(planner, library), planner.engine.vocabulary, []
     for number, item in enumerate(progress(some, "sentences")):
         felt = product.felt(item)
-        for sentence in sentences(library, item, felt):
+        for sentence in sentences(library, item, felt, shipped_reader):
             shown, words = sentence.offer.candidates, vocabulary.encode_words(sentence.text)
             prompt = ActPrompt(sentence.text, felt, shown)
             _, odds = planner.read(prompt, cancel=Cancel())
@@ -80,7 +80,7 @@ def opinions(planner: NativePlanner, library: Library, some: Sequence[Item]) -> 
                 before = [*prompt.ids(vocabulary), *(id_ for *_, ids in words[:word] for id_ in ids)]
                 tags = [tag_ids(vocabulary, Tag(c.text, 0)) for c in shown]
                 names[word] = tuple(float(planner.engine.score([*before, tag[0]], tag[1:]).sum()) for tag in tags)
-            said = Words(sentence.text, shown, planner.wordings, planner.cues, sentence.offer.called)
+            said = planner.words(sentence.text, shown, sentence.offer.called, read=True)
             found.append(Opinion(number, sentence, odds, names, said))
     return found
 
@@ -101,8 +101,10 @@ def decide(item: Item, opinion: Opinion, joining: Joining, library: Library) -> 
     ]
 
 
-def fit(some: Sequence[Item], read: Sequence[Opinion], model: bool = True, words: bool = True) -> Joining:
-    """The trusts, with a bias that is even odds; without the model, or without the words, their trusts are 0."""
+def fit(
+    some: Sequence[Item], read: Sequence[Opinion], model: bool = True, words: bool = True, reader: bool = True
+) -> Joining:
+    """The trusts, with a bias that is even odds; without the model, the words or the reader of words theirs are 0."""
     whether, called, which, where = [], [], [], []
     for opinion in read:
         item, offer = some[opinion.item], opinion.sentence.offer
@@ -122,8 +124,11 @@ def fit(some: Sequence[Item], read: Sequence[Opinion], model: bool = True, words
             gloss = offer.candidates[int(np.argmax(joining.which(offer.candidates, opinion.words)))].text
             x = where_features(offer.chances, opinion.odds, max(places) + 1, opinion.words, gloss)[places]
             where.append((x, [places.index(i) for i in right]))
-    c = _fitted(_choice(where), [True, words, words, words, model])
-    return replace(joining, where_recall=c[0], where_called=c[1], where_wording=c[2], where_cues=c[3], where_model=c[4])
+    c = _fitted(_choice(where), [True, words, words, words, words and reader, model])
+    return replace(
+        joining, where_recall=c[0], where_called=c[1], where_wording=c[2], where_cues=c[3], where_read=c[4],
+        where_model=c[5],
+    )  # fmt: skip
 
 
 def _right(item: Item, opinion: Opinion) -> list[int]:
@@ -189,6 +194,7 @@ def choose(
     library: Library,
     model: bool = True,
     words: bool = True,
+    reader: bool = True,
     seed: int = 0,
 ) -> tuple[Joining, list[list[Made]]]:
     """The joining, and what it makes of each sentence when it is fitted on the other folds; a gesture is made where the
@@ -197,12 +203,12 @@ def choose(
     fold = np.random.default_rng(seed).permutation(len(some)) % FOLDS
     made: list[list[Made]] = [[] for _ in some]
     for number in range(FOLDS):
-        joining = fit(some, [opinion for opinion in read if fold[opinion.item] != number], model, words)
+        joining = fit(some, [opinion for opinion in read if fold[opinion.item] != number], model, words, reader)
         for opinion in read:
             if fold[opinion.item] == number:
                 gestures = decide(some[opinion.item], opinion, joining, library)
                 made[opinion.item] += [gesture for gesture, sure in gestures if sure >= 0]
-    return fit(some, read, model, words), made
+    return fit(some, read, model, words, reader), made
 
 
 def tune(planner: NativePlanner, library: Library, seed: int = 0) -> tuple[Table, Joining]:
@@ -214,6 +220,7 @@ def tune(planner: NativePlanner, library: Library, seed: int = 0) -> tuple[Table
     read = opinions(planner, library, some)
     trusting, made = choose(some, read, library, seed=seed)
     alone, without = choose(some, read, library, model=False, seed=seed)
+    _, unread = choose(some, read, library, model=False, reader=False, seed=seed)
     _, bare = choose(some, read, library, model=False, words=False, seed=seed)
     best = [recalled(library, item) for item in progress(some, "recall alone")]
     threshold = best_threshold(some, best)
@@ -224,6 +231,7 @@ def tune(planner: NativePlanner, library: Library, seed: int = 0) -> tuple[Table
     rows = {
         JOINED: counts(some, made),
         "without the model": counts(some, without),
+        "without model and reader of words": counts(some, unread),
         "without model and words": counts(some, bare),
         RECALL: counts(some, kept),
     }

@@ -13,6 +13,7 @@ import numpy as np
 from visavis import safe_yaml
 from visavis.agent.clauses import sentences_of, split_clauses
 from visavis.agent.native import param_values
+from visavis.agent.offers import offered, shipped_reader
 from visavis.agent.planner import Cancel, Planner
 from visavis.evals.first_light.table import Table, data_file, progress, share
 from visavis.metrics.bootstrap import Estimate, paired_difference
@@ -39,11 +40,17 @@ def act(planner: Planner, library: Library, text: str, bias: float = 0.0) -> lis
     clauses = split_clauses(text)
     for number, span in enumerate(sentences_of(clauses)):
         sentence = " ".join(clauses[i] for i in span)
-        found = library.candidates(sentence, wanted=Wanted(emotion=felt))
+        offer = offered(library, sentence, Wanted(emotion=felt), reader=shipped_reader)
+        found = offer.candidates
         params = {c.text: tuple(param_values(library.params(c.text))) for c in found}
-        chances = library.word_chances(sentence).tolist()
         plan = planner.act(
-            ActPrompt(sentence, felt, found), params=params, seed=number, cancel=Cancel(), chances=chances, bias=bias
+            ActPrompt(sentence, felt, found),
+            params=params,
+            seed=number,
+            cancel=Cancel(),
+            chances=offer.chances,
+            called=offer.called,
+            bias=bias,
         )
         scores = {c.text: c.score for c in found}
         made += [Made(tag.gloss, before + tag.word, scores.get(tag.gloss, 0.0)) for tag in plan.tags]

@@ -73,9 +73,9 @@ def _reread(args: argparse.Namespace) -> Table:
     folder, base = args.reader or models_folder() / "base_reader", find_smollm()
     if base is None:
         raise UsageError(f"expected the wheel of SmolLM2-135M, which is not installed: {INSTALL}")
-    table, some = measure(BaseReader.load(folder, base), args.limit or 2500, args.seed)
+    table, some = measure(BaseReader.load(folder, base).facts, args.limit or 2500, args.seed)
     if args.fit:
-        write_join(folder, fit_join(some))
+        write_join(folder, "facts", fit_join(some))
     return table
 
 

@@ -8,8 +8,9 @@ people and judged on the other, both ways; `--fit` then fits it on all of them a
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from visavis.finetune.replies.people import Person, draw_person, people
 from visavis.finetune.replies.train_finder import auc
 from visavis.metrics.bootstrap import Estimate, bootstrap
 
-__all__ = ["Case", "apart", "cases", "compare", "fit_join", "measure"]
+__all__ = ["FIGURES", "Case", "apart", "cases", "compare", "fit_join", "measure"]
 
 NOTHING = np.array([1.0, 0.0, 0.0])  # the join that leaves the finder's logits as they are
 DECLINES = (0.72, 0.80, 0.88, 0.94)
@@ -35,10 +36,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Case:
-    """A line to a person, with the P likeliest facts, best first.
+    """A line to a person, with the P likeliest facts, best first; or a sentence with P gestures.
 
-    kind: known, near or far; right: (P,); logits: (P,) the finder's; said: (R,) the reader's of the first R, none where
-    the finder was sure.
+    kind: known, near or far; right: (P,); logits: (P,) recall's; said: (R,) the reader's of the first R, none where
+    recall was sure.
     """
 
     person: str
@@ -140,7 +141,9 @@ def _judged(some: Sequence[Case], joins: Sequence[Floats]) -> _Judged:
     )  # fmt: skip
 
 
-FIGURES: dict[str, Callable[[_Judged], float]] = {
+Figure = Callable[[_Judged], float]
+ALONE: Final = "finder alone"
+FIGURES: Final[dict[str, Figure]] = {
     "right fact first": _Judged.first,
     "AUC known, unknown": lambda judged: judged.auc(near=False),
     "AUC known, near misses": lambda judged: judged.auc(near=True),
@@ -151,9 +154,11 @@ FIGURES: dict[str, Callable[[_Judged], float]] = {
 }
 
 
-def compare(some: Sequence[Case], table: Table, rounds: int = 500) -> None:
-    """Add the figures of the finder alone, of both together, and the differences."""
-    alone, both = _judged(some, [NOTHING] * len(some)), _judged(some, crossed(some))
+def compare(
+    some: Sequence[Case], table: Table, rounds: int = 500, figures: Mapping[str, Figure] = FIGURES, alone: str = ALONE
+) -> None:
+    """Add the figures of recall alone, of both together, and the differences."""
+    recall, both = _judged(some, [NOTHING] * len(some)), _judged(some, crossed(some))
     owner = np.array([case.person for case in some])
     rows = [np.flatnonzero(owner == name) for name in sorted(set(owner.tolist()))]
 
@@ -161,10 +166,10 @@ def compare(some: Sequence[Case], table: Table, rounds: int = 500) -> None:
         drawn = np.arange(len(rows), dtype=np.float64)
         return bootstrap(drawn, lambda x: figure(np.concatenate([rows[int(i)] for i in x])), rounds)
 
-    for name, figure in FIGURES.items():
-        table.add(f"{name}, finder alone", estimate(lambda at, f=figure: f(alone.at(at))))  # type: ignore[misc]
+    for name, figure in figures.items():
+        table.add(f"{name}, {alone}", estimate(lambda at, f=figure: f(recall.at(at))))  # type: ignore[misc]
         table.add(f"{name}, read again", estimate(lambda at, f=figure: f(both.at(at))))  # type: ignore[misc]
-        table.add(f"{name}, gain", estimate(lambda at, f=figure: f(both.at(at)) - f(alone.at(at))))  # type: ignore[misc]
+        table.add(f"{name}, gain", estimate(lambda at, f=figure: f(both.at(at)) - f(recall.at(at))))  # type: ignore[misc]
     table.add(
         "lines read again", bootstrap(np.array([len(case.said) > 0 for case in some], dtype=np.float64)), "%", 100
     )

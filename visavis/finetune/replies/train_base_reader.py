@@ -1,43 +1,48 @@
-"""Train the larger reader of facts: `python -m visavis.finetune.replies.train_base_reader RUNS`; a GPU's work.
+"""Train the larger reader: `python -m visavis.finetune.replies.train_base_reader RUNS`; a GPU's work.
 
 The same people and lines as for the finder (`visavis.finetune.replies.train_finder`), but of a line's facts some, those
-of the same topic first, in one sequence and in random order, read by SmolLM2-135M, which `make setup` installs. Loss:
-the choice among these and "none" (a listwise softmax). Its lower layers stand still and are read without gradients;
-low-rank changes of the upper ones and the head learn. AdamW, bf16 products, a falling rate; a checkpoint every minute,
-continued by itself. How it is joined with the finder is fitted next: `python -m visavis.evals.personas reread --reader
-RUNS/base_reader --fit`.
+of the same topic first, in one sequence and in random order, read by SmolLM2-135M, which `make setup` installs; and
+sentences with the gestures that may be meant, and the words of these (`visavis.finetune.acts.sayings`). Loss: the
+choice among these and "none" (a listwise softmax). Its lower layers stand still and are read without gradients;
+low-rank changes of the upper ones and a head for each kind learn. AdamW, bf16 products, a falling rate; a checkpoint
+every minute, continued by itself. `--start DIR` goes on from the weights of an earlier run. How it is joined with
+recall is fitted next: `python -m visavis.evals.personas reread --reader RUNS/base_reader --fit`, and for gestures
+`python -m visavis.evals.acts reread` likewise.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import logging
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from visavis.agent.base_reader import CHANGED, LAYERS, Layers, as_ids, head_of
+from visavis.agent.base_reader import CHANGED, HEAD, KINDS, LAYERS, WEIGHTS, Layers, as_ids, head_of
 from visavis.agent.smollm import INSTALL, NORMS, PARTS, SHAPES, VOCABULARY, WIDTH, SmolLM, find_smollm
-from visavis.errors import UsageError
+from visavis.errors import FileFormatError, UsageError
+from visavis.finetune.acts import sayings
+from visavis.finetune.acts.sayings import Saying
 from visavis.finetune.checkpoints import Checkpointer
-from visavis.finetune.replies.people import people
+from visavis.finetune.replies.people import Person, people
 from visavis.finetune.replies.train_finder import Asking, askings
-from visavis.finetune.replies.worlds import of_split, settings
+from visavis.finetune.replies.worlds import Setting, of_split, settings
 
-__all__ = ["BaseReaderTraining", "Line", "fit", "lines_of", "new_weights"]
+__all__ = ["BaseReaderTraining", "Line", "Source", "asked", "fit", "lines_of", "new_weights", "said", "starred"]
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +52,8 @@ DECAY: Final = 0.01
 FIRST_STEPS: Final = 50  # until the rate is reached
 READ: Final = 6  # facts of a line
 STRANGE: Final = 0.3  # how often these are any of the persona's
-PERSONAS: Final = 36  # whose lines are shuffled and sorted by length together
+TOGETHER: Final = 1536  # lines that are shuffled and sorted by length together
+SHARES: Final = (0.75, 0.15, 0.1)  # of the batches, for each of `KINDS`
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class BaseReaderTraining:
         minutes: of the clock, over all resumptions.
         rate: the highest; lines: a step; seed: of order and new weights.
         threads: of torch.
+        start: the folder of weights to go on from, instead of new ones.
     """
 
     minutes: float = 60.0
@@ -65,15 +72,20 @@ class BaseReaderTraining:
     lines: int = 256
     seed: int = 1
     threads: int = 2
+    start: Path | None = None
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line, what is read with it, each fact after its topic, and the places of those that answer."""
+    """A line, what is read with it (facts after their topics, or gestures), and the places of those that belong."""
 
     question: str
     facts: tuple[str, ...]
     right: tuple[int, ...]
+    kind: str = KINDS[0]
+
+
+Source = Callable[[random.Random], Iterator[Line]]
 
 
 def lines_of(asking: Asking, rng: random.Random) -> Iterator[Line]:
@@ -95,7 +107,7 @@ def lines_of(asking: Asking, rng: random.Random) -> Iterator[Line]:
 
 
 def new_weights(seed: int) -> dict[str, Tensor]:
-    """Changes that change nothing yet, a head, and a `join` that leaves recall's logits as they are."""
+    """Changes that change nothing yet, and heads, each with a `join` that leaves recall's logits as they are."""
     generator = torch.Generator().manual_seed(seed)
     out: dict[str, Tensor] = {}
     for layer in CHANGED:
@@ -103,12 +115,13 @@ def new_weights(seed: int) -> dict[str, Tensor]:
             rows, columns = SHAPES[part]
             out[f"layers.{layer}.{part}.down"] = torch.randn(RANK, columns, generator=generator) / math.sqrt(columns)
             out[f"layers.{layer}.{part}.up"] = torch.zeros(rows, RANK)
-    out["hidden"] = torch.randn(HIDDEN, WIDTH, generator=generator) / math.sqrt(WIDTH)
-    out["hidden_bias"] = torch.zeros(HIDDEN)
-    out["out"] = torch.randn(HIDDEN, generator=generator) / math.sqrt(HIDDEN)
-    out["bias"] = torch.tensor(-1.0)
-    out["none"] = torch.zeros(HIDDEN)
-    out["join"] = torch.tensor([1.0, 0.0, 0.0])
+    for kind in KINDS:
+        out[f"{kind}.hidden"] = torch.randn(HIDDEN, WIDTH, generator=generator) / math.sqrt(WIDTH)
+        out[f"{kind}.hidden_bias"] = torch.zeros(HIDDEN)
+        out[f"{kind}.out"] = torch.randn(HIDDEN, generator=generator) / math.sqrt(HIDDEN)
+        out[f"{kind}.bias"] = torch.tensor(-1.0)
+        out[f"{kind}.none"] = torch.zeros(HIDDEN)
+        out[f"{kind}.join"] = torch.tensor([1.0, 0.0, 0.0])
     return out
 
 
@@ -152,7 +165,7 @@ class _Learner(Layers):
         return as_ids(self.pieces, line.question, line.facts)
 
     def logits(self, batch: Sequence[Line]) -> tuple[Tensor, Tensor]:
-        """(B, F) of the facts of some lines, padded to the most of a line, and which there are."""
+        """(B, F) of the texts of some lines of one kind, padded to the most of a line, and which there are."""
         found = [self.ids(line) for line in batch]
         ids = np.zeros((len(batch), max(len(one) for one, _ in found)), np.int64)
         ends = np.zeros((len(batch), max(len(one) for _, one in found)), np.int64)
@@ -166,7 +179,8 @@ class _Learner(Layers):
         with torch.no_grad():
             x = self.run(x, range(CHANGED[0]))
         states = self.run(x, CHANGED, torch.from_numpy(ends).to(self.device))
-        return head_of(states, self.weights, last), torch.from_numpy(there).to(self.device)
+        head = {name: self.weights[f"{batch[0].kind}.{name}"] for name in HEAD}
+        return head_of(states, head, last), torch.from_numpy(there).to(self.device)
 
     def loss(self, batch: Sequence[Line]) -> Tensor:
         """Mean nats of the choice among a line's facts and none."""
@@ -179,26 +193,39 @@ class _Learner(Layers):
         return (torch.logsumexp(scores, 1) - torch.logsumexp(good, 1)).mean()
 
 
-def _batches(learner: _Learner, source: Iterator[Asking], count: int, rng: random.Random) -> Iterator[list[Line]]:
-    """Endless; lines of like length together, so that little is padding."""
+def _sorted(learner: _Learner, source: Iterator[Line], count: int, rng: random.Random) -> Iterator[list[Line]]:
+    """Endless batches; lines of like length together, so that little is padding."""
     while True:
-        some = [line for _ in range(PERSONAS) for line in lines_of(next(source), rng)]
-        some.sort(key=lambda line: len(learner.ids(line)[0]))
+        some = sorted(itertools.islice(source, TOGETHER), key=lambda line: len(learner.ids(line)[0]))
         batches = [some[first : first + count] for first in range(0, len(some), count)]
         yield from rng.sample(batches, len(batches))
 
 
-def fit(
-    out: Path, source: Callable[[random.Random], Iterator[Asking]], training: BaseReaderTraining | None = None
-) -> Path:
-    """Train on what personas are asked; writes weights (whose `join` is still that of nothing), curve and settings.
+def asked(persons: Sequence[Person], places: Sequence[Setting]) -> Source:
+    """What personas are asked; endless."""
+    return lambda rng: (line for asking in askings(persons, places, rng) for line in lines_of(asking, rng))
+
+
+def said(some: Sequence[Saying]) -> Source:
+    """Sentences with gestures; endless."""
+    return lambda rng: (Line(*line, KINDS[1]) for line in sayings.lines(some, rng))
+
+
+def starred(some: Sequence[Saying]) -> Source:
+    """The words of sentences with gestures; endless."""
+    return lambda rng: (Line(*line, KINDS[2]) for line in sayings.words(some, rng))
+
+
+def fit(out: Path, sources: Mapping[Source, float], training: BaseReaderTraining | None = None) -> Path:
+    """Train; writes weights (whose `join` is that of nothing, or of those it started from), curve and settings.
 
     Args:
         out: the folder of weights and checkpoint.
-        source: draws endless personas; a run that goes on draws others.
+        sources: each draws endless lines of one kind, others when a run goes on, for such a share of the batches.
         training: the settings.
     Raises:
         UsageError: the base is not installed.
+        FileFormatError: the weights to start from are others.
     """
     training = training or BaseReaderTraining()
     path = find_smollm()
@@ -207,8 +234,8 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(training.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    weights = {name: value.to(device) for name, value in new_weights(training.seed).items()}
-    learnt = [value.requires_grad_() for name, value in weights.items() if name != "join"]
+    weights = {name: value.to(device) for name, value in _first(training).items()}
+    learnt = [value.requires_grad_() for name, value in weights.items() if not name.endswith(".join")]
     learner = _Learner(SmolLM(path), weights, device)
     optimizer = torch.optim.AdamW(learnt, lr=training.rate, weight_decay=DECAY)
     checkpointer = Checkpointer(out / "checkpoint.pt", every_s=60.0)
@@ -231,42 +258,63 @@ def fit(
         })  # fmt: skip
         write(out, weights)
 
-    losses: list[Tensor] = []
+    losses: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
     rng = random.Random(f"{training.seed}:{step}")
-    batches = _batches(learner, source(rng), training.lines, rng)
+    batches = [_sorted(learner, source(rng), training.lines, rng) for source in sources]
     with open(out / "curve.csv", "a", newline="") as file:
         curve = csv.writer(file)
         while (along := elapsed() / (60 * training.minutes)) < 1:
             for group in optimizer.param_groups:
                 group["lr"] = training.rate * min(1.0, (step + 1) / FIRST_STEPS) * (1 - 0.99 * along)
-            batch = next(batches)
+            batch = next(rng.choices(batches, list(sources.values()))[0])
             loss = learner.loss(batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(learnt, 1.0)
             optimizer.step()
-            losses.append(loss.detach())
+            losses[batch[0].kind].append(loss.detach())
             step, read = step + 1, read + len(batch)
             if step % 25 == 0:
-                mean = float(torch.stack(losses).mean())
-                curve.writerow([step, f"{mean:.4f}", f"{elapsed():.0f}"])
+                means = [float(torch.stack(some).mean()) if some else math.nan for some in losses.values()]
+                curve.writerow([step, *(f"{mean:.4f}" for mean in means), f"{elapsed():.0f}"])
                 file.flush()
-                log.info("step %d, %d lines, loss %.3f (%.0f s)", step, read, mean, elapsed())
-                losses.clear()
+                log.info(
+                    "step %d, %d lines, loss of facts %.3f, gestures %.3f, words %.3f (%.0f s)",
+                    step,
+                    read,
+                    *means,
+                    elapsed(),
+                )
+                losses = {kind: [] for kind in KINDS}
             if checkpointer.due():
                 save()
     save()
-    told: dict[str, int | float | str] = {"people": len(people("train")), "rank": RANK, "seed": training.seed}
-    told |= {"steps": step, "lines": read, "minutes": round(elapsed() / 60, 1), "device": device.type}
-    (out / "base_reader.json").write_text(json.dumps(told, indent=1) + "\n")
+    facts: dict[str, int | float | str] = {"people": len(people("train")), "rank": RANK, "seed": training.seed}
+    facts |= {"steps": step, "lines": read, "minutes": round(elapsed() / 60, 1), "device": device.type}
+    (out / "base_reader.json").write_text(json.dumps(facts, indent=1) + "\n")
     return out
+
+
+def _first(training: BaseReaderTraining) -> dict[str, Tensor]:
+    """The weights that a run begins with."""
+    new = new_weights(training.seed)
+    if training.start is None:
+        return new
+    path = training.start / WEIGHTS
+    try:
+        begun = {name: value.float() for name, value in load_file(path).items()}
+        if {n: v.shape for n, v in begun.items()} != {n: v.shape for n, v in new.items()}:
+            raise ValueError("its weights have other names or shapes")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise FileFormatError(f"expected the weights of a larger reader in {path} ({error}): start anew") from error
+    return begun
 
 
 def write(out: Path, weights: dict[str, Tensor]) -> None:
     """Half precision, without the base."""
     save_file(
         {n: v.detach().to("cpu", torch.float16).contiguous() for n, v in weights.items()},
-        out / "base_reader.safetensors",
+        out / WEIGHTS,
     )
 
 
@@ -279,11 +327,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--lines", type=int, default=usual.lines, help="lines a step")
     parser.add_argument("--threads", type=int, default=usual.threads)
     parser.add_argument("--seed", type=int, default=usual.seed)
+    parser.add_argument("--rate", type=float, default=usual.rate, help="the highest")
+    parser.add_argument("--start", type=Path, metavar="DIR", help="go on from the weights in DIR")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    training = BaseReaderTraining(options.minutes, lines=options.lines, seed=options.seed, threads=options.threads)
+    training = BaseReaderTraining(
+        options.minutes, options.rate, options.lines, options.seed, options.threads, options.start
+    )
     places = [place for name, place in settings().items() if of_split(name, "train", "setting")]
-    print(fit(options.runs / "base_reader", partial(askings, people("train"), places), training))
+    some = sayings.recalled(options.runs / "sayings.json")
+    sources = dict(zip((asked(people("train"), places), said(some), starred(some)), SHARES, strict=True))
+    print(fit(options.runs / "base_reader", sources, training))
 
 
 if __name__ == "__main__":
