@@ -161,6 +161,8 @@ def busy(
         turns: how often the requests are made in a round of many streams: few end alone.
     """
     table = Table("Streams kept busy: ids a second of all, over one stream (median of rounds)")
+    for count in counts:  # other processes have begun by then
+        _shared(engine, list(requests) * turns, count)
     for kind in (*KINDS, "all"):
         mine = [request for request in requests if kind in ("all", request.kind)]
         mine[0].run(engine)  # warm

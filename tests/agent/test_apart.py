@@ -1,0 +1,159 @@
+"""A second batch in a process of its own: the same ids, more of them at once, and nothing lost when it ends."""
+
+import io
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.agent.test_batching import at_once, model, write  # noqa: F401
+from visavis.agent.apart import RowsApart
+from visavis.agent.apart_worker import FrameError, pack, read_frame, sent_ids, wanted_ids
+from visavis.agent.batching import CROWD, BatchingEngine
+from visavis.agent.embedded import EmbeddedEngine
+from visavis.agent.engine import Sampling
+from visavis.agent.llama import Llama
+from visavis.agent.rows import Gone, RowsHere
+from visavis.tokenizers.vocabulary import JointVocabulary
+
+
+@pytest.fixture(scope="module")
+def folder(model: Llama, tmp_path_factory) -> Path:  # noqa: F811
+    folder = tmp_path_factory.mktemp("planner")
+    vocabulary = JointVocabulary.default()
+    model.save(folder, *(vocabulary.control(name) for name in ("bos", "end", "pad")))
+    vocabulary.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> EmbeddedEngine:
+    return EmbeddedEngine.load(folder, exact=True)
+
+
+@pytest.fixture(scope="module")
+def rows(folder: Path):
+    rows = RowsApart(folder, exact=True)
+    yield rows
+    rows.close()
+
+
+@pytest.fixture
+def engine(folder: Path):
+    """With both batches running."""
+    engine = BatchingEngine.load(folder, exact=True, batches=2)
+    at_once(*(lambda: list(engine.generate([5, 6], limit=40)) for _ in range(CROWD + 1)))
+    deadline = time.monotonic() + 60
+    while engine._starting is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert len(engine._batches) == 2
+    yield engine
+    engine.close()
+
+
+def test_rows_apart_are_read_as_rows_here(alone: EmbeddedEngine, rows: RowsApart) -> None:
+    here = RowsHere(alone._decoder, 1)
+    rng = np.random.default_rng(0)
+    for one in (here, rows):
+        one.resize(5)
+        one.clear(0)
+    for step in range(6):
+        runs = [rng.integers(1, 5000, rng.choice([0, 1, 1, 3, 30])).tolist() for _ in range(4)]
+        wanted = [None, np.arange(4300, 4500), np.array([9, 4, 700]), np.array([5])]
+        for ours, theirs in zip(here.read(runs, wanted), rows.read(runs, wanted), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-4, rtol=1e-4)
+        if step == 3:
+            for one in (here, rows):
+                one.move(3, 1)
+                one.clear(3)
+                one.resize(4)
+    assert rows.slots == here.slots == 4
+
+
+def test_ids_are_sent_as_they_are() -> None:
+    for ids in (None, np.arange(3, 900), np.array([7]), np.array([5, 3, 4]), np.zeros(0, np.int64), np.arange(2, 4)):
+        back = wanted_ids(sent_ids(ids))
+        assert (back is None and ids is None) or np.array_equal(back, ids)
+
+
+@pytest.mark.parametrize("arrays", [[], [[]], [[1, 2], [], [3]]])
+def test_frames_come_as_they_went(arrays) -> None:
+    back = read_frame(io.BytesIO(pack(arrays, np.int32)), np.int32)
+    assert back is not None and [array.tolist() for array in back] == arrays
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x01", b"\xff" * 8, pack([[1, 2]], np.int32)[:-1],
+        b"\x02\0\0\0\x01\0\0\0" + np.array([2, -1], np.int32).tobytes() + b"\0" * 4,
+    ],
+)  # fmt: skip
+def test_no_frame_is_refused(raw: bytes) -> None:
+    with pytest.raises(FrameError):
+        read_frame(io.BytesIO(raw), np.int32)
+    assert read_frame(io.BytesIO(b""), np.int32) is None
+
+
+def test_in_two_batches_as_alone(engine: BatchingEngine, alone: EmbeddedEngine) -> None:
+    reads: list[int] = []
+    apart = engine._batches[1]._rows
+    read = apart.read
+    apart.read = lambda runs, wanted: (reads.append(len(runs)), read(runs, wanted))[1]  # type: ignore[method-assign]
+    written = at_once(*(lambda seed=seed: write(engine, seed) for seed in range(13)))
+    assert written == [write(alone, seed) for seed in range(13)]
+    assert reads, "the second batch took no stream"
+    assert [batch.load for batch in engine._batches] == [0, 0]
+
+
+def test_a_lone_caller_starts_nothing(folder: Path, alone: EmbeddedEngine) -> None:
+    engine = BatchingEngine.load(folder, exact=True, batches=2)
+    assert [write(engine, seed) for seed in range(4)] == [write(alone, seed) for seed in range(4)]
+    assert engine._starting is None and len(engine._batches) == 1
+
+
+def test_a_process_that_is_killed_loses_nothing(engine: BatchingEngine, alone: EmbeddedEngine) -> None:
+    """In mid-stream: what was written stays, the rest is written in this process, also by sampling."""
+    process = engine._batches[1]._rows._process
+    kill = threading.Event()
+
+    def one(seed: int) -> list[int]:
+        out = []
+        for id_ in engine.generate([5, 6 + seed], sampling=Sampling(1.0, 0, seed), limit=100):
+            out.append(id_)
+            if len(out) == 20 and not kill.is_set():
+                kill.set()
+                os.kill(process.pid, signal.SIGKILL)
+        return out
+
+    written = at_once(*(lambda seed=seed: one(seed) for seed in range(8)))
+    expected = [list(alone.generate([5, 6 + seed], sampling=Sampling(1.0, 0, seed), limit=100)) for seed in range(8)]
+    assert written == expected
+    assert process.wait(5) == -signal.SIGKILL
+    assert write(engine, 3) == write(alone, 3) and len(engine._batches) == 1
+
+
+def test_a_process_that_cannot_start_is_done_without(tmp_path: Path, folder: Path, alone: EmbeddedEngine, caplog) -> None:
+    with pytest.raises(Gone, match="ended"):
+        RowsApart(tmp_path)  # holds no planner
+    engine = BatchingEngine(Llama.load(folder), JointVocabulary.load(folder), exact=True, folder=tmp_path, batches=2)
+    written = at_once(*(lambda seed=seed: write(engine, seed) for seed in range(6)))
+    assert written == [write(alone, seed) for seed in range(6)]
+    if (thread := engine._starting) is not None:
+        thread.join(60)
+    assert len(engine._batches) == 1 and "share one core" in caplog.text
+
+
+def test_nothing_runs_after_a_close(engine: BatchingEngine, alone: EmbeddedEngine) -> None:
+    process = engine._batches[1]._rows._process
+    under_way = [engine.generate([5, 6], limit=30) for _ in range(2)]
+    begun = [next(one) for one in under_way]
+    engine.close()
+    free = list(alone.generate([5, 6], limit=30))
+    assert [[first, *rest] for first, rest in zip(begun, under_way, strict=True)] == [free, free]
+    assert process.wait(10) is not None
