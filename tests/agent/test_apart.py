@@ -138,7 +138,7 @@ def test_a_process_that_is_killed_loses_nothing(engine: BatchingEngine, alone: E
     assert write(engine, 3) == write(alone, 3) and len(engine._batches) == 1
 
 
-def test_a_process_that_cannot_start_is_done_without(tmp_path: Path, folder: Path, alone: EmbeddedEngine, caplog) -> None:
+def test_one_that_cannot_start_is_done_without(tmp_path: Path, folder: Path, alone: EmbeddedEngine, caplog) -> None:
     with pytest.raises(Gone, match="ended"):
         RowsApart(tmp_path)  # holds no planner
     engine = BatchingEngine(Llama.load(folder), JointVocabulary.load(folder), exact=True, folder=tmp_path, batches=2)

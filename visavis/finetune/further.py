@@ -6,6 +6,10 @@ learnt from where the weights are: MOVE by its tokens, and REPLY and ACT by what
 lines the goal is the planner's own distribution over every next token (distillation, Hinton et al. 2015), so that they
 stay as they are without the corpora and readers that they were once made of.
 
+What is said calls for an answer of the listener's once in two sentences, and the answer is in one of twenty-five tokens
+or so: too seldom to be learnt from talk. So there is a drill before (`teacher.answers.drilled`: lines full of what
+calls for an answer, listeners who answer all of it), and while an answer goes on tokens of head and trunk weigh more.
+
 Makes its corpora first (turns by the teacher from training's utterances, performers and voices; REPLY and ACT from what
 ships), then trains with checkpoints; every part is taken up again after a stop.
 """
@@ -21,9 +25,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 
 from visavis.agent.llama import Llama
+from visavis.agent.reactions import reactions
 from visavis.finetune import motion_corpus
 from visavis.finetune.acts import compose
 from visavis.finetune.language_model import PlannerTraining, Stage, train
@@ -31,10 +37,10 @@ from visavis.finetune.motion_codes import check_marks, move_token_examples
 from visavis.finetune.replies.corpus import generate
 from visavis.finetune.text_corpus import act_examples, write_examples
 from visavis.finetune.token_corpus import TokenCorpus
-from visavis.tokenizers.turn_language import Example, reply_example
+from visavis.tokenizers.turn_language import CUES, Example, reply_example
 from visavis.tokenizers.vocabulary import JointVocabulary
 
-__all__ = ["Sizes", "continued", "corpora"]
+__all__ = ["Sizes", "answered", "continued", "corpora"]
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +49,13 @@ MODELS: Final = Path(__file__).parent.parent / "models"
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything: turns spoken and heard, to learn and to judge by; lines of REPLY and of ACT."""
+    """How much of everything: turns spoken, heard and heard as a drill, to learn and to judge by; lines of REPLY and of
+    ACT.
+    """
 
     speaking: int = 8_000
     heard: int = 20_000
+    drill: int = 7_000
     dev: int = 400
     dev_heard: int = 1_600
     replies: int = 5_000
@@ -54,7 +63,8 @@ class Sizes:
 
 
 SEED: Final = 11  # of the corpora
-SMOKE: Final = Sizes(4, 4, 2, 2, 12, 8)
+SMOKE: Final = Sizes(4, 24, 8, 2, 2, 12, 8)
+ANSWER: Final = (2, 8)  # steps after the end of a word: the first of an answer's, and the one after its last
 
 
 def corpora(out: Path, sizes: Sizes) -> dict[str, TokenCorpus]:
@@ -71,10 +81,10 @@ def corpora(out: Path, sizes: Sizes) -> dict[str, TokenCorpus]:
         write_examples(path, count, lambda n: compose.generate(n, known(), SEED, split))
         return path
 
-    def moves(split: compose.Split, speaking: int, heard: int) -> Iterator[tuple[str, Example]]:
-        path = texts(split, 2 * (speaking + heard))
-        motion_corpus.build(path, folder / "motion", split, speaking, seed=SEED, listeners=0.0, heard=heard)
-        yield from move_token_examples(folder / "motion", MODELS / "codec", split, vocabulary)
+    def moves(split: compose.Split, speaking: int, heard: int, drill: bool = False) -> Iterator[tuple[str, Example]]:
+        path, motion = texts(split, 2 * (sizes.speaking + sizes.heard)), folder / ("drill" if drill else "motion")
+        motion_corpus.build(path, motion, split, speaking, seed=SEED, listeners=0.0, heard=heard, drill=drill)
+        yield from move_token_examples(motion, MODELS / "codec", split, vocabulary)
 
     def talk() -> Iterator[tuple[str, Example]]:
         for reply, said in islice(generate(sizes.replies, SEED), sizes.replies):
@@ -83,6 +93,7 @@ def corpora(out: Path, sizes: Sizes) -> dict[str, TokenCorpus]:
 
     makers: dict[str, Callable[[], Iterator[tuple[str, Example]]]] = {
         "move": lambda: moves("train", sizes.speaking, sizes.heard),
+        "drill": lambda: moves("train", 0, sizes.drill, True),
         "talk": talk,
         "dev": lambda: moves("dev", sizes.dev, sizes.dev_heard),
     }
@@ -98,12 +109,53 @@ def corpora(out: Path, sizes: Sizes) -> dict[str, TokenCorpus]:
     return found
 
 
+def answered(corpus: TokenCorpus, vocabulary: JointVocabulary, name: str) -> Iterator[tuple[str, Example]]:
+    """The listening of a corpus in which something that is said calls for an answer, named `name`; to be learnt are
+    only the tokens of head and trunk in the steps in which the answer would go on.
+    """
+    core, marks = vocabulary.motion_range(vocabulary.parts[0]), {vocabulary.cue(cue) for cue in range(len(CUES))}
+    for number in np.flatnonzero(corpus.tasks == corpus.names.index("listen")):
+        example = corpus.sequence(int(number))
+        first = example.ids.index(vocabulary.control("now")) + 1
+        words, ended, pieces = list[str](), list[int](), list[int]()
+        steps, place = 0, dict[int, int]()  # of the core token of each step
+        for at, id_ in enumerate(example.ids[first:], first):
+            if vocabulary.is_text(id_):
+                pieces.append(id_)
+            elif id_ in marks:
+                heard = vocabulary.decode_text(pieces).split()
+                words, ended, pieces = words + heard, ended + [steps] * len(heard), []
+                steps += 1
+            elif id_ in core:
+                place[steps - 1] = at
+        wanted = {
+            place[step]
+            for one in reactions(words)
+            for step in range(ended[one.word] + ANSWER[0], ended[one.word] + ANSWER[1])
+            if step in place
+        }
+        mask = [learnt and at in wanted for at, learnt in enumerate(example.mask)]
+        if any(mask):
+            yield name, Example(example.ids, mask)
+
+
 def continued(found: Mapping[str, TokenCorpus], out: Path, settings: PlannerTraining, tokens: int) -> Llama:
-    """The planner that ships, trained further on so many tokens; saved in `out`."""
+    """The planner that ships, trained further on so many tokens, a third of them of the drill; saved in `out`."""
+    vocabulary, talk = JointVocabulary.load(MODELS / "planner"), found["talk"]
+    drill, move = (
+        TokenCorpus.build(answered(found[name], vocabulary, f"{name} answers")) for name in ("drill", "move")
+    )
+    listened, spoken = (found["move"].only(name, count) for name, count in (("listen", 8_000), ("speak", 2_500)))
     return train(
-        [Stage("further", TokenCorpus.join([found["move"], found["talk"]]), tokens)],
-        JointVocabulary.load(MODELS / "planner"), out,
-        replace(settings, keeps=("reply", "act"), weights={"reply": 3.0}),
+        [
+            Stage("drill", TokenCorpus.join([found["drill"], talk]), tokens // 6),
+            Stage("answers", TokenCorpus.join([drill, listened.only("listen", 2_000), talk]), tokens // 3),
+            Stage("talk", TokenCorpus.join([move, listened, spoken, talk]), tokens - tokens // 6 - tokens // 3),
+        ],
+        vocabulary, out,
+        replace(
+            settings, keeps=("reply", "act"), weights={"reply": 3.0, "drill answers": 4.0, "move answers": 4.0}
+        ),
         Llama.load(MODELS / "planner"), heldout=found["dev"],
     )  # fmt: skip
 
@@ -112,8 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m visavis.finetune.further", description=__doc__)
     parser.add_argument("runs", type=Path, help="folder of everything: RUNS/further, RUNS/planner_further")
-    parser.add_argument("--tokens", type=int, default=6_900_000, help="to read, prompts included: one pass")
-    parser.add_argument("--seconds", type=float, default=4000.0, help="the run ends after so many")
+    parser.add_argument("--tokens", type=int, default=8_300_000, help="to read, prompts included")
+    parser.add_argument("--seconds", type=float, default=6000.0, help="the run ends after so many")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--lr", type=float, default=4e-4)
     parser.add_argument("--smoke", action="store_true", help="on tiny data")
