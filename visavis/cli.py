@@ -34,9 +34,12 @@ def _agent(args: argparse.Namespace, persona: Any = None) -> Any:
     import torch
 
     from visavis.agent import Agent
+    from visavis.agent.recall import prepare
 
     # Models of this size gain little from a second thread, and two threads on shared cores wait for each other.
     torch.set_num_threads(1)
+    if args.command in ("chat", "ui", "serve"):  # somebody will ask something
+        prepare()
     return Agent(
         persona=persona or args.persona,
         voice=args.voice,

@@ -136,7 +136,8 @@ class BatchingEngine(EmbeddedEngine):
             rows = RowsApart(self._folder, self._exact)
             batch = Batch(rows, self._most_streams, lambda: RowsHere(self._decoder))
         except Gone as error:
-            log.warning("%s; all streams share one core", error)
+            if not self._closed and threading.main_thread().is_alive():  # else nobody wants it any more
+                log.warning("%s; all streams share one core", error)
         finally:
             with self._lock:
                 self._started_at, self._starting = time.monotonic(), None
