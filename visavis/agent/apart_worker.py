@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visavis.agent.engine import Floats, Ids
+from visavis.errors import VisavisError
 
 __all__ = ["Change", "FrameError", "main", "pack", "read_frame", "sent_ids", "wanted_ids"]
 
@@ -107,7 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from visavis.agent.rows import RowsHere
 
     torch.set_num_threads(1)  # this process is one core's
-    rows = RowsHere(Decoder(Llama.load(options.folder), options.exact))
+    try:
+        rows = RowsHere(Decoder(Llama.load(options.folder), options.exact))
+    except VisavisError as error:
+        sys.exit(f"visavis: {error}")
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     answers.write(pack([], np.float32))
     answers.flush()

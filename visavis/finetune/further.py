@@ -2,9 +2,9 @@
 visavis.finetune.further RUNS`.
 
 A whole training wants a GPU. What is new for the body alone (how listeners hear words, marks that were mended) can be
-learnt from where the weights are: MOVE by its tokens, and REPLY and ACT by what the planner says already. For these
-lines the goal is the planner's own distribution over every next token (distillation, Hinton et al. 2015), so that they
-stay as they are without the corpora and readers that they were once made of.
+learnt from where the weights are: MOVE's listening by its tokens; REPLY, ACT and MOVE's speaking by what the planner
+says already. For these the goal is the planner's own distribution over every next token (distillation, Hinton et al.
+2015), so that they stay as they are without the corpora and readers that they were once made of.
 
 What is said calls for an answer of the listener's once in two sentences, and the answer is in one of twenty-five tokens
 or so: too seldom to be learnt from talk. So there is a drill before (`teacher.answers.drilled`: lines full of what
@@ -140,21 +140,26 @@ def answered(corpus: TokenCorpus, vocabulary: JointVocabulary, name: str) -> Ite
 
 
 def continued(found: Mapping[str, TokenCorpus], out: Path, settings: PlannerTraining, tokens: int) -> Llama:
-    """The planner that ships, trained further on so many tokens, a third of them of the drill; saved in `out`."""
+    """The planner that ships, trained further on so many tokens: a drill; the drill again, where only answers are to be
+    learnt; talk. Saved in `out`.
+    """
     vocabulary, talk = JointVocabulary.load(MODELS / "planner"), found["talk"]
     drill, move = (
         TokenCorpus.build(answered(found[name], vocabulary, f"{name} answers")) for name in ("drill", "move")
     )
-    listened, spoken = (found["move"].only(name, count) for name, count in (("listen", 8_000), ("speak", 2_500)))
+    listened, spoken = (found["move"].only(name, count) for name, count in (("listen", 8_000), ("speak", 8_000)))
+    parts = {
+        "drill": [found["drill"], spoken.only("speak", 1_000)],
+        "answers": [drill, listened.only("listen", 2_000), spoken.only("speak", 1_000)],
+        "talk": [move, listened, spoken],
+    }
+    shares = {"drill": 0.15, "answers": 0.3, "talk": 0.55}
     return train(
-        [
-            Stage("drill", TokenCorpus.join([found["drill"], talk]), tokens // 6),
-            Stage("answers", TokenCorpus.join([drill, listened.only("listen", 2_000), talk]), tokens // 3),
-            Stage("talk", TokenCorpus.join([move, listened, spoken, talk]), tokens - tokens // 6 - tokens // 3),
-        ],
+        [Stage(name, TokenCorpus.join([*parts[name], talk]), int(share * tokens)) for name, share in shares.items()],
         vocabulary, out,
         replace(
-            settings, keeps=("reply", "act"), weights={"reply": 3.0, "drill answers": 4.0, "move answers": 4.0}
+            settings, keeps=("reply", "act", "speak"),
+            weights={"reply": 3.0, "speak": 2.0, "drill answers": 4.0, "move answers": 4.0},
         ),
         Llama.load(MODELS / "planner"), heldout=found["dev"],
     )  # fmt: skip
