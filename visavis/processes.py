@@ -15,7 +15,7 @@ def start_module(
     module: str, *arguments: str, stderr: int | IO[bytes] | None = subprocess.DEVNULL
 ) -> subprocess.Popen[bytes]:
     """Run `python -m module` with pipes for its standard input and output, by this interpreter and from where this
-    package lies.
+    package lies. A Ctrl-C at the keyboard does not reach it: who started it decides.
 
     Raises:
         OSError: it could not be started.
@@ -27,5 +27,5 @@ def start_module(
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module, *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, process_group=0 if os.name == "posix" else None,
     )  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.agent.test_batching import at_once, model, write  # noqa: F401
+from visavis.agent import apart, batching
 from visavis.agent.apart import RowsApart
 from visavis.agent.apart_worker import FrameError, pack, read_frame, sent_ids, wanted_ids
 from visavis.agent.batching import CROWD, BatchingEngine
@@ -38,6 +39,7 @@ def alone(folder: Path) -> EmbeddedEngine:
 @pytest.fixture(scope="module")
 def rows(folder: Path):
     rows = RowsApart(folder, exact=True)
+    rows.wait()
     yield rows
     rows.close()
 
@@ -140,13 +142,93 @@ def test_a_process_that_is_killed_loses_nothing(engine: BatchingEngine, alone: E
 
 def test_one_that_cannot_start_is_done_without(tmp_path: Path, folder: Path, alone: EmbeddedEngine, caplog) -> None:
     with pytest.raises(Gone, match="ended"):
-        RowsApart(tmp_path)  # holds no planner
+        RowsApart(tmp_path).wait()  # holds no planner
     engine = BatchingEngine(Llama.load(folder), JointVocabulary.load(folder), exact=True, folder=tmp_path, batches=2)
     written = at_once(*(lambda seed=seed: write(engine, seed) for seed in range(6)))
     assert written == [write(alone, seed) for seed in range(6)]
     if (thread := engine._starting) is not None:
         thread.join(60)
-    assert len(engine._batches) == 1 and "share one core" in caplog.text
+    assert len(engine._batches) == 1 and "no other batch" in caplog.text
+
+
+def test_one_that_says_nothing_is_ended(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that does not take its request: more than a pipe holds."""
+    monkeypatch.setattr(apart, "_LOOK_S", 0.1)
+    rows = RowsApart(folder, exact=True)
+    rows.wait()
+    monkeypatch.setattr(apart, "PATIENCE_S", 1.0)
+    os.kill(rows._process.pid, signal.SIGSTOP)
+    rows.resize(16)
+    with pytest.raises(Gone, match="ended"):
+        rows.read([[5]] * 16, [np.arange(0, 5000, 2)] * 16)
+    assert rows._process.wait(5) == -signal.SIGKILL
+
+
+def test_other_weights_in_the_folder_are_not_taken(folder: Path, alone: EmbeddedEngine, caplog) -> None:
+    engine = BatchingEngine.load(folder, exact=True, batches=2)
+    os.utime(folder / "model.safetensors")
+    written = at_once(*(lambda seed=seed: write(engine, seed) for seed in range(6)))
+    assert written == [write(alone, seed) for seed in range(6)]
+    if (thread := engine._starting) is not None:
+        thread.join(60)
+    assert len(engine._batches) == 1 and "are others" in caplog.text
+
+
+def test_starts_that_fail_are_not_made_again_at_once(
+    folder: Path, alone: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = []
+
+    def fails(*_) -> None:
+        starts.append(time.monotonic())
+        raise Gone("no")
+
+    monkeypatch.setattr(batching, "RowsApart", fails)
+    engine = BatchingEngine.load(folder, exact=True, batches=3)
+    for _ in range(3):
+        at_once(*(lambda seed=seed: write(engine, seed) for seed in range(6)))
+        time.sleep(0.05)
+    assert len(starts) == 1
+
+
+def test_memory_that_is_short_when_a_process_ends_loses_nothing(
+    engine: BatchingEngine, alone: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Making room here fails the first time: one caller is told, the others go on."""
+    second = engine._batches[1]
+    instead, calls = second._instead, []
+
+    def short():
+        calls.append(1)
+        if len(calls) == 1:
+            raise MemoryError
+        return instead()
+
+    second._instead = short
+    os.kill(second._rows._process.pid, signal.SIGKILL)
+    written = at_once(*(lambda seed=seed: write(engine, seed) for seed in range(8)))
+    failed = [isinstance(out, MemoryError) for out in written]
+    assert sum(failed) == 1 and len(calls) == 2
+    assert [w for w, f in zip(written, failed, strict=True) if not f] == [
+        write(alone, seed) for seed, f in zip(range(8), failed, strict=True) if not f
+    ]
+
+
+def test_a_fork_lets_go_of_the_pipes(rows: RowsApart) -> None:
+    child = os.fork()
+    if not child:
+        nothing = os.stat(os.devnull).st_rdev
+        same = os.fstat(rows._process.stdin.fileno()).st_rdev == nothing
+        try:
+            rows.read([[5]], [None])
+            gone = False
+        except Gone:
+            gone = True
+        os._exit(0 if same and gone else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    rows.clear(0)
+    (logits,) = rows.read([[5]], [None])
+    assert len(logits) == JointVocabulary.default().size and logits.flags.writeable
 
 
 def test_nothing_runs_after_a_close(engine: BatchingEngine, alone: EmbeddedEngine) -> None:
@@ -157,3 +239,16 @@ def test_nothing_runs_after_a_close(engine: BatchingEngine, alone: EmbeddedEngin
     free = list(alone.generate([5, 6], limit=30))
     assert [[first, *rest] for first, rest in zip(begun, under_way, strict=True)] == [free, free]
     assert process.wait(10) is not None
+
+
+def test_nothing_is_started_after_a_close(folder: Path) -> None:
+    engine = BatchingEngine.load(folder, exact=True, batches=2)
+    at_once(*(lambda: list(engine.generate([5, 6], limit=4)) for _ in range(CROWD + 1)))
+    thread, loading = engine._starting, engine._loading
+    engine.close()
+    if thread is not None:
+        thread.join(10)
+        assert not thread.is_alive()
+    if loading is not None:
+        assert loading._process.wait(10) is not None
+    assert len(engine._batches) == 1

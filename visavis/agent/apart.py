@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -41,13 +41,14 @@ class RowsApart:
         exact: products in float32 instead of bf16.
 
     Raises:
-        Gone: the process could not be started, or could not load the planner.
+        Gone: the process could not be started.
     """
 
     def __init__(self, folder: str | Path, exact: bool = False) -> None:
         self._slots = 1
         self._changes: list[int] = []
         self._pid = os.getpid()
+        self._asked = _Asked()
         try:
             process = start_module(
                 "visavis.agent.apart_worker", str(folder), *(["--exact"] if exact else []), stderr=None
@@ -55,10 +56,22 @@ class RowsApart:
         except OSError as error:
             raise Gone(f"a process for a second batch could not be started: {error}") from error
         self._process = process
-        self._asked = _Asked()
         self._finish = weakref.finalize(self, _end, process, self._pid, self._asked)  # at the latest when Python ends
-        threading.Thread(target=_watch, args=(process, self._asked), name="visavis-apart", daemon=True).start()
-        self._answer(0)
+        _STARTED.add(self)
+        try:
+            threading.Thread(target=_watch, args=(process, self._asked), name="visavis-apart", daemon=True).start()
+        except RuntimeError as error:
+            self.close()
+            raise Gone(f"a process for a second batch could not be watched: {error}") from error
+
+    def wait(self) -> None:
+        """Wait until the process has loaded the planner.
+
+        Raises:
+            Gone: it could not, or was closed in the meantime.
+        """
+        with self._asking():
+            self._answer(0)
 
     @property
     def slots(self) -> int:
@@ -71,32 +84,35 @@ class RowsApart:
             raise Gone("this process was forked from the one whose batch it is")
         read = [ids for run, ids in zip(runs, wanted, strict=True) if run]
         request = pack([self._changes, [len(runs)], *runs, *map(sent_ids, read)], np.int32)
-        try:
+        with self._asking():
             pipe = cast(IO[bytes], self._process.stdin)
             pipe.write(request)
             pipe.flush()
             answer = self._answer(len(read))
-        except (OSError, ValueError) as error:
-            self.close()
-            raise Gone(f"the process of a second batch ended: {error}") from error
-        except BaseException:  # a keyboard interrupt: the answer would be taken for that of the next pass
-            self.close()
-            raise
         self._changes = []
         return answer
 
-    def _answer(self, count: int) -> list[Floats]:
-        """The next answer, which has so many arrays."""
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Watched while it is asked; whatever goes wrong ends the process, because a later answer would be taken for
+        that of the next pass.
+        """
         self._asked.since = time.monotonic()
         try:
-            answer = read_frame(cast(IO[bytes], self._process.stdout), np.float32)
+            yield
         except (OSError, ValueError, FrameError) as error:
             self.close()
             raise Gone(f"the process of a second batch ended: {error}") from error
+        except BaseException:
+            self.close()
+            raise
         finally:
             self._asked.since = None
+
+    def _answer(self, count: int) -> list[Floats]:
+        """The next answer, which has so many arrays."""
+        answer = read_frame(cast(IO[bytes], self._process.stdout), np.float32)
         if answer is None or len(answer) != count:
-            self.close()
             raise Gone("the process of a second batch ended")
         return answer
 
@@ -147,3 +163,21 @@ def _end(process: subprocess.Popen[bytes], pid: int, asked: _Asked) -> None:
         with contextlib.suppress(OSError, ValueError):
             if pipe is not None:
                 pipe.close()
+
+
+_STARTED: Final = weakref.WeakSet["RowsApart"]()
+
+
+def _disinherit() -> None:
+    """After a fork: let go of the pipes, which are the parent's, so that what it started ends with it."""
+    for rows in _STARTED:
+        for pipe in (rows._process.stdin, rows._process.stdout):
+            with contextlib.suppress(OSError, ValueError):
+                if pipe is not None:
+                    nothing = os.open(os.devnull, os.O_RDWR)
+                    os.dup2(nothing, pipe.fileno())
+                    os.close(nothing)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disinherit)

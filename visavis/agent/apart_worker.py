@@ -1,7 +1,7 @@
 """The process that reads a second batch: requests on standard input, logits on standard output.
 
 `python -m visavis.agent.apart_worker FOLDER [--exact]` loads the planner of FOLDER and says so by an empty answer. It
-ends when its standard input closes, and minds no keyboard: who started it decides.
+ends when its standard input closes. What it prints goes to standard error, so that nothing stands between the answers.
 
 A frame is two little-endian uint32 (numbers of arrays, of all their elements), the arrays' lengths (int32), and their
 elements one after the other: int32 in a request, float32 in an answer. A request is an array of changes (a `Change`, a
@@ -12,7 +12,8 @@ what is wanted of it: `ALL`; `RANGE`, first, end; or ids. An answer has the logi
 from __future__ import annotations
 
 import argparse
-import signal
+import contextlib
+import os
 import struct
 import sys
 from collections.abc import Sequence
@@ -67,7 +68,7 @@ def read_frame(stream: IO[bytes], dtype: type[np.int32 | np.float32]) -> list[ND
     count, total = _HEAD.unpack(head)
     if count > MOST_ARRAYS or total > MOST_ELEMENTS:
         raise FrameError(f"expected at most {MOST_ARRAYS} arrays and {MOST_ELEMENTS} elements; got {count}, {total}")
-    body = stream.read(4 * (count + total))
+    body = bytearray(stream.read(4 * (count + total)))  # what is made of it may be written to
     if len(body) < 4 * (count + total):
         raise FrameError("the stream ended inside a frame")
     sizes = np.frombuffer(body, np.int32, count)
@@ -100,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--exact", action="store_true")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
     import torch
 
     from visavis.agent.decoder import Decoder
@@ -112,20 +114,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = RowsHere(Decoder(Llama.load(options.folder), options.exact))
     except VisavisError as error:
         sys.exit(f"visavis: {error}")
-    requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    answers.write(pack([], np.float32))
-    answers.flush()
-    while (frame := read_frame(requests, np.int32)) is not None:
-        changes, *arrays = frame
-        for change, one, other in changes.reshape(-1, 3).tolist():
-            if change == Change.CLEAR:
-                rows.clear(one)
-            elif change == Change.MOVE:
-                rows.move(one, other)
-            else:
-                rows.resize(one)
-        answers.write(pack(_logits(rows, arrays), np.float32))
+    with contextlib.suppress(BrokenPipeError, FrameError):  # whoever asked is gone
+        answers.write(pack([], np.float32))
         answers.flush()
+        while (frame := read_frame(requests, np.int32)) is not None:
+            changes, *arrays = frame
+            for change, one, other in changes.reshape(-1, 3).tolist():
+                if change == Change.CLEAR:
+                    rows.clear(one)
+                elif change == Change.MOVE:
+                    rows.move(one, other)
+                else:
+                    rows.resize(one)
+            answers.write(pack(_logits(rows, arrays), np.float32))
+            answers.flush()
+    os._exit(0)  # nothing is left to be written, and a pipe that is closed must not be flushed
 
 
 def _logits(rows: Any, arrays: Sequence[NDArray[np.int32]]) -> list[Floats]:

@@ -141,6 +141,8 @@ class Batch:
         """One id or more for every stream that has room for it."""
         with self._lock:
             self._admit()
+        if not self._streams:  # all that waited have left
+            return
         try:
             self._pass()
         except Gone as error:
@@ -163,10 +165,11 @@ class Batch:
         if self._instead is None:
             raise error
         log.warning("%s; its %d streams go on in this process", error, len(self._streams))
-        slots = self._rows.slots
-        self._rows, self.gone = self._instead(), True
-        self._rows.resize(slots)
-        self._forget()
+        rows = self._instead()
+        rows.resize(self._rows.slots)
+        for stream in self._streams:
+            stream.run.forget()
+        self._rows, self.gone = rows, True  # the last: what fails before is tried again
 
     def _pass(self) -> None:
         runs: list[Sequence[int]] = []

@@ -42,8 +42,9 @@ class BatchingEngine(EmbeddedEngine):
     before its caller takes them. What a constraint raises ends its own stream only, and is raised to its caller.
 
     A lone caller is served in this process. From `CROWD` streams at once on, another process is started (seconds of a
-    core, some 400 MB of memory, once), and streams that begin then go to the batch that has the fewest. If such a
-    process ends, its streams go on in this one, and lose nothing that was written.
+    core, some 400 MB of memory), and streams that begin then go to the batch that has the fewest. If such a process
+    ends, its streams go on in this one, and lose nothing that was written. It stays until the engine is closed, or
+    Python ends.
 
     Args:
         model: trained weights.
@@ -63,13 +64,16 @@ class BatchingEngine(EmbeddedEngine):
         if batches is not None and batches < 1:
             raise UsageError(f"expected one batch or more; got {batches}")
         super().__init__(model, vocabulary, exact)
-        self._most_streams, self._exact, self._folder = streams, exact, folder
+        self._most_streams, self._exact = streams, exact
+        self._folder = Path(folder).resolve() if folder is not None else None
+        self._weights = _state(self._folder)
         self._most_batches = (batches or min(_cores(), MOST_BATCHES)) if folder is not None else 1
         self._lock = threading.Lock()  # of the list of batches
         self._batches = [Batch(RowsHere(self._decoder), streams)]
         self._closed = False
         self._starting: threading.Thread | None = None
-        self._started_at = -AGAIN_S
+        self._loading: RowsApart | None = None
+        self._not_before = 0.0  # by `time.monotonic`: when a process may be started
 
     @classmethod
     def load(cls, folder: str | Path | None = None, exact: bool = False, *, batches: int | None = None) -> Self:
@@ -107,23 +111,30 @@ class BatchingEngine(EmbeddedEngine):
         """Refuse new generations; those under way go on to their end. Nothing of ours runs afterwards."""
         with self._lock:
             self._closed = True
-            batches = tuple(self._batches)
+            batches, loading = tuple(self._batches), self._loading
+        if loading is not None:
+            loading.close()
         for batch in batches:
             batch.close()
 
     # With the lock held.
 
     def _least_loaded(self) -> Batch:
-        self._batches = [batch for batch in self._batches if not batch.gone]
+        if any(batch.gone for batch in self._batches):
+            self._batches = [batch for batch in self._batches if not batch.gone]
+            self._not_before = time.monotonic() + AGAIN_S
         loads = [batch.load for batch in self._batches]
         if (
             len(loads) < self._most_batches
             and sum(loads) + 1 >= CROWD * len(loads)
             and self._starting is None
-            and time.monotonic() - self._started_at > (AGAIN_S if len(loads) == 1 else 0.0)
+            and time.monotonic() >= self._not_before
         ):
             self._starting = threading.Thread(target=self._start, name="visavis-batch", daemon=True)
-            self._starting.start()
+            try:
+                self._starting.start()
+            except RuntimeError:  # no more threads
+                self._starting, self._not_before = None, time.monotonic() + AGAIN_S
         return self._batches[loads.index(min(loads))]
 
     # By a thread of its own.
@@ -131,20 +142,40 @@ class BatchingEngine(EmbeddedEngine):
     def _start(self) -> None:
         """Start another process, and let it take streams when it can."""
         assert self._folder is not None
-        batch: Batch | None = None
+        decoder, batch = self._decoder, None
         try:
-            rows = RowsApart(self._folder, self._exact)
-            batch = Batch(rows, self._most_streams, lambda: RowsHere(self._decoder))
+            with self._lock:
+                if self._closed:
+                    return
+                rows = self._loading = RowsApart(self._folder, self._exact)
+            rows.wait()
+            if _state(self._folder) != self._weights:
+                rows.close()
+                raise Gone(f"the weights in {self._folder} are others than when they were loaded")
+            batch = Batch(rows, self._most_streams, lambda: RowsHere(decoder))
         except Gone as error:
             if not self._closed and threading.main_thread().is_alive():  # else nobody wants it any more
-                log.warning("%s; all streams share one core", error)
+                log.warning("%s; no other batch is read beside those there are", error)
         finally:
             with self._lock:
-                self._started_at, self._starting = time.monotonic(), None
-                if batch is not None and not self._closed:
+                self._starting = self._loading = None
+                if batch is None:
+                    self._not_before = time.monotonic() + AGAIN_S
+                elif not self._closed:
                     self._batches.append(batch)
         if batch is not None and self._closed:
             batch.close()
+
+
+def _state(folder: Path | None) -> tuple[int, ...]:
+    """What changes when the weights of a folder do."""
+    if folder is None:
+        return ()
+    try:
+        found = (folder / "model.safetensors").stat()
+    except OSError:
+        return ()
+    return (found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 def _cores() -> int:

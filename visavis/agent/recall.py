@@ -167,7 +167,7 @@ def prepare() -> threading.Thread:
         with contextlib.suppress(VisavisError):  # the first question says what is missing
             default_finder(), default_base_reader()
 
-    thread = threading.Thread(target=load, name="visavis-recall", daemon=True)
+    thread = threading.Thread(target=load, name="visavis-recall")  # no daemon: Python must not end in mid-load
     thread.start()
     return thread
 
