@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 from tests.agent.test_batching import at_once, model, write  # noqa: F401
-from visavis.agent import apart, batching
+from visavis.agent import apart, batch, batching
 from visavis.agent.apart import RowsApart
 from visavis.agent.apart_worker import FrameError, pack, read_frame, sent_ids, wanted_ids
 from visavis.agent.batching import CROWD, BatchingEngine
+from visavis.agent.brain import Brain
 from visavis.agent.embedded import EmbeddedEngine
 from visavis.agent.engine import Sampling
 from visavis.agent.llama import Llama
 from visavis.agent.rows import Gone, RowsHere
+from visavis.errors import UsageError
 from visavis.tokenizers.vocabulary import JointVocabulary
 
 
@@ -45,8 +47,9 @@ def rows(folder: Path):
 
 
 @pytest.fixture
-def engine(folder: Path):
-    """With both batches running."""
+def engine(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """With both batches running, which are taken to be equally quick."""
+    monkeypatch.setattr(batch, "SMOOTHED", 0.0)
     engine = BatchingEngine.load(folder, exact=True, batches=2)
     at_once(*(lambda: list(engine.generate([5, 6], limit=40)) for _ in range(CROWD + 1)))
     deadline = time.monotonic() + 60
@@ -111,6 +114,19 @@ def test_in_two_batches_as_alone(engine: BatchingEngine, alone: EmbeddedEngine) 
     assert written == [write(alone, seed) for seed in range(13)]
     assert reads, "the second batch took no stream"
     assert [batch.load for batch in engine._batches] == [0, 0]
+
+
+def test_streams_go_where_they_are_stepped_soonest(engine: BatchingEngine) -> None:
+    """A batch whose passes take long gets few of them; one that was idle for long is tried again."""
+    here, there = engine._batches
+    here._cost_s, there._cost_s = 10 * batch.COST_S, batch.COST_S
+    here._ended = there._ended = time.monotonic()
+    assert engine._quickest() is here  # alone
+    one = there.add(None)
+    assert engine._quickest() is there
+    here._ended -= 2 * batch.STALE_S
+    assert engine._quickest() is here
+    there._queue.remove(one)
 
 
 def test_a_lone_caller_starts_nothing(folder: Path, alone: EmbeddedEngine) -> None:
@@ -252,3 +268,11 @@ def test_nothing_is_started_after_a_close(folder: Path) -> None:
     if loading is not None:
         assert loading._process.wait(10) is not None
     assert len(engine._batches) == 1
+
+
+def test_an_agent_has_one_batch_unless_it_is_told_otherwise() -> None:
+    assert (Brain().engine, Brain().batches) == ("embedded", 1)
+    assert (Brain(engine="embedded:3").engine, Brain(engine="embedded:3").batches) == ("embedded", 3)
+    for name in ("embedded:0", "embedded:", "embedded:x", "vllm:2"):
+        with pytest.raises(UsageError, match="expected an engine"):
+            Brain(engine=name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -23,6 +24,11 @@ log = logging.getLogger(__name__)
 
 KEPT: Final = 8  # slots that stay allocated when nobody generates: 8 MB each with the shipped model
 AHEAD: Final = 64  # ids that are written and not yet taken; then the stream pauses
+FIXED: Final = 3.0  # what a pass costs whoever is in it, in streams
+COST_S: Final = 0.001  # of a stream in a pass, before it was measured
+PAUSE_S: Final = 0.5  # of a batch that nobody waits for, at least
+SMOOTHED: Final = 0.1  # of a new measure in the mean
+STALE_S: Final = 5.0  # after which what was measured says nothing
 HANDED: Final = 8  # ids that are handed over together, because waking a thread costs as much as an id
 
 
@@ -70,6 +76,15 @@ class Batch:
         # Only the leader touches these.
         self._streams: list[Stream] = []  # the place of a stream is its slot
         self._rows = rows
+        self._cost_s, self._ended = COST_S, 0.0  # of a stream in a pass; when the last pass ended
+
+    @property
+    def pass_s(self) -> float:
+        """How long a pass would take with one stream more, by how long they took lately: where other threads want the
+        interpreter's lock a pass in this process may take many times as long as one elsewhere.
+        """
+        stale = time.monotonic() - self._ended > STALE_S
+        return (COST_S if stale else self._cost_s) * (FIXED + self.load + 1)
 
     @property
     def load(self) -> int:
@@ -141,8 +156,10 @@ class Batch:
         """One id or more for every stream that has room for it."""
         with self._lock:
             self._admit()
-        if not self._streams:  # all that waited have left
+        count = len(self._streams)
+        if not count:  # all that waited have left
             return
+        began = time.monotonic()
         try:
             self._pass()
         except Gone as error:
@@ -153,6 +170,11 @@ class Batch:
         with self._lock:
             self._wake(False)
             self._drop()
+        now = time.monotonic()
+        # A short pause between two passes is one for the lock, or for a caller to wake: it is part of the pace.
+        since = self._ended if began - self._ended < PAUSE_S else began
+        self._cost_s += SMOOTHED * ((now - since) / (FIXED + count) - self._cost_s)
+        self._ended = now
 
     def _forget(self) -> None:
         """Every stream is read again from its beginning."""

@@ -42,9 +42,9 @@ class BatchingEngine(EmbeddedEngine):
     before its caller takes them. What a constraint raises ends its own stream only, and is raised to its caller.
 
     A lone caller is served in this process. From `CROWD` streams at once on, another process is started (seconds of a
-    core, some 400 MB of memory), and streams that begin then go to the batch that has the fewest. If such a process
-    ends, its streams go on in this one, and lose nothing that was written. It stays until the engine is closed, or
-    Python ends.
+    core, some 400 MB of memory), and streams that begin then go to the batch whose passes are the quickest. If such a
+    process ends, its streams go on in this one, and lose nothing that was written. It stays until the engine is
+    closed, or Python ends.
 
     Args:
         model: trained weights.
@@ -96,7 +96,7 @@ class BatchingEngine(EmbeddedEngine):
         with self._lock:
             if self._closed:
                 raise UsageError("expected an open engine; this one was closed: load another")
-            batch = self._least_loaded()
+            batch = self._quickest()
             stream = batch.add(run)
         try:
             while ids := batch.taken(stream):
@@ -119,7 +119,8 @@ class BatchingEngine(EmbeddedEngine):
 
     # With the lock held.
 
-    def _least_loaded(self) -> Batch:
+    def _quickest(self) -> Batch:
+        """Where one stream more would be stepped soonest; alone it stays here."""
         if any(batch.gone for batch in self._batches):
             self._batches = [batch for batch in self._batches if not batch.gone]
             self._not_before = time.monotonic() + AGAIN_S
@@ -135,7 +136,7 @@ class BatchingEngine(EmbeddedEngine):
                 self._starting.start()
             except RuntimeError:  # no more threads
                 self._starting, self._not_before = None, time.monotonic() + AGAIN_S
-        return self._batches[loads.index(min(loads))]
+        return min(self._batches, key=lambda batch: batch.pass_s) if sum(loads) else self._batches[0]
 
     # By a thread of its own.
 
