@@ -3,10 +3,12 @@
 import json
 
 import pytest
+import torch
 
 from visavis.agent.embedded import EmbeddedEngine
+from visavis.agent.llama import Llama, LlamaConfig
 from visavis.emotion import Emotion
-from visavis.finetune.further import ANSWER, answered, main
+from visavis.finetune.further import ANSWER, answered, between, main
 from visavis.finetune.token_corpus import TokenCorpus
 from visavis.tokenizers.turn_language import MovePlan, MovePrompt, MoveStep, move_example
 from visavis.tokenizers.vocabulary import JointVocabulary
@@ -30,6 +32,19 @@ def test_only_the_head_and_trunk_of_an_answer_are_to_be_learnt():
     assert name == "answers" and example.ids == corpus.sequence(1).ids
     core = [at for at, id_ in enumerate(example.ids) if id_ in vocabulary.motion_range(vocabulary.parts[0])]
     assert learnt == core[5 + ANSWER[0] : 5 + ANSWER[1]]  # the answer to "twice" would begin when all is over
+
+
+def test_between_two_planners_words_that_call_for_nothing_stay_as_they_were():
+    vocabulary = JointVocabulary.default()
+    config = LlamaConfig(vocabulary.size, 1, 64, 1, 32, 8)
+    before, after = Llama(config), Llama(config)
+    mixed = between(before, after, vocabulary, 0.5)
+    (died,) = vocabulary.encode_text("died")
+    train, motion = vocabulary.encode_text("train")[-1], vocabulary.motion("core", 3)
+    for row, share in ((died, 0.5), (train, 0.0), (motion, 0.5)):
+        expected = before.embedding[row] + share * (after.embedding[row] - before.embedding[row])
+        torch.testing.assert_close(mixed.embedding[row], expected)
+    torch.testing.assert_close(mixed.layers[0].qkv, 0.5 * (before.layers[0].qkv + after.layers[0].qkv))
 
 
 @pytest.mark.slow
