@@ -55,7 +55,9 @@ def test_texts_that_are_too_deep_are_refused(opening):
         safe_yaml.load_texts(opening * 1_000)
 
 
-@pytest.mark.parametrize("text", ["a: 1\na: 2", "{a: {c: 1, c: 2}}", "? [a]\n: b", "a: &x 1\nb: *x", "a: [1"])
+@pytest.mark.parametrize(
+    "text", ["a: 1\na: 2", "{a: {c: 1, c: 2}}", "? [a]\n: b", "a: &x 1\nb: *x", "a: [1", "a: 1\n---\nb: 1"]
+)
 def test_texts_that_are_none_are_refused(text):
     with pytest.raises(yaml.YAMLError):
         safe_yaml.load_texts(text)

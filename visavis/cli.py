@@ -34,10 +34,11 @@ def _agent(args: argparse.Namespace, persona: Any = None) -> Any:
     import torch
 
     from visavis.agent import Agent
+    from visavis.agent.recall import prepare
 
     # Models of this size gain little from a second thread, and two threads on shared cores wait for each other.
     torch.set_num_threads(1)
-    return Agent(
+    agent = Agent(
         persona=persona or args.persona,
         voice=args.voice,
         model=args.model,
@@ -49,6 +50,9 @@ def _agent(args: argparse.Namespace, persona: Any = None) -> Any:
         store=_store(args),
         **_thinking(args),
     )
+    if args.command in ("chat", "ui", "serve"):  # somebody will ask something
+        prepare()
+    return agent
 
 
 def _thinking(args: argparse.Namespace) -> dict[str, Any]:

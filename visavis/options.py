@@ -55,7 +55,10 @@ def _common(parser: argparse.ArgumentParser) -> None:
 def _brain(group: Any) -> None:
     group.add_argument("--planner", default="native", metavar="native|chat", help="who plans words and gestures")
     group.add_argument(
-        "--engine", default="embedded", metavar="NAME", help="embedded (default), transformers or vllm runs the model"
+        "--engine",
+        default="embedded",
+        metavar="NAME",
+        help="embedded (default; embedded:N: on N cores for a crowd), transformers or vllm runs the model",
     )
     group.add_argument("--base-url", default=None, metavar="URL", help="server of --planner chat or --engine vllm")
     group.add_argument(

@@ -65,6 +65,8 @@ def load_texts(text: str) -> Any:
             made[-1].append(dict(zip(keys, values, strict=True)))
         elif kind is yaml.AliasEvent:
             raise _wrong(event, f"expected no alias; got *{event.anchor}: write it out")
+        elif kind is yaml.DocumentStartEvent and made[0]:
+            raise _wrong(event, "expected one document")
     return made[0][0] if made[0] else None
 
 

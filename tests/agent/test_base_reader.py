@@ -223,3 +223,16 @@ def test_pieces_and_states_are_those_of_transformers(tmp_path):
         theirs = model.model(torch.tensor([ids]), output_hidden_states=True).hidden_states[base_reader.LAYERS][0]
         ours = base_reader._Packed(base, new_weights(0)).run(base.rows(ids)[None], range(base_reader.LAYERS))[0]
     assert (ours - theirs)[2:].norm() / theirs[2:].norm() < 0.02  # the first states are huge
+
+
+def test_readers_are_loaded_beside_what_else_is_done(monkeypatch):
+    loaded = []
+
+    def missing():
+        loaded.append("reader")
+        raise FileFormatError("expected weights, got none")
+
+    monkeypatch.setattr(recall, "default_finder", lambda: loaded.append("finder"))
+    monkeypatch.setattr(recall, "default_base_reader", missing)
+    recall.prepare().join(5)
+    assert loaded == ["finder", "reader"]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from visavis.agent import batching
-from visavis.agent.batching import AHEAD, KEPT, BatchingEngine
+from visavis.agent import batch
+from visavis.agent.batch import AHEAD, KEPT
+from visavis.agent.batching import BatchingEngine
 from visavis.agent.decoder import ALONE, FEW, ROWS, Cache, _groups
 from visavis.agent.embedded import EmbeddedEngine
 from visavis.agent.engine import CancelToken, Sampling
@@ -100,7 +101,7 @@ def test_in_company_as_alone(engine: BatchingEngine, alone: EmbeddedEngine) -> N
         seeds = range(first, first + 13)
         written = at_once(*(lambda seed=seed: write(engine, seed) for seed in seeds))
         assert written == [write(alone, seed) for seed in seeds]
-    assert not engine._batch and not engine._queue
+    assert not engine._batches[0].load
 
 
 def test_alone_in_a_batch_as_without_one(engine: BatchingEngine, alone: EmbeddedEngine) -> None:
@@ -182,7 +183,7 @@ def test_logits_of_several_as_of_each(alone: EmbeddedEngine) -> None:
 def test_what_is_masked_is_a_number(alone: EmbeddedEngine) -> None:
     """Memory as it comes may hold NaN, and 0 times NaN is NaN."""
     cache = Cache(alone._decoder, 3)
-    assert not cache.values.any() and not cache.grown(alone._decoder, 5).values.any()
+    assert not cache.values.any() and not cache.resized(alone._decoder, 5).values.any()
 
 
 def test_a_stream_that_moves_takes_its_past_along(alone: EmbeddedEngine) -> None:
@@ -191,7 +192,7 @@ def test_a_stream_that_moves_takes_its_past_along(alone: EmbeddedEngine) -> None
     decoder.feed(cache, [1, 2, 3], 0)
     decoder.feed(cache, [7, 8, 9, 10], 1)
     cache.move(1, 0)
-    grown = cache.grown(decoder, 4)
+    grown = cache.resized(decoder, 4)
     fresh = Cache(decoder)
     decoder.feed(fresh, [7, 8, 9, 10])
     torch.testing.assert_close(decoder.feed(grown, [11], 0), decoder.feed(fresh, [11]))
@@ -209,7 +210,7 @@ def test_cancelled_in_mid_stream(engine: BatchingEngine, alone: EmbeddedEngine) 
     written = at_once(cut, cut, lambda: write(engine, 3), lambda: write(engine, 5))
     free = list(alone.generate([5, 6], limit=60))
     assert written == [free[:4], free[:4], write(alone, 3), write(alone, 5)]
-    assert not engine._batch
+    assert not engine._batches[0].load
 
 
 def test_cancelled_while_it_waits_its_turn(model: Llama) -> None:
@@ -237,7 +238,7 @@ def test_an_error_of_a_constraint_is_its_own_streams(engine: BatchingEngine, alo
     written = at_once(*broken, *(lambda seed=seed: write(engine, seed) for seed in (3, 5, 6)))
     assert [str(error) for error in written[:2]] == ["a constraint that fails"] * 2
     assert written[2:] == [write(alone, seed) for seed in (3, 5, 6)]
-    assert not engine._batch
+    assert not engine._batches[0].load
 
 
 def test_who_does_not_read_stops_nobody(model: Llama, alone: EmbeddedEngine) -> None:
@@ -246,7 +247,7 @@ def test_who_does_not_read_stops_nobody(model: Llama, alone: EmbeddedEngine) -> 
     sleeper = engine.generate([5, 6], limit=150)
     head = [next(sleeper)]
     assert write(engine, 3) == write(alone, 3)
-    assert all(len(stream.ready) <= AHEAD for stream in [*engine._batch, *engine._queue])
+    assert all(len(stream.ready) <= AHEAD for stream in [*engine._batches[0]._streams, *engine._batches[0]._queue])
     assert head + list(sleeper) == list(alone.generate([5, 6], limit=150))
 
 
@@ -255,12 +256,12 @@ def test_who_goes_away_leaves_nothing(engine: BatchingEngine) -> None:
     generations = [engine.generate([5, 6 + i], limit=100) for i in range(4)]
     for generation in generations:
         next(generation)
-    assert engine._batch
-    with engine._lock:  # as where the garbage collector ends it
+    assert engine._batches[0].load
+    with engine._batches[0]._lock:  # as where the garbage collector ends it
         generations.pop().close()
     for generation in generations:
         generation.close()
-    assert not engine._batch and not engine._queue and threading.active_count() == threads
+    assert not engine._batches[0].load and threading.active_count() == threads
 
 
 @pytest.mark.parametrize("fails_at", [4, 5, 6])
@@ -336,12 +337,12 @@ def test_a_large_batch_gives_its_memory_back(model: Llama, monkeypatch: pytest.M
 
     def look(taken: int) -> None:
         nonlocal most
-        most = max(most, engine._rows.slots)
+        most = max(most, engine._batches[0]._rows.slots)
 
-    monkeypatch.setattr(batching, "HANDED", 1)
+    monkeypatch.setattr(batch, "HANDED", 1)
     works = [lambda: list(engine.generate([5], Steps([np.arange(10, 60)] * 60, look))) for _ in range(2 * KEPT)]
     at_once(*works)
-    assert most > KEPT and engine._rows.slots <= KEPT
+    assert most > KEPT and engine._batches[0]._rows.slots <= KEPT
 
 
 def test_the_planner_in_threads_as_alone() -> None:
@@ -404,4 +405,4 @@ def test_memory_does_not_grow(engine: BatchingEngine) -> None:
         assert at_once(*(lambda seed=seed: work(seed) for seed in range(6)), within_s=600) == [None] * 6
         sizes.append(resident_kb())
     assert sizes[-1] < 1.05 * sizes[1] + 2_000, sizes
-    assert engine._rows.slots <= KEPT and not engine._batch
+    assert engine._batches[0]._rows.slots <= KEPT and not engine._batches[0].load

@@ -320,7 +320,10 @@ def test_choices_that_do_not_go_together_are_refused(capsys):
         (["--engine", "vllm"], "--engine vllm needs --base-url"),
         (["--base-url", "http://127.0.0.1:9"], "--base-url is for"),
         (["--planner", "oracle"], "expected a planner, one of native, chat; got 'oracle'"),
-        (["--engine", "warp"], "expected an engine, one of embedded, transformers, vllm; got 'warp'"),
+        (
+            ["--engine", "warp"],
+            "expected an engine, one of embedded, transformers, vllm (or embedded:N, N batches); got 'warp'",
+        ),
         (["--planner", "chat", "--engine", "vllm", "--base-url", "http://127.0.0.1:9"], "choose one of them"),
         (["--engine", "vllm", "--base-url", "localhost"], "expected --base-url as"),
         (["--knowledge", "/nowhere"], "expected knowledge as"),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import yaml
 
+from visavis.agent.native import QUOTE_DOUBT
 from visavis.agent.persona import NATURE, Card, load_persona, presets
 from visavis.agent.recall import LIKELY, likely, look_up, rank_cards, variants
 
@@ -157,3 +158,21 @@ def test_who_was_just_told_is_not_told_again_unless_they_ask(guide):
         assert chance(line, before) == chance(line, [before[0], ("agent", "Hm.")])
     told = look_up("And for my son?", before, guide.cards)
     assert sum(told.told) == 1 and told.facts[told.told.index(True)] == price
+
+
+@pytest.mark.parametrize(
+    ("preset", "line", "fact"),
+    [
+        ("receptionist", "Do you have parking?", "There is a garage"),
+        ("receptionist", "Is there somewhere to leave my car?", "There is a garage"),
+        ("receptionist", "Is there a restaurant?", "There is a restaurant"),
+        ("receptionist", "Do you have a swimming pool?", "The pool"),
+        ("shop", "Do you sell cups?", "We sell blue cups"),
+        ("shop", "Do you have a teapot?", "We sell an iron teapot"),
+        ("guide", "Are there guided tours?", "There are guided tours"),
+        ("guide", "Is there a café?", "The café"),
+    ],
+)
+def test_whether_there_is_something_is_answered_by_what_is_told_of_it(preset, line, fact):
+    best = rank_cards(line, load_persona(preset))[0]
+    assert best.text.startswith(fact) and best.score >= QUOTE_DOUBT

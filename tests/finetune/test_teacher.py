@@ -1,9 +1,10 @@
 import numpy as np
 
+from visavis.agent.reactions import reactions
 from visavis.emotion import Emotion
 from visavis.evals.strokes import apexes
 from visavis.finetune.teacher import TAIL_S, listening, speaking
-from visavis.finetune.teacher.answers import answers, feeling_of
+from visavis.finetune.teacher.answers import answers, drilled, feeling_of
 from visavis.motion import rotations
 from visavis.motion.kinematics import forward, to_frame
 from visavis.retrieval.lexicon import load_lexicon
@@ -117,3 +118,15 @@ def test_a_feeling_without_words_for_it_is_answered():
     assert not answers(words, Performer(head_style=1.8), rng)
     assert answers(words, Performer(head_style=1.8), rng, lambda _: "sadness")[0].kind == "concern"
     assert feeling_of("I am so happy for you two!") == "joy" and feeling_of("The lamp is on the table.") == "neutral"
+
+
+def test_a_drill_is_full_of_what_calls_for_an_answer_and_all_of_it_is_answered():
+    rng = np.random.default_rng(0)
+    lines = [drilled("We went to the station by bus.", rng) for _ in range(60)]
+    found = [reactions(line.split()) for line in lines]
+    assert np.mean([len(one) for one in found]) > 1.5
+    assert {one.kind for some in found for one in some} == {"nod", "surprise", "concern", "smile", "wince"}
+    words = [Word("lost", 1.0, 1.3, 0.5, 1.1, 0, 0)]
+    shy = Performer(head_style=-4.0)
+    assert not any(answers(words, shy, rng) for _ in range(20))
+    assert all(len(answers(words, shy, rng, eager=True)) == 1 for _ in range(20))

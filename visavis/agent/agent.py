@@ -60,7 +60,8 @@ class Agent:
         scene: named places around, or a YAML file of them, that gestures can point at.
         library: folder of added clips (default: `$VISAVIS_LIBRARY` or the user's own).
         planner: `native`; `chat`, any OpenAI-compatible chat model at `base_url`; or a `Planner`.
-        engine: what runs the native model: `embedded`, `transformers`, or `vllm` at `base_url`.
+        engine: what runs the native model: `embedded`, `transformers`, or `vllm` at `base_url`. `embedded:2` decodes a
+            crowd on two cores (`docs/embedded_engine.md`).
         base_url: of the server of `planner="chat"` or `engine="vllm"`, such as `http://127.0.0.1:8000/v1`.
         tools: plain Python functions that the chat model may call.
         knowledge: own documents to answer from: folders, files or texts.

@@ -14,6 +14,7 @@ Legend: B lines, T ids, F texts to judge, D width.
 from __future__ import annotations
 
 import functools
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -45,6 +46,7 @@ MAX_ASKED = 80  # ids of the line that are read; its end, where the asking is
 MAX_FACT = 80
 REMEMBERED: Final = 256  # lines with their facts
 WEIGHTS: Final = "base_reader.safetensors"
+_LOADING: Final = threading.Lock()
 BREAK: Final = "\n"
 KINDS: Final = ("facts", "gestures", "words")  # what is judged
 HEAD: Final = ("hidden", "hidden_bias", "out", "bias", "none")
@@ -239,9 +241,14 @@ def write_join(folder: Path, kind: str, join: NDArray[np.float64]) -> None:
     save_file(weights, folder / WEIGHTS)
 
 
-@functools.cache
 def default_base_reader() -> BaseReader | None:
     """The larger reader, loaded once; None where its base is not installed."""
+    with _LOADING:  # who asks while another thread loads it waits for that
+        return _default()
+
+
+@functools.cache
+def _default() -> BaseReader | None:
     folder, base = Path(str(resources.files("visavis.models"))) / "base_reader", find_smollm()
     if base is None or not (folder / WEIGHTS).is_file():
         return None

@@ -1,6 +1,6 @@
 """What thinks in an agent: which planner, run by which engine, here or at a server, and what stands behind it.
 
-planner native, engine embedded       everything in this process (the default)
+planner native, engine embedded       everything in this process (the default); embedded:N decodes a crowd in N of them
 planner native, engine transformers   any causal model with our vocabulary, in this process
 planner native, engine vllm           the model at a vLLM server; an engine in this process stands behind it
 planner chat                          REPLY and ACT by a chat model at a server; MOVE, and what stands behind it, native
@@ -8,6 +8,7 @@ planner chat                          REPLY and ACT by a chat model at a server;
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -44,14 +45,20 @@ class Brain:
     model: str | None = None
     tools: Sequence[Callable[..., Any]] = ()
     knowledge: Sources = ()
+    batches: int = field(init=False, default=1)  # of the embedded engine
     passages: tuple[Passage, ...] = field(init=False)
     closers: list[Callable[[], None]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         if isinstance(self.planner, str) and self.planner not in PLANNERS:
             raise UsageError(f"expected a planner, one of {', '.join(PLANNERS)}; got {self.planner!r}")
+        if found := re.fullmatch(r"embedded:([1-9]\d?)", self.engine):
+            object.__setattr__(self, "batches", int(found[1]))
+            object.__setattr__(self, "engine", "embedded")
         if self.engine not in ENGINES:
-            raise UsageError(f"expected an engine, one of {', '.join(ENGINES)}; got {self.engine!r}")
+            raise UsageError(
+                f"expected an engine, one of {', '.join(ENGINES)} (or embedded:N, N batches); got {self.engine!r}"
+            )
         if self.planner == "chat" and self.engine == "vllm":
             raise UsageError("one --base-url serves the planner chat or the engine vllm: choose one of them")
         served = [f"--planner {self.planner}"] if self.planner == "chat" else []
@@ -80,14 +87,14 @@ class Brain:
         """The persona with what the native planner can quote of the knowledge."""
         return with_facts(persona, self.passages) if self.passages and self.planner == "native" else persona
 
-    def open_engine(self, folder: Path, embedded: Callable[[Path], Engine]) -> Engine:
-        """What runs the native model of a folder; `embedded` loads the default.
+    def open_engine(self, folder: Path, embedded: Callable[[Path, int], Engine]) -> Engine:
+        """What runs the native model of a folder; `embedded` loads the default with so many batches.
 
         Raises:
             ServiceError: the server cannot be used.
         """
         if self.engine == "embedded":
-            return embedded(folder)
+            return embedded(folder, self.batches)
         if self.engine == "transformers":
             return _reference(folder)
         from visavis.agent.vllm_engine import VllmEngine
@@ -95,7 +102,7 @@ class Brain:
         assert self.base_url is not None, "checked at the beginning"
         served = VllmEngine.connect(self.base_url, folder)
         self.closers.append(served.connection.close)
-        return StandbyEngine(served, lambda: _here(folder, embedded), served.connection.well)
+        return StandbyEngine(served, lambda: _here(folder, lambda path: embedded(path, 1)), served.connection.well)
 
     def open_planner(self, engine: Engine, library: Library, persona: Persona) -> Planner:
         """What plans REPLY and ACT.

@@ -78,11 +78,12 @@ class Cache:
         """How many streams fit."""
         return len(self.used)
 
-    def grown(self, decoder: Decoder, slots: int) -> Cache:
-        """A copy with room for more streams."""
+    def resized(self, decoder: Decoder, slots: int) -> Cache:
+        """A copy with room for more streams, or for fewer."""
         out = Cache(decoder, slots)
-        out.values[:, : self.slots].copy_(self.values)
-        out.used[: self.slots] = self.used
+        kept = min(slots, self.slots)
+        out.values[:, :kept].copy_(self.values[:, :kept])
+        out.used[:kept] = self.used[:kept]
         return out
 
     def move(self, source: int, target: int) -> None:

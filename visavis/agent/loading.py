@@ -35,8 +35,8 @@ def models_folder() -> Path:
 
 
 @lru_cache(maxsize=2)
-def _engine(folder: Path) -> BatchingEngine:
-    return BatchingEngine.load(folder)
+def _engine(folder: Path, batches: int = 1) -> BatchingEngine:
+    return BatchingEngine.load(folder, batches=batches)
 
 
 @lru_cache(maxsize=1)

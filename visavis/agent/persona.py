@@ -12,7 +12,9 @@
       - topic: blue whale
         facts: [The blue whale is about thirty metres long.]
 
-A fact is one full sentence, because it is quoted as it stands. This module reads and checks; which fact answers a
+A fact is one full sentence, because it is quoted as it stands. Let it say what there is before what that costs or looks
+like: "There is a garage, where you can park for nine euros" is found for "Do you have parking?", "The garage costs nine
+euros" is not. This module reads and checks; which fact answers a
 question is the matter of `visavis.agent.recall`.
 """
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import yaml
 
-__all__ = ["Movement", "Reaction", "movements", "reactions"]
+__all__ = ["Movement", "Reaction", "movements", "phrases_by_reason", "reactions"]
 
 _FIGURE: Final = re.compile(r"[$£€]?\d[\d.,:/]*(st|nd|rd|th|%|s)?")
 _ENDS: Final = ".!?"
@@ -88,6 +88,14 @@ def _phrases() -> dict[tuple[str, ...], str]:
 @cache
 def _longest() -> int:
     return max(map(len, _phrases()))
+
+
+def phrases_by_reason() -> list[list[str]]:
+    """The phrases of every list, with a comma where only one that ends a phrase counts."""
+    return [
+        [f"{phrase}," if raw.get("border") else str(phrase) for phrase in raw["words"]]
+        for raw in _table()["reasons"].values()
+    ]
 
 
 def reactions(words: Sequence[str], feel: Callable[[str], str] | None = None) -> list[Reaction]:

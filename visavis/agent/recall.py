@@ -11,7 +11,9 @@ This module knows nothing of models; whether to decline is the matter of REPLY.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,11 +23,12 @@ import numpy as np
 from visavis.agent.base_reader import default_judge
 from visavis.agent.finder import default_finder
 from visavis.agent.persona import Card, Persona
+from visavis.errors import VisavisError
 from visavis.tokenizers.turn_language import MAX_CARDS, Candidate
 
 __all__ = [
-    "LIKELY", "REREAD", "UNSURE", "Finds", "Lookup", "Rereads", "joined", "likely", "look_up", "rank_cards", "ranked",
-    "read_again", "unsure", "variants",
+    "LIKELY", "REREAD", "UNSURE", "Finds", "Lookup", "Rereads", "joined", "likely", "look_up", "prepare", "rank_cards",
+    "ranked", "read_again", "unsure", "variants",
 ]  # fmt: skip
 
 LIKELY = 8  # facts that the softmax is over
@@ -155,6 +158,18 @@ def rank_cards(
         told = told | (finder.find(found.unasked, [found.read[place] for place in places]) > 0)
     logits = logits - TOLD * told
     return ranked([found.facts[place] for place in places], logits, limit)
+
+
+def prepare() -> threading.Thread:
+    """Load what recall reads with in a thread, so that nobody waits for it at the first question."""
+
+    def load() -> None:
+        with contextlib.suppress(VisavisError):  # the first question says what is missing
+            default_finder(), default_base_reader()
+
+    thread = threading.Thread(target=load, name="visavis-recall")  # no daemon: Python must not end in mid-load
+    thread.start()
+    return thread
 
 
 def unsure(logits: np.ndarray) -> bool:

@@ -24,7 +24,7 @@ from visavis.agent.grid import STEP_S, cues, forced_steps, move_steps, step_coun
 from visavis.emotion import EMOTIONS, Emotion
 from visavis.finetune.codec_corpus import DEV_PERFORMERS, TRAIN_PERFORMERS, performer_of, train_variants
 from visavis.finetune.teacher import Taught, listening, speaking
-from visavis.finetune.teacher.answers import feeling_of
+from visavis.finetune.teacher.answers import drilled, feeling_of
 from visavis.finetune.text_corpus import read_acts
 from visavis.motion.phases import Phases
 from visavis.refiner.sampler import motion_features
@@ -101,6 +101,7 @@ def build(
     listeners: float = 0.2,
     copies: int = 2,
     heard: int = 0,
+    drill: bool = False,
 ) -> None:
     """Make the shards of a split that are not there yet.
 
@@ -113,6 +114,7 @@ def build(
         listeners: share of the turns that somebody hears instead of says.
         copies: of every text in `acts`, of which one is used; ACT has two, its emotion given and to be found.
         heard: so many turns more, all of them heard.
+        drill: lines are full of what calls for an answer, and listeners answer all of it (`teacher.answers.drilled`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     lexicon = load_lexicon()
@@ -131,11 +133,13 @@ def build(
                 emotion = plan.emotion or prompt.emotion or Emotion()
                 if rng.random() < 0.35:  # so that every emotion is seen often
                     emotion = _some_emotion(rng)
-                speech = list(voices.values())[int(rng.integers(len(voices)))].speak(plan.text, emotion)
+                text = drilled(plan.text, rng) if drill else plan.text
+                speech = list(voices.values())[int(rng.integers(len(voices)))].speak(text, emotion)
                 mode = "listen" if rng.random() < listeners or first + i >= turns else "speak"
                 taught: Taught
                 if mode == "listen":
-                    taught = listening(speech.words, speech.duration_s, emotion, performer, rng, feeling_of)
+                    feel = None if drill else feeling_of
+                    taught = listening(speech.words, speech.duration_s, emotion, performer, rng, feel, drill)
                 else:
                     choices = [
                         Choice(t.gloss, t.word, params=dict(t.params), variant=_variant(lexicon, t.gloss, split, rng))
@@ -150,7 +154,7 @@ def build(
                 features.append(motion_features(taught.motion).astype(np.float16))
                 sounds.append(sound)
                 lines.append(TaughtTurn(
-                    split, mode, plan.text, emotion.name, emotion.intensity, performer_id,
+                    split, mode, text, emotion.name, emotion.intensity, performer_id,
                     taught.speech_end_s, at, frames,
                     [(w.text, w.start_s, w.end_s, w.stress, w.stress_s) for w in speech.words],
                     [(p.choice.gloss, list(p.phases.times), list(parts_of(p.performance))) for p in taught.placed],

@@ -16,15 +16,14 @@ import subprocess
 import sys
 import threading
 import weakref
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import visavis
 from visavis.emotion import Emotion
 from visavis.errors import MissingExtraError, TextError, UsageError, VoiceError
+from visavis.processes import start_module
 from visavis.speech.espeak_worker import FrameError, read_frame, write_frame
 from visavis.speech.manner import manner
 from visavis.speech.types import Phoneme, Speech
@@ -73,19 +72,9 @@ class _Worker:
     """One worker process and the thread that reads its answers."""
 
     def __init__(self) -> None:
-        package = str(Path(visavis.__file__).resolve().parent.parent)
-        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-        # every folder the loader may come from: the parent may have a path of its own making
-        paths += [p for p in sys.path if p and p not in paths]
         self.pid = os.getpid()
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "visavis.speech.espeak_worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            )
+            self.process = start_module("visavis.speech.espeak_worker")
         except OSError as error:
             raise VoiceError(f"the voice's process could not be started ({error}): check {sys.executable}") from error
         self._answers: _Answers = queue.SimpleQueue()

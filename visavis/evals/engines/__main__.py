@@ -29,7 +29,7 @@ def _streams(args: argparse.Namespace) -> Table:
     from visavis.evals.engines.requests import real_requests
     from visavis.evals.engines.speed import streams
 
-    return streams(BatchingEngine.load(args.model), real_requests(args.limit or 16, args.model))
+    return streams(BatchingEngine.load(args.model, batches=1), real_requests(args.limit or 16, args.model))
 
 
 def _busy(args: argparse.Namespace) -> Table:

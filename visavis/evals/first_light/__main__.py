@@ -67,7 +67,7 @@ def _move(args: argparse.Namespace) -> Table:
         raise UsageError(f"expected a motion corpus in {corpus}: make it with `visavis train corpus`, or give --corpus")
     codec = MotionCodec.load(models_folder() / "codec")
     engine = EmbeddedEngine.load(Path(args.model) if args.model else models_folder() / "planner")
-    return measure(engine, codec, MotionCorpus(corpus, "dev"), args.limit or 150, args.seed)
+    return measure(engine, codec, MotionCorpus(corpus, "dev"), args.limit or 150, args.seed, args.heard)
 
 
 def _facts(args: argparse.Namespace) -> Table:
@@ -113,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--out", metavar="FILE", help="write the table and its details as JSON")
     parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
+    parser.add_argument("--heard", action="store_true", help="for `move`: only turns that somebody listens to")
     parser.add_argument("--corpus", default="runs/corpora/motion", metavar="DIR", help="for `move`")
     parser.add_argument(
         "--voice", default=None, metavar="NAME", help="for `timing` and `seeds` (default: the persona's)"

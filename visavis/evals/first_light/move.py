@@ -117,8 +117,10 @@ def measure_turns(
     return table
 
 
-def measure(engine: Engine, codec: MotionCodec, corpus: MotionCorpus, limit: int = 150, seed: int = 0) -> Table:
-    """Score at most `limit` turns of a corpus, evenly spread over it."""
-    places = np.unique(np.linspace(0, len(corpus.turns) - 1, min(limit, len(corpus.turns))).round().astype(int))
-    turns = [corpus.turns[i] for i in places]
-    return measure_turns(engine, turns, lambda turn: turn_codes(corpus, turn, codec), seed)
+def measure(
+    engine: Engine, codec: MotionCodec, corpus: MotionCorpus, limit: int = 150, seed: int = 0, heard: bool = False
+) -> Table:
+    """Score at most `limit` turns of a corpus, evenly spread over it; `heard`: only those that somebody listens to."""
+    known = [turn for turn in corpus.turns if not heard or turn.mode == "listen"]
+    places = np.unique(np.linspace(0, len(known) - 1, min(limit, len(known))).round().astype(int))
+    return measure_turns(engine, [known[i] for i in places], lambda turn: turn_codes(corpus, turn, codec), seed)

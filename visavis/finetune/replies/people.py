@@ -63,9 +63,8 @@ def _everybody() -> tuple[tuple[Person, bool], ...]:
             )
             person = Person(str(raw["name"]), str(raw["role"]), facts, _lines(raw.get("unknown", ())))
             # Whoever shares a setting with the held-out personas of `visavis.evals` says so: nothing trains on them.
-            found.append(
-                (person, raw.get("dev") == "true" or of_split(f"{person.name}, {person.role}", "dev", "person"))
-            )
+            aside = raw.get("dev", "false") != "false"
+            found.append((person, aside or of_split(f"{person.name}, {person.role}", "dev", "person")))
     return tuple(found)
 
 

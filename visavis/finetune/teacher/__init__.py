@@ -106,6 +106,7 @@ def listening(
     performer: Performer,
     rng: np.random.Generator,
     feel: Callable[[str], str] | None = None,
+    eager: bool = False,
 ) -> Taught:
     """Somebody hears these words.
 
@@ -116,8 +117,9 @@ def listening(
         performer: whose body it is.
         rng: makes every choice.
         feel: the emotion of a sentence (`answers.feeling_of`); without it only single words are answered.
+        eager: answer all that calls for it, and largely.
     """
-    given = answers(partner, performer, rng.spawn(1)[0], feel)
+    given = answers(partner, performer, rng.spawn(1)[0], feel, eager)
     end = max([partner_s + TAIL_S, *(one.at_s + one.length_s + 0.1 for one in given)])
     frames = int(np.ceil(end * FPS))
     head, spine, _ = listener_tracks(partner, frames, emotion, rng, liveliness=performer.amplitude, answers=given)
