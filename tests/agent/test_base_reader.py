@@ -228,11 +228,11 @@ def test_pieces_and_states_are_those_of_transformers(tmp_path):
 def test_readers_are_loaded_beside_what_else_is_done(monkeypatch):
     loaded = []
 
-    def missing():
-        loaded.append("reader")
+    def missing(kind):
+        loaded.append(f"reader of {kind}")
         raise FileFormatError("expected weights, got none")
 
     monkeypatch.setattr(recall, "default_finder", lambda: loaded.append("finder"))
-    monkeypatch.setattr(recall, "default_base_reader", missing)
+    monkeypatch.setattr(recall, "default_judge", missing)
     recall.prepare().join(5)
-    assert loaded == ["finder", "reader"]
+    assert loaded == ["finder", "reader of facts"]

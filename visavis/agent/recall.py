@@ -33,7 +33,7 @@ __all__ = [
 
 LIKELY = 8  # facts that the softmax is over
 REREAD = 6  # of these that the larger reader reads, as many as it was trained with
-UNSURE = (0.05, 0.9)  # it reads where the best chance lies between
+UNSURE = (0.02, 0.97)  # it reads where the best chance lies between
 TOLD = 2.0  # what a fact loses in logits where it was just said; chosen on development people (LOG.md)
 
 
@@ -165,7 +165,7 @@ def prepare() -> threading.Thread:
 
     def load() -> None:
         with contextlib.suppress(VisavisError):  # the first question says what is missing
-            default_finder(), default_base_reader()
+            default_finder(), default_judge("facts")
 
     thread = threading.Thread(target=load, name="visavis-recall")  # no daemon: Python must not end in mid-load
     thread.start()

@@ -1,12 +1,13 @@
 """Train the larger reader: `python -m visavis.finetune.replies.train_base_reader RUNS`; a GPU's work.
 
-The same people and lines as for the finder (`visavis.finetune.replies.train_finder`), but of a line's facts some, those
-of the same topic first, in one sequence and in random order, read by SmolLM2-135M, which `make setup` installs; and
-sentences with the gestures that may be meant, and the words of these (`visavis.finetune.acts.sayings`). Loss: the
-choice among these and "none" (a listwise softmax). Its lower layers stand still and are read without gradients;
-low-rank changes of the upper ones and a head for each kind learn. AdamW, bf16 products, a falling rate; a checkpoint
-every minute, continued by itself. `--start DIR` goes on from the weights of an earlier run. How it is joined with
-recall is fitted next: `python -m visavis.evals.personas reread --reader RUNS/base_reader --fit`, and for gestures
+The same people and lines as for the finder (`visavis.finetune.replies.train_finder`), but some facts to a line, mostly
+those that the finder puts first (`visavis.finetune.replies.tempting`), in one sequence and in random order, read by
+SmolLM2-135M, which `make setup` installs; and sentences with the gestures that may be meant, and the words of these
+(`visavis.finetune.acts.sayings`). Loss: the choice among these and "none" (a listwise softmax). Its lower layers stand
+still and are read without gradients; low-rank changes of the upper ones and a head for each kind learn. AdamW, bf16
+products, a falling rate; a checkpoint every minute, continued by itself. `--start DIR` goes on from the weights of an
+earlier run. How it is joined with recall is fitted next:
+`python -m visavis.evals.personas reread --reader RUNS/base_reader --fit`, and for gestures
 `python -m visavis.evals.acts reread` likewise.
 """
 
@@ -19,11 +20,13 @@ import json
 import logging
 import math
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -39,6 +42,7 @@ from visavis.finetune.acts import sayings
 from visavis.finetune.acts.sayings import Saying
 from visavis.finetune.checkpoints import Checkpointer
 from visavis.finetune.replies.people import Person, people
+from visavis.finetune.replies.tempting import Tempting, tempting
 from visavis.finetune.replies.train_finder import Asking, askings
 from visavis.finetune.replies.worlds import Setting, of_split, settings
 
@@ -51,9 +55,11 @@ HIDDEN: Final = 64
 DECAY: Final = 0.01
 FIRST_STEPS: Final = 50  # until the rate is reached
 READ: Final = 6  # facts of a line
-STRANGE: Final = 0.3  # how often these are any of the persona's
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+TEMPTING: Final = 0.8  # how often these are the likeliest, where that is known
+STRANGE: Final = 0.3  # how often else these are any of the persona's
 TOGETHER: Final = 1536  # lines that are shuffled and sorted by length together
-SHARES: Final = (0.75, 0.15, 0.1)  # of the batches, for each of `KINDS`
+SHARES: Final = (0.78, 0.14, 0.08)  # of the batches, for each of `KINDS`
 
 
 @dataclass(frozen=True)
@@ -88,13 +94,21 @@ class Line:
 Source = Callable[[random.Random], Iterator[Line]]
 
 
-def lines_of(asking: Asking, rng: random.Random) -> Iterator[Line]:
-    """What a persona is asked, each line with the facts that answer it and others, most alike in topic."""
+def lines_of(asking: Asking, rng: random.Random, likeliest: Tempting = NOTHING) -> Iterator[Line]:
+    """What a persona is asked, each line with the facts that answer it and others, mostly the likeliest.
+
+    likeliest: of what is asked as it was written, not as it is typed.
+    """
     topics = [fact.split(": ", 1)[0] for fact in asking.facts]
     of_line = {topic: [place for place, one in enumerate(topics) if one == topic] for topic in topics}
+    at = {fact: place for place, fact in enumerate(asking.facts)}
+    plain = {_plain(ask): ask for ask in sorted(likeliest)}
     for question, right in asking.lines:
         chosen = list(right[:READ])
-        if rng.random() >= STRANGE:
+        written = _written(_plain(question), plain)
+        if written and rng.random() < TEMPTING:
+            chosen += [at[fact] for fact in likeliest[written] if fact in at]
+        elif rng.random() >= STRANGE:
             topic = topics[right[0]] if right else rng.choice(topics)
             chosen += rng.sample(of_line[topic], len(of_line[topic]))
         chosen += rng.sample(range(len(topics)), len(topics))
@@ -104,6 +118,18 @@ def lines_of(asking: Asking, rng: random.Random) -> Iterator[Line]:
             question, tuple(asking.facts[place] for place in places),
             tuple(i for i, place in enumerate(places) if place in right),
         )  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
+def _written(line: str, plain: Mapping[str, str]) -> str | None:
+    """Which of what may be asked a line is or holds; the longest."""
+    if line in plain:
+        return plain[line]
+    held = [ask for ask in plain if ask and ask in line]
+    return plain[max(held, key=len)] if held else None
 
 
 def new_weights(seed: int) -> dict[str, Tensor]:
@@ -201,9 +227,13 @@ def _sorted(learner: _Learner, source: Iterator[Line], count: int, rng: random.R
         yield from rng.sample(batches, len(batches))
 
 
-def asked(persons: Sequence[Person], places: Sequence[Setting]) -> Source:
-    """What personas are asked; endless."""
-    return lambda rng: (line for asking in askings(persons, places, rng) for line in lines_of(asking, rng))
+def asked(persons: Sequence[Person], places: Sequence[Setting], likeliest: Mapping[str, Tempting] = NOTHING) -> Source:
+    """What personas are asked; endless. `likeliest` facts by the names of people and what they are asked."""
+    return lambda rng: (
+        line
+        for asking in askings(persons, places, rng)
+        for line in lines_of(asking, rng, likeliest.get(asking.person, NOTHING))
+    )
 
 
 def said(some: Sequence[Saying]) -> Source:
@@ -335,8 +365,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.minutes, options.rate, options.lines, options.seed, options.threads, options.start
     )
     places = [place for name, place in settings().items() if of_split(name, "train", "setting")]
+    likeliest = tempting(options.runs / "tempting.safetensors", people("train"))
     some = sayings.recalled(options.runs / "sayings.json")
-    sources = dict(zip((asked(people("train"), places), said(some), starred(some)), SHARES, strict=True))
+    sources = dict(zip((asked(people("train"), places, likeliest), said(some), starred(some)), SHARES, strict=True))
     print(fit(options.runs / "base_reader", sources, training))
 
 

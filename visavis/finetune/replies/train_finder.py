@@ -83,10 +83,14 @@ class FinderTraining:
 
 @dataclass(frozen=True)
 class Asking:
-    """A persona's facts, each after its topic, and (line, places of the facts that answer it)."""
+    """A persona's facts, each after its topic, and (line, places of the facts that answer it).
+
+    person: the name of one who was written by hand.
+    """
 
     facts: tuple[str, ...]
     lines: tuple[tuple[str, tuple[int, ...]], ...]
+    person: str = ""
 
 
 def asked_of(world: World, rng: random.Random) -> Asking:
@@ -107,7 +111,8 @@ def asked_of(world: World, rng: random.Random) -> Asking:
                 question = look_up(turn.user, history, world.persona.known).questions[0]
                 some.append((question, tuple(at[fact] for fact in turn.answers)))
             history = [("user", turn.user)]
-    return Asking(tuple(f"{topic}: {fact}" for topic, fact in pairs), tuple(some))
+    person = world.persona.name if world.setting.startswith("person ") else ""
+    return Asking(tuple(f"{topic}: {fact}" for topic, fact in pairs), tuple(some), person)
 
 
 def askings(persons: Sequence[Person], places: Sequence[Setting], rng: random.Random) -> Iterator[Asking]:
