@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from visavis import Agent
-from visavis.agent.base_reader import as_read
+from visavis.agent.base_reader import as_read, asked_where
+from visavis.agent.joining import Joining
+from visavis.agent.native import NativePlanner
 from visavis.agent.offers import LIKED, offered, unsure
 from visavis.agent.persona import GesturePreferences, Persona
 from visavis.retrieval.index import GestureIndex
@@ -68,6 +72,26 @@ def test_nobody_is_asked_where_recall_is_sure(library, line):
         raise AssertionError
 
     assert offered(library, line, reader=never) == offered(library, line)
+
+
+@pytest.mark.parametrize("trust", [0.0, 0.4])
+def test_words_are_read_where_the_joining_trusts_that(library, trust):
+    judge = Judge()
+    joining = replace(Joining.load(), where_read=trust)
+    planner = NativePlanner(None, library, reminded=False, joining=joining, reader=lambda: judge)
+    found = offered(library, LINE).candidates
+    gloss = found[0].text
+    for read, times in ((None, int(trust > 0)), (True, 1)):  # to fit a joining, it is asked whatever is trusted
+        judge.asked.clear()
+        said = planner.words(LINE, found, {}, read)
+        for _ in range(2):  # and once for a gesture
+            where = said.features(gloss)[:, 3]
+        assert len(judge.asked) == times
+        if times:
+            assert judge.asked == [(asked_where(LINE, gloss, library.meaning_of(gloss)), LINE.split())]
+            assert np.argmax(where) == 1 and np.exp(where).sum() == pytest.approx(1.0)
+        else:
+            assert not where.any()
 
 
 def test_a_persona_that_gestures_nothing_makes_no_gesture():

@@ -8,7 +8,7 @@ import pytest
 from visavis.agent.joining import Joining, Words
 from visavis.agent.offers import Offer
 from visavis.errors import FileFormatError, UsageError
-from visavis.evals.acts import topical
+from visavis.evals.acts import rereading, topical
 from visavis.evals.acts.items import COLUMNS, Item, Made, counts, f1, items
 from visavis.evals.acts.measure import best_threshold, gain, over
 from visavis.evals.acts.systems import Chance, Frequent, Sentence, recalled, sentences
@@ -36,6 +36,24 @@ def test_what_is_right():
     assert LONG.fits(made("huge size", size_m=0.8)) and not LONG.fits(made("huge size", size_m=0.5))
     assert not LONG.fits(made("huge size"))
     assert LONG.scene is not None and STOP.scene is None
+
+
+def test_sentences_are_read_again_where_recall_is_unsure(monkeypatch):
+    class Judge:
+        asked = 0
+
+        def read(self, text, gestures):
+            self.asked += 1
+            return np.arange(len(gestures), dtype=float)
+
+    some = [item for item in items("tune") if item.kind != "aimed"][:40]
+    judge = Judge()
+    monkeypatch.setattr(rereading, "items", lambda half: [*some, LONG])
+    found = rereading.cases(judge, LIBRARY)
+    assert len(found) >= 40 and judge.asked == sum(len(case.said) > 0 for case in found) > 0
+    assert {case.kind for case in found} == {"known"}  # the first of them all call for a gesture
+    assert all(case.said[0] == len(case.said) - 1 for case in found if len(case.said))  # the likeliest is read last
+    assert sum(any(case.right) for case in found) > 30
 
 
 def test_counts_and_f1():
