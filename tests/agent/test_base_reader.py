@@ -10,7 +10,7 @@ from visavis.agent import base_reader, recall, smollm
 from visavis.agent.base_reader import BaseReader, as_ids, as_read
 from visavis.agent.finder import default_finder
 from visavis.agent.persona import load_persona
-from visavis.agent.recall import LIKELY, REREAD, joined, likely, look_up, rank_cards, read_again, unsure
+from visavis.agent.recall import FAR, LIKELY, REREAD, joined, likely, look_up, near, rank_cards, read_again, unsure
 from visavis.agent.smollm import SmolLM, find_smollm
 from visavis.doctor import _larger_reader
 from visavis.errors import FileFormatError
@@ -138,7 +138,7 @@ def test_what_the_finder_is_not_sure_of_is_read_again(monkeypatch):
         found = rank_cards(line, guide)
         if recall.UNSURE[0] <= cards[0].score <= recall.UNSURE[1]:
             question, facts = second.asked.pop()
-            assert len(facts) == REREAD and facts[-1].endswith(cards[0].text)  # the likeliest last
+            assert 2 <= len(facts) <= REREAD and facts[-1].endswith(cards[0].text)  # the likeliest last
             assert facts[1].endswith(found[0].text) and found[0].score > 0.9
             read += 1
         else:
@@ -158,9 +158,22 @@ def test_who_brings_a_finder_brings_a_reader_or_has_none(monkeypatch):
 def test_every_way_of_reading_a_line_counts_when_it_is_read_again():
     guide, second = load_persona("guide"), Second()
     found = look_up("Is it far?", [("agent", "The café is upstairs.")], guide.cards)
-    places, _ = likely(found, default_finder())
-    assert len(found.questions) == 2 and len(read_again(found, places, second)) == REREAD
+    places, logits = likely(found, default_finder())
+    assert len(found.questions) == 2 and len(read_again(found, places, logits, second)) == REREAD
     assert [question for question, _ in second.asked] == list(found.questions)
+
+
+def test_facts_that_lie_far_behind_are_not_read():
+    guide = load_persona("guide")
+    found = look_up("Is it far?", (), guide.known)
+    places = list(range(LIKELY))
+    for logits, count in (
+        (np.zeros(LIKELY), REREAD),
+        (np.array([1.0, *[-FAR] * 7]), 2),
+        (np.r_[3.0, 2, 0, [-9] * 5], 3),
+    ):
+        assert len(read_again(found, places, logits, Second())) == count
+    assert near(np.zeros(1), FAR) == 1 and near(np.zeros(0), FAR) == 0
 
 
 def test_facts_that_are_not_read_again_count_as_the_worst():

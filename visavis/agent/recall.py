@@ -27,12 +27,13 @@ from visavis.errors import VisavisError
 from visavis.tokenizers.turn_language import MAX_CARDS, Candidate
 
 __all__ = [
-    "LIKELY", "REREAD", "UNSURE", "Finds", "Lookup", "Rereads", "joined", "likely", "look_up", "prepare", "rank_cards",
-    "ranked", "read_again", "unsure", "variants",
+    "FAR", "LIKELY", "REREAD", "UNSURE", "Finds", "Lookup", "Rereads", "joined", "likely", "look_up", "near", "prepare",
+    "rank_cards", "ranked", "read_again", "unsure", "variants",
 ]  # fmt: skip
 
 LIKELY = 8  # facts that the softmax is over
-REREAD = 6  # of these that the larger reader reads, as many as it was trained with
+REREAD = 6  # of these that the larger reader reads at most, as many as it was trained with
+FAR = 5.0  # logits behind the likeliest: what lies farther is not read, for reading takes time
 UNSURE = (0.02, 0.97)  # it reads where the best chance lies between
 TOLD = 2.0  # what a fact loses in logits where it was just said; chosen on development people (LOG.md)
 
@@ -152,7 +153,7 @@ def rank_cards(
         finder, reader = default_finder(), reader or default_judge("facts")
     places, logits = likely(found, finder)
     if reader is not None and unsure(logits):
-        logits = joined(reader.join, logits, read_again(found, places, reader))
+        logits = joined(reader.join, logits, read_again(found, places, logits, reader))
     told = np.array([found.told[place] for place in places], dtype=bool)
     if found.unasked:
         told = told | (finder.find(found.unasked, [found.read[place] for place in places]) > 0)
@@ -177,9 +178,15 @@ def unsure(logits: np.ndarray) -> bool:
     return len(logits) > 0 and UNSURE[0] <= ranked([""] * len(logits), logits, 1)[0].score <= UNSURE[1]
 
 
-def read_again(found: Lookup, places: Sequence[int], reader: Rereads) -> np.ndarray:
-    """(R,) what the reader says of the first facts of `places`, which come likeliest first."""
-    facts = [found.read[place] for place in places[:REREAD]][::-1]  # the likeliest last: it is judged in sight of all
+def near(logits: np.ndarray, far: float) -> int:
+    """How many of (P,) texts, likeliest first, are not far behind the first; two at least, where there are two."""
+    return max(int((logits > logits[0] - far).sum()), min(len(logits), 2)) if len(logits) else 0
+
+
+def read_again(found: Lookup, places: Sequence[int], logits: np.ndarray, reader: Rereads) -> np.ndarray:
+    """(R,) what the reader says of the first facts of `places`, which come likeliest first; (P,) recall's logits."""
+    count = min(near(logits, FAR), REREAD)
+    facts = [found.read[place] for place in places[:count]][::-1]  # the likeliest last: it is judged in sight of all
     return np.stack([reader.read(question, facts)[::-1] for question in found.questions]).mean(0)
 
 

@@ -72,7 +72,7 @@ def cases(reader: Rereads, count: int, seed: int = 0) -> list[Case]:
             for kind, ask, fact in rng.sample(group, min(len(group), most)):
                 found = look_up(ask, (), world.persona.known)
                 places, logits = likely(found, default_finder())
-                said = read_again(found, places, reader) if unsure(logits) else np.zeros(0)
+                said = read_again(found, places, logits, reader) if unsure(logits) else np.zeros(0)
                 right = tuple(found.facts[place] == fact for place in places)
                 drawn.append(Case(person.name, kind, right, logits, said))
         if len(drawn) >= count:
