@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from visavis.agent.base_reader import as_read, default_judge
 from visavis.agent.native import sane_params
-from visavis.agent.recall import Rereads, joined, near, ranked
+from visavis.agent.recall import Rereads, joined, ranked
 from visavis.retrieval.library import Library, Wanted
 from visavis.retrieval.params import params_of, told
 from visavis.retrieval.scene import Scene
@@ -27,7 +27,6 @@ __all__ = [
 ]  # fmt: skip
 
 LIKED: Final = 2.0  # how much likelier a gesture is that the persona likes, in odds
-FAR: Final = 2.5  # logits behind the likeliest gesture: what lies farther is not read
 UNSURE: Final = (0.15, 0.9)  # of recall's best chance; between, the larger reader reads
 LEAST: Final = 0.02  # how likely nothing is called for, at least
 TOLD: Final = 0.85  # how surely a length, a count or a place calls for the gesture that shows it
@@ -106,9 +105,8 @@ def logits_of(found: Sequence[Candidate]) -> NDArray[np.float64]:
 
 
 def said_of(library: Library, text: str, found: Sequence[Candidate], judge: Rereads) -> NDArray[np.float64]:
-    """(R,) what the larger reader says of the first R, those that are not far behind the likeliest."""
-    read = found[: near(logits_of(found), FAR)]
-    texts = [as_read(candidate.text, library.meaning_of(candidate.text)) for candidate in read]
+    """(P,) what the larger reader says of them."""
+    texts = [as_read(candidate.text, library.meaning_of(candidate.text)) for candidate in found]
     return np.asarray(judge.read(text, texts[::-1])[::-1])  # the likeliest last: it is judged in sight of all
 
 
