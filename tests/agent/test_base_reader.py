@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.second_reader import Second
 from tests.small_smollm import make_small
 from visavis.agent import base_reader, recall, smollm
 from visavis.agent.base_reader import BaseReader, as_ids, as_read
@@ -111,19 +112,6 @@ def test_blocks_become_the_numbers_that_gguf_makes_of_them(kind):
     blocks = gguf.quantize(numbers, known)
     made = smollm._numbers(blocks.view(np.uint8).ravel(), int(known)).numpy().reshape(5, 96)
     assert (made == gguf.dequantize(blocks, known)).all()
-
-
-class Second:
-    """A larger reader that is sure of the second fact it is given."""
-
-    join = np.array([0.5, 1.0, 0.0])
-
-    def __init__(self):
-        self.asked = []
-
-    def read(self, question, facts):
-        self.asked.append((question, facts))
-        return np.array([0.0, 9.0, *[0.0] * (len(facts) - 2)])
 
 
 def test_what_the_finder_is_not_sure_of_is_read_again(monkeypatch):

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.second_reader import Second
 from visavis import Agent
 from visavis.agent.base_reader import as_read, asked_where
 from visavis.agent.joining import Joining
@@ -37,21 +38,8 @@ def test_what_a_persona_avoids_is_not_offered(library):
     assert first not in {c.text for c in offered(library, LINE, avoid=[first], prefer=[first]).candidates}
 
 
-class Judge:
-    """Is sure of the second of what it is given."""
-
-    join = np.array([0.5, 1.0, 0.0])
-
-    def __init__(self):
-        self.asked = []
-
-    def read(self, question, facts):
-        self.asked.append((question, facts))
-        return np.array([0.0, 9.0, *[0.0] * (len(facts) - 2)])
-
-
 def test_what_recall_is_not_sure_of_is_read_again(library):
-    judge = Judge()
+    judge = Second()
     plain = offered(library, LINE)
     assert unsure(plain.candidates)
     read = offered(library, LINE, reader=lambda: judge)
@@ -76,7 +64,7 @@ def test_nobody_is_asked_where_recall_is_sure(library, line):
 
 @pytest.mark.parametrize("trust", [0.0, 0.4])
 def test_words_are_read_where_the_joining_trusts_that(library, trust):
-    judge = Judge()
+    judge = Second()
     joining = replace(Joining.load(), where_read=trust)
     planner = NativePlanner(None, library, reminded=False, joining=joining, reader=lambda: judge)
     found = offered(library, LINE).candidates

@@ -36,8 +36,7 @@ from visavis.errors import FileFormatError
 
 __all__ = [
     "CHANGED", "KINDS", "LAYERS", "BaseReader", "Judge", "Layers", "as_ids", "as_read", "asked_where",
-    "default_base_reader",
-    "default_judge", "head_of", "turns_of", "write_join",
+    "default_base_reader", "default_judge", "head_of", "turns_of", "write_join",
 ]  # fmt: skip
 
 LAYERS: Final = 24
