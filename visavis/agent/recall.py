@@ -178,15 +178,16 @@ def unsure(logits: np.ndarray) -> bool:
     return len(logits) > 0 and UNSURE[0] <= ranked([""] * len(logits), logits, 1)[0].score <= UNSURE[1]
 
 
-def near(logits: np.ndarray, far: float) -> int:
-    """How many of (P,) texts, likeliest first, are not far behind the first; two at least, where there are two."""
-    return max(int((logits > logits[0] - far).sum()), min(len(logits), 2)) if len(logits) else 0
+def near(logits: np.ndarray) -> int:
+    """How many of (P,) facts, likeliest first, are worth a second reading: two at least, where there are two."""
+    return min(max(int((logits > logits[0] - FAR).sum()), 2), len(logits), REREAD) if len(logits) else 0
 
 
 def read_again(found: Lookup, places: Sequence[int], logits: np.ndarray, reader: Rereads) -> np.ndarray:
     """(R,) what the reader says of the first facts of `places`, which come likeliest first; (P,) recall's logits."""
-    count = min(near(logits, FAR), REREAD)
-    facts = [found.read[place] for place in places[:count]][::-1]  # the likeliest last: it is judged in sight of all
+    facts = [found.read[place] for place in places[: near(logits)]][
+        ::-1
+    ]  # the likeliest last: it is judged in sight of all
     return np.stack([reader.read(question, facts)[::-1] for question in found.questions]).mean(0)
 
 
