@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from visavis.agent.joining import FILE, Joining, Words, evidence, log_odds, where_features
+from visavis.agent.joining import FILE, Joining, Words, evidence, log_odds
 from visavis.errors import FileFormatError
 from visavis.retrieval.cues import Cues
 from visavis.retrieval.wordings import Wordings
@@ -107,7 +107,20 @@ def test_what_is_read_moves_a_gesture_to_another_word():
         return np.array([0.0, -9.0, -9.0, -9.0])
 
     said = Words("It was really huge", SURE, Wordings.default(), Cues.default(), {}, read)
-    assert said.features("stop").shape == (4, 4)
-    assert said.features("stop")[:, 3].tolist() == [0.0, -9.0, -9.0, -9.0] and asked == ["stop"]  # read once
-    share = where_features([0.1] * 4, {}, 4, said, "stop") @ [0, 0, 0, 0, 1.0, 0]
-    assert share.argmax() == 0
+    even, odds = [0.1] * 4, dict.fromkeys(range(4), 0.0)
+    trusting = replace(RECALL, where_read=1.0)
+    assert trusting.where(SURE, even, odds, 4, said).argmax() == 0
+    assert said.read(SURE[0].text).tolist() == [0.0, -9.0, -9.0, -9.0] and asked == [SURE[0].text]  # read once
+    assert RECALL.where(SURE, even, odds, 4, said).tolist() == [np.log(0.11)] * 4
+
+
+def test_nobody_reads_where_a_word_leads_clearly():
+    def read(gloss):
+        raise AssertionError("read")
+
+    said = Words("It was really huge", SURE, Wordings.default(), Cues.default(), {}, read)
+    trusting = replace(RECALL, where_read=1.0)
+    share = trusting.where(SURE, [0.1, 0.1, 0.1, 0.9], dict.fromkeys(range(4), 0.0), 4, said)
+    assert share.argmax() == 3
+    assert trusting.where(SURE, [0.1] * 4, {2: 0.0}, 4, said).shape == (4,)  # one word alone
+    assert trusting.where(SURE, [0.1] * 4, {}, 4, said).shape == (4,)

@@ -43,6 +43,7 @@ MOST: Final = 2  # gestures in a sentence
 APART: Final = 2  # words between two of them, at least
 SUREST: Final = (-9.0, 4.0)  # the model's log-odds are believed within these
 LEAST: Final = 0.01  # of a chance: below, recall has no opinion
+CLEAR: Final = 1.0  # nats by which a word leads clearly: hardly ever does a reader choose another one then
 
 Floats = NDArray[np.float64]
 
@@ -82,15 +83,16 @@ class Words:
         return float(self.fits.max(initial=0.0))
 
     def features(self, gloss: str) -> Floats:
-        """(W, 4) for a gesture: 1 where a number or direction calls for it, else 0; the log-odds of its stroke; how
-        near in meaning the word is; and what the reader says.
+        """(W, 3) for a gesture: 1 where a number or direction calls for it, else 0; the log-odds of its stroke; and how
+        near in meaning the word is.
         """
         count = len(self.text.split())
         called = np.array([float(self.called.get(word) == gloss) for word in range(count)])
         stars, near = self.wordings.stars(self.text, gloss), self.cues.nearness(self.text, gloss)
-        return np.stack([called, stars, near, self._read(gloss)], axis=1)
+        return np.stack([called, stars, near], axis=1)
 
-    def _read(self, gloss: str) -> Floats:
+    def read(self, gloss: str) -> Floats:
+        """(W,) what the reader says of a gesture; 0 where nobody reads."""
         if self.reader is None:
             return np.zeros(len(self.text.split()))
         if gloss not in self._known:
@@ -105,12 +107,12 @@ class Words:
 def where_features(
     chances: Sequence[float], odds: Mapping[int, float], count: int, words: Words | None = None, gloss: str = ""
 ) -> Floats:
-    """(count, 6) what recall, the sentence's words (`Words.features`, for the likeliest gesture) and the model say of
+    """(count, 5) what recall, the sentence's words (`Words.features`, for the likeliest gesture) and the model say of
     each word; where no gesture may stand, the model's least.
     """
     model = [min(max(odds.get(word, SUREST[0]), SUREST[0]), SUREST[1]) for word in range(count)]
     recall = [np.log((chances[word] if word < len(chances) else 0.0) + LEAST) for word in range(count)]
-    said = np.zeros((count, 4)) if words is None else words.features(gloss)[:count]
+    said = np.zeros((count, 3)) if words is None else words.features(gloss)[:count]
     return np.column_stack([recall, said, model]).astype(np.float64)
 
 
@@ -203,13 +205,13 @@ class Joining:
         count: int,
         words: Words | None = None,
     ) -> Floats:
-        """(count,) how much speaks for each word."""
+        """(count,) how much speaks for each word; the larger reader is asked where none of them leads clearly."""
         best = candidates[int(np.argmax(self.which(candidates, words)))].text
-        trusts = [
-            self.where_recall, self.where_called, self.where_wording, self.where_cues, self.where_read,
-            self.where_model,
-        ]  # fmt: skip
-        return where_features(chances, odds, count, words, best) @ trusts
+        trusts = [self.where_recall, self.where_called, self.where_wording, self.where_cues, self.where_model]
+        share = np.asarray(where_features(chances, odds, count, words, best) @ trusts)
+        if words is None or not self.where_read or _clear([float(share[word]) for word in odds]):
+            return share
+        return share + self.where_read * words.read(best)[:count]
 
     def which(self, candidates: Sequence[Candidate], words: Words | None = None) -> Floats:
         """(candidates,) what recall and words add to `which_model` times the model's log-probability of each."""
@@ -247,6 +249,12 @@ class Joining:
             if len(taken) < MOST and own >= 0 and all(abs(word - other) > APART for other in taken):
                 taken.append(word)
         return taken
+
+
+def _clear(shares: Sequence[float]) -> bool:
+    """Whether one of them leads clearly."""
+    first, second = sorted([-np.inf, -np.inf, *shares])[:-3:-1]
+    return first - second >= CLEAR if np.isfinite(second) else True
 
 
 def shipped() -> Path:

@@ -123,7 +123,8 @@ def fit(
         if right := _right(some[opinion.item], opinion):
             gloss = offer.candidates[int(np.argmax(joining.which(offer.candidates, opinion.words)))].text
             x = where_features(offer.chances, opinion.odds, max(places) + 1, opinion.words, gloss)[places]
-            where.append((x, [places.index(i) for i in right]))
+            said = opinion.words.read(gloss)[places]
+            where.append((np.c_[x[:, :-1], said, x[:, -1]], [places.index(i) for i in right]))
     c = _fitted(_choice(where), [True, words, words, words, words and reader, model])
     return replace(
         joining, where_recall=c[0], where_called=c[1], where_wording=c[2], where_cues=c[3], where_read=c[4],
