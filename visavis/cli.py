@@ -38,7 +38,9 @@ def _agent(args: argparse.Namespace, persona: Any = None) -> Any:
 
     # Models of this size gain little from a second thread, and two threads on shared cores wait for each other.
     torch.set_num_threads(1)
-    agent = Agent(
+    if args.command != "say" or not args.no_gestures:  # something will be read; loaded beside all else
+        prepare()
+    return Agent(
         persona=persona or args.persona,
         voice=args.voice,
         model=args.model,
@@ -50,9 +52,6 @@ def _agent(args: argparse.Namespace, persona: Any = None) -> Any:
         store=_store(args),
         **_thinking(args),
     )
-    if args.command in ("chat", "ui", "serve"):  # somebody will ask something
-        prepare()
-    return agent
 
 
 def _thinking(args: argparse.Namespace) -> dict[str, Any]:

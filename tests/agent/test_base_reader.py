@@ -7,12 +7,14 @@ from safetensors.torch import save_file
 
 from tests.second_reader import Second
 from tests.small_smollm import make_small
-from visavis.agent import base_reader, recall, smollm
+from visavis.agent import base_reader, recall, smollm, smollm_layers
 from visavis.agent.base_reader import BaseReader, as_ids, as_read
 from visavis.agent.finder import default_finder
+from visavis.agent.matrices import ByteMatrix, has_byte_units
 from visavis.agent.persona import load_persona
 from visavis.agent.recall import FAR, LIKELY, REREAD, joined, likely, look_up, near, rank_cards, read_again, unsure
 from visavis.agent.smollm import SmolLM, find_smollm
+from visavis.agent.smollm_layers import ByteLayers, PackedLayers, layers_of
 from visavis.doctor import _larger_reader
 from visavis.errors import FileFormatError
 from visavis.finetune.replies.train_base_reader import new_weights
@@ -59,7 +61,7 @@ def test_changes_of_nothing_leave_the_layers(small):
     ups = {name: torch.randn_like(value) * 0.1 for name, value in new_weights(0).items() if name.endswith(".up")}
     changed = BaseReader(small, new_weights(0) | ups)
     states = [reader.layers.run(small.rows([1, 2, 3])[None], range(2)) for reader in (nothing, changed)]
-    plain = base_reader._Packed(small, {n: torch.zeros_like(v) for n, v in new_weights(0).items()})
+    plain = layers_of(small, {}, 2)
     assert torch.equal(states[0], plain.run(small.rows([1, 2, 3])[None], range(2)))
     assert not torch.allclose(states[0], states[1], atol=0.1)
 
@@ -222,8 +224,11 @@ def test_pieces_and_states_are_those_of_transformers(tmp_path):
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32)
     with torch.no_grad():
         theirs = model.model(torch.tensor([ids]), output_hidden_states=True).hidden_states[base_reader.LAYERS][0]
-        ours = base_reader._Packed(base, new_weights(0)).run(base.rows(ids)[None], range(base_reader.LAYERS))[0]
-    assert (ours - theirs)[2:].norm() / theirs[2:].norm() < 0.02  # the first states are huge
+        for kind, least in ((PackedLayers, 0.02), (ByteLayers, 0.06)):
+            if kind is ByteLayers and not has_byte_units():
+                continue
+            ours = kind(base, {}, base_reader.LAYERS).run(base.rows(ids)[None], range(base_reader.LAYERS))[0]
+            assert (ours - theirs)[2:].norm() / theirs[2:].norm() < least  # the first states are huge
 
 
 def test_readers_are_loaded_beside_what_else_is_done(monkeypatch):
@@ -237,3 +242,25 @@ def test_readers_are_loaded_beside_what_else_is_done(monkeypatch):
     monkeypatch.setattr(recall, "default_judge", missing)
     recall.prepare().join(5)
     assert loaded == ["finder", "reader of facts"]
+
+
+@pytest.mark.skipif(not has_byte_units(), reason="this processor has no units for bytes")
+def test_layers_in_bytes_read_as_those_in_bf16(small):
+    small.norm = lambda layer, name: torch.linspace(0.2, 3.0, 576) * (1 + layer)
+    small.embedding[:, 570] *= 100  # as some states of the real one are
+    changes, ends = weights(), torch.tensor([[3, 19], [0, 7]])
+    x = small.rows(range(40)).view(2, 20, -1)
+    plain, ours = PackedLayers(small, changes, 2), ByteLayers(small, changes, 2)
+    wanted, found = plain.run(x, range(2), ends), ours.run(x, range(2), ends)
+    lost = (found - wanted)[..., :512].norm() / wanted[..., :512].norm()
+    plain.matrices = {place: ByteMatrix(matrix) for place, matrix in smollm_layers._merged(small, changes, 2)}
+    unturned = (plain.run(x, range(2), ends) - wanted)[..., :512].norm() / wanted[..., :512].norm()
+    assert lost < 0.15 and lost < unturned / 2  # what is large spoils less of all else
+
+
+def test_layers_are_those_that_the_processor_runs_best(small, monkeypatch):
+    for bytes_, kind in ((True, ByteLayers), (False, PackedLayers)):
+        if bytes_ and not has_byte_units():
+            continue
+        monkeypatch.setattr(smollm_layers, "has_byte_units", lambda there=bytes_: there)
+        assert type(layers_of(small, {}, 2)) is kind

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -30,13 +29,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from visavis.agent import smollm
-from visavis.agent.decoder import Matrix, has_bf16_units
-from visavis.agent.smollm import HEAD_WIDTH, HEADS, KEYS, NORMS, PARTS, SHAPES, WIDTH, SmolLM, find_smollm
+from visavis.agent.smollm import SHAPES, WIDTH, SmolLM, find_smollm
+from visavis.agent.smollm_layers import Layers, layers_of
 from visavis.errors import FileFormatError
 
 __all__ = [
-    "CHANGED", "KINDS", "LAYERS", "BaseReader", "Judge", "Layers", "as_ids", "as_read", "asked_where",
-    "default_base_reader", "default_judge", "head_of", "turns_of", "write_join",
+    "CHANGED", "KINDS", "LAYERS", "BaseReader", "Judge", "as_ids", "as_read", "asked_where",
+    "default_base_reader", "default_judge", "head_of", "write_join",
 ]  # fmt: skip
 
 LAYERS: Final = 24
@@ -70,80 +69,6 @@ def as_read(gloss: str, meaning: str) -> str:
 def asked_where(text: str, gloss: str, meaning: str) -> str:
     """The line that a sentence's words are judged by: which of them a gesture belongs to."""
     return f"{text}{BREAK}{as_read(gloss, meaning)}"
-
-
-def turns_of(count: int) -> Tensor:
-    """(T, 1, HEAD_WIDTH / 2) complex rotations of the first T places (RoPE, Su et al. 2021)."""
-    speeds = smollm.THETA ** (-torch.arange(0, HEAD_WIDTH, 2, dtype=torch.float64) / HEAD_WIDTH)
-    angles = torch.outer(torch.arange(count, dtype=torch.float64), speeds)
-    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)[:, None]
-
-
-class Layers(ABC):
-    """The decoder's layers over whole sequences. `linear(x, layer, part)` is one of its products.
-
-    Args:
-        norms: (D,) each, by (layer, name).
-    """
-
-    def __init__(self, norms: Mapping[tuple[int, str], Tensor]) -> None:
-        self.norms = norms
-
-    @abstractmethod
-    def linear(self, x: Tensor, layer: int, part: str) -> Tensor:
-        """(B, T, in) → (B, T, out)."""
-
-    def run(self, x: Tensor, layers: range, ends: Tensor | None = None) -> Tensor:
-        """(B, T, D) float32 states before the first of `layers` → those after the last.
-
-        With `ends` (B, F) only those at these places come out, (B, F, D). Padding stands at the end of a line.
-        """
-        turns = turns_of(x.shape[1]).to(x.device)
-        for layer in layers:
-            y = F.rms_norm(x, (WIDTH,), self.norms[layer, "attention"], smollm.EPSILON)
-            mixed = self._attend(self.linear(y, layer, "qkv").float(), turns)
-            if ends is not None and layer == layers[-1]:
-                place = ends[..., None].expand(-1, -1, WIDTH)
-                x, mixed = x.gather(1, place), mixed.gather(1, place)
-            x = x + self.linear(mixed, layer, "out")
-            y = F.rms_norm(x, (WIDTH,), self.norms[layer, "mlp"], smollm.EPSILON)
-            gate, up = self.linear(y, layer, "gate_up").chunk(2, dim=-1)
-            x = x + self.linear(F.silu(gate) * up, layer, "down")
-        return x
-
-    def _attend(self, qkv: Tensor, turns: Tensor) -> Tensor:
-        """Causal attention of (B, T, (HEADS + 2 KEYS) HEAD_WIDTH) → (B, T, D)."""
-        lines, count, _ = qkv.shape
-        turned, values = qkv.view(lines, count, -1, HEAD_WIDTH).split([HEADS + KEYS, KEYS], dim=2)
-        pairs = torch.view_as_complex(turned.reshape(lines, count, HEADS + KEYS, -1, 2))
-        queries, keys = torch.view_as_real(pairs * turns).flatten(-2).split([HEADS, KEYS], dim=2)
-        q, k, v = (part.transpose(1, 2) for part in (queries, keys, values))
-        k, v = (part.repeat_interleave(HEADS // KEYS, dim=1) for part in (k, v))
-        return self.attention(q, k, v).transpose(1, 2).reshape(lines, count, WIDTH)
-
-    def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """(B, HEADS, T, HEAD_WIDTH) each."""
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-
-
-class _Packed(Layers):
-    """The layers with their changes merged, packed for this processor."""
-
-    def __init__(self, base: SmolLM, changes: Mapping[str, Tensor]) -> None:
-        super().__init__({(layer, name): base.norm(layer, name) for layer in range(LAYERS) for name in NORMS})
-        exact = not has_bf16_units()
-        self.matrices = {}
-        for layer in range(LAYERS):
-            for part in PARTS:
-                matrix = base.matrix(layer, part)
-                if layer in CHANGED:
-                    down, up = (changes[f"layers.{layer}.{part}.{side}"] for side in ("down", "up"))
-                    matrix = matrix.float().addmm_(up, down)
-                self.matrices[layer, part] = Matrix(matrix, exact)
-
-    def linear(self, x: Tensor, layer: int, part: str) -> Tensor:
-        """As `Layers.linear`."""
-        return self.matrices[layer, part](x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 class Judge:
@@ -197,7 +122,7 @@ class BaseReader:
                     f"{tuple(join.shape)}"
                 )
         self.parameters = sum(value.numel() for value in weights.values())
-        self.layers = _Packed(base, weights)
+        self.layers = layers_of(base, weights, LAYERS)
         self.facts, self.gestures, self.words = (
             Judge(
                 base, self.layers, {name: weights[f"{kind}.{name}"] for name in HEAD},

@@ -12,7 +12,7 @@ C context, D width, H heads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -22,8 +22,9 @@ from torch import Tensor
 
 from visavis.agent.engine import Floats, Ids
 from visavis.agent.llama import EPSILON, Llama, _Layer, rotary
+from visavis.agent.matrices import Matrix, has_bf16_units
 
-__all__ = ["Cache", "Decoder", "Matrix", "has_bf16_units"]
+__all__ = ["Cache", "Decoder"]
 
 # Gathering more rows of the embedding than this costs more than the logits of all between the first and the last.
 FEW: Final = 1024
@@ -32,36 +33,6 @@ ALONE: Final = 8
 # Rows of a pass at most, if it reads more than one run: more are not quicker, and leave the processor's cache.
 ROWS: Final = 160
 NOTHING: Final = np.zeros(0, np.float32)
-
-_PACKED: Final = cast(Any, torch.ops.mkldnn)
-
-
-def has_bf16_units() -> bool:
-    """Whether this processor multiplies bf16 natively (AVX-512 BF16 or AMX) and torch can pack matrices for that."""
-    try:
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return bool(native and _PACKED._is_mkldnn_bf16_supported() and _PACKED._reorder_linear_weight)
-    except (AttributeError, RuntimeError):
-        return False
-
-
-class Matrix:
-    """(out, in) weights; products in bf16 with rounded inputs, or, `exact`, in float32."""
-
-    def __init__(self, weight: Tensor, exact: bool) -> None:
-        self.packed: Tensor | None = None
-        self.turned: Tensor | None = None
-        if exact:
-            self.turned = weight.float().t().contiguous()  # (in, out): quicker for one row than (out, in)
-        else:
-            self.packed = _PACKED._reorder_linear_weight(weight.bfloat16().contiguous(), 8)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """(N, in) float32 or bf16 → (N, out), float32 or bf16."""
-        if self.packed is None:
-            return torch.mm(x, cast(Tensor, self.turned))
-        half = x if x.dtype == torch.bfloat16 else x.bfloat16()
-        return cast(Tensor, _PACKED._linear_pointwise.default(half, self.packed, None, "none", [], ""))
 
 
 class Cache:

@@ -35,8 +35,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from visavis.agent.base_reader import CHANGED, HEAD, KINDS, LAYERS, WEIGHTS, Layers, as_ids, head_of
+from visavis.agent.base_reader import CHANGED, HEAD, KINDS, LAYERS, WEIGHTS, as_ids, head_of
 from visavis.agent.smollm import INSTALL, NORMS, PARTS, SHAPES, VOCABULARY, WIDTH, SmolLM, find_smollm
+from visavis.agent.smollm_layers import Layers
 from visavis.errors import FileFormatError, UsageError
 from visavis.finetune.acts import sayings
 from visavis.finetune.acts.sayings import Saying

@@ -1,0 +1,168 @@
+"""The layers of SmolLM2 over whole sequences, with changes merged into their matrices, as this processor runs them.
+
+Rounded to bytes where it has units for that (`visavis.agent.matrices`). As they are, a few numbers of a state are many
+times as large as the others, and what is rounded by the greatest loses the rest. So states, values and hidden units are
+turned, 64 numbers at a time, by a Hadamard matrix, which spreads what is large over all of them, and all matrices are
+turned against that; the result is the same (Ashkboos et al. 2024, QuaRot).
+
+Legend: B lines, T ids, F texts to judge, D width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from visavis.agent import smollm
+from visavis.agent.matrices import ByteMatrix, Matrix, has_bf16_units, has_byte_units
+from visavis.agent.smollm import HEAD_WIDTH, HEADS, KEYS, NORMS, PARTS, WIDTH, SmolLM
+
+__all__ = ["ByteLayers", "Layers", "PackedLayers", "layers_of"]
+
+BLOCK: Final = HEAD_WIDTH  # numbers that are turned together; a head's values stay its own
+
+
+def turns_of(count: int) -> Tensor:
+    """(T, 1, HEAD_WIDTH / 2) complex rotations of the first T places (RoPE, Su et al. 2021)."""
+    speeds = smollm.THETA ** (-torch.arange(0, HEAD_WIDTH, 2, dtype=torch.float64) / HEAD_WIDTH)
+    angles = torch.outer(torch.arange(count, dtype=torch.float64), speeds)
+    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)[:, None]
+
+
+class Layers(ABC):
+    """The decoder's layers over whole sequences. `linear(x, layer, part)` is one of its products.
+
+    Args:
+        norms: (D,) each, by (layer, name); none where the matrices hold them.
+    """
+
+    def __init__(self, norms: Mapping[tuple[int, str], Tensor]) -> None:
+        self.norms = norms
+
+    @abstractmethod
+    def linear(self, x: Tensor, layer: int, part: str) -> Tensor:
+        """(B, T, in) → (B, T, out)."""
+
+    def run(self, x: Tensor, layers: range, ends: Tensor | None = None) -> Tensor:
+        """(B, T, D) float32 states before the first of `layers` → those after the last.
+
+        With `ends` (B, F) only those at these places come out, (B, F, D). Padding stands at the end of a line.
+        """
+        turns = turns_of(x.shape[1]).to(x.device)
+        for layer in layers:
+            y = F.rms_norm(x, (WIDTH,), self.norms.get((layer, "attention")), smollm.EPSILON)
+            mixed = self._attend(self.linear(y, layer, "qkv").float(), turns)
+            if ends is not None and layer == layers[-1]:
+                place = ends[..., None].expand(-1, -1, WIDTH)
+                x, mixed = x.gather(1, place), mixed.gather(1, place)
+            x = x + self.linear(mixed, layer, "out")
+            y = F.rms_norm(x, (WIDTH,), self.norms.get((layer, "mlp")), smollm.EPSILON)
+            gate, up = self.linear(y, layer, "gate_up").chunk(2, dim=-1)
+            x = x + self.linear(F.silu(gate) * up, layer, "down")
+        return x
+
+    def _attend(self, qkv: Tensor, turns: Tensor) -> Tensor:
+        """Causal attention of (B, T, (HEADS + 2 KEYS) HEAD_WIDTH) → (B, T, D)."""
+        lines, count, _ = qkv.shape
+        turned, values = qkv.view(lines, count, -1, HEAD_WIDTH).split([HEADS + KEYS, KEYS], dim=2)
+        pairs = torch.view_as_complex(turned.reshape(lines, count, HEADS + KEYS, -1, 2))
+        queries, keys = torch.view_as_real(pairs * turns).flatten(-2).split([HEADS, KEYS], dim=2)
+        q, k, v = (part.transpose(1, 2) for part in (queries, keys, values))
+        k, v = (part.repeat_interleave(HEADS // KEYS, dim=1) for part in (k, v))
+        return self.attention(q, k, v).transpose(1, 2).reshape(lines, count, WIDTH)
+
+    def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """(B, HEADS, T, HEAD_WIDTH) each."""
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+class PackedLayers(Layers):
+    """The layers in bf16 or float32.
+
+    Args:
+        base: the decoder's file.
+        changes: `layers.N.PART.down` (r, in) and `.up` (out, r) of the matrices that are changed.
+        count: how many layers, from the first.
+    """
+
+    def __init__(self, base: SmolLM, changes: Mapping[str, Tensor], count: int) -> None:
+        super().__init__({(layer, name): base.norm(layer, name) for layer in range(count) for name in NORMS})
+        exact = not has_bf16_units()
+        self.matrices = {place: Matrix(matrix, exact) for place, matrix in _merged(base, changes, count)}
+
+    def linear(self, x: Tensor, layer: int, part: str) -> Tensor:
+        """As `Layers.linear`."""
+        return self.matrices[layer, part](x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class ByteLayers(Layers):
+    """The layers in bytes; what they take and give is as without. Arguments as of `PackedLayers`."""
+
+    def __init__(self, base: SmolLM, changes: Mapping[str, Tensor], count: int) -> None:
+        super().__init__({})
+        self.matrices = {
+            (layer, part): ByteMatrix(_against(matrix, part, base, layer))
+            for (layer, part), matrix in _merged(base, changes, count)
+        }
+
+    def run(self, x: Tensor, layers: range, ends: Tensor | None = None) -> Tensor:
+        """As `Layers.run`."""
+        return _turned(super().run(_turned(x), layers, ends))  # turned twice is as it was
+
+    def linear(self, x: Tensor, layer: int, part: str) -> Tensor:
+        """As `Layers.linear`, from turned states to turned states."""
+        rows = x.flatten(0, 1)
+        return self.matrices[layer, part](_turned(rows) if part == "down" else rows).unflatten(0, x.shape[:2])
+
+
+def layers_of(base: SmolLM, changes: Mapping[str, Tensor], count: int) -> Layers:
+    """The first layers with their changes, as this processor runs them fastest."""
+    return (ByteLayers if has_byte_units() else PackedLayers)(base, changes, count)
+
+
+def _merged(base: SmolLM, changes: Mapping[str, Tensor], count: int) -> Iterator[tuple[tuple[int, str], Tensor]]:
+    """((layer, part), (out, in) float32) of every matrix."""
+    for layer in range(count):
+        for part in PARTS:
+            matrix = base.matrix(layer, part).float()
+            name = f"layers.{layer}.{part}"
+            if f"{name}.up" in changes:
+                matrix.addmm_(changes[f"{name}.up"], changes[f"{name}.down"])
+            yield (layer, part), matrix
+
+
+def _hadamard() -> Tensor:
+    """(BLOCK, BLOCK), symmetric and its own inverse."""
+    out = torch.ones(1, 1)
+    while len(out) < BLOCK:
+        out = torch.cat([torch.cat([out, out], 1), torch.cat([out, -out], 1)])
+    return out / BLOCK**0.5
+
+
+_HADAMARD: Final = _hadamard()
+
+
+def _turned(x: Tensor) -> Tensor:
+    """(..., a multiple of BLOCK), turned block by block."""
+    return (x.unflatten(-1, (-1, BLOCK)) @ _HADAMARD).flatten(-2)
+
+
+def _against(matrix: Tensor, part: str, base: SmolLM, layer: int) -> Tensor:
+    """The same matrix for states, values and hidden units that are turned, with the scales of the norm before it."""
+    if part in ("qkv", "gate_up"):
+        matrix = _turned(matrix * base.norm(layer, "attention" if part == "qkv" else "mlp"))
+        if part == "qkv":
+            values = KEYS * HEAD_WIDTH
+            matrix[-values:] = _given(matrix[-values:])
+        return matrix
+    return _given(_turned(matrix))
+
+
+def _given(matrix: Tensor) -> Tensor:
+    """The same matrix, which gives turned numbers."""
+    return (_HADAMARD @ matrix.unflatten(0, (-1, BLOCK))).flatten(0, 1)
