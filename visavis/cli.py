@@ -31,6 +31,10 @@ _PRIVATE = {
 
 
 def _agent(args: argparse.Namespace, persona: Any = None) -> Any:
+    from visavis.agent.persona import load_persona
+
+    persona = persona or load_persona(args.persona)  # one that is none is refused before anything heavy is loaded
+
     import torch
 
     from visavis.agent import Agent
@@ -41,7 +45,7 @@ def _agent(args: argparse.Namespace, persona: Any = None) -> Any:
     if args.command != "say" or not args.no_gestures:  # something will be read; loaded beside all else
         prepare()
     return Agent(
-        persona=persona or args.persona,
+        persona=persona,
         voice=args.voice,
         model=args.model,
         seed=args.seed,

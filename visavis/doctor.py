@@ -60,6 +60,7 @@ def examine(planner: str = "native", engine: str = "embedded", base_url: str | N
 
 def _larger_reader(folder: Path) -> dict[str, str]:
     """Whether facts that the finder is not sure of are read a second time."""
+    from visavis.agent.matrices import has_bf16_units, has_byte_units
     from visavis.agent.smollm import INSTALL, find_smollm
 
     base, weights = find_smollm(), folder / "base_reader.safetensors"
@@ -68,7 +69,8 @@ def _larger_reader(folder: Path) -> dict[str, str]:
     elif not weights.is_file():
         detail = "no weights: python -m visavis.finetune.replies.train_base_reader"
     else:
-        detail = f"{base.name} with {weights.stat().st_size / 1e6:.1f} MB of changes, shipped"
+        run = "in bytes" if has_byte_units() else "in bf16" if has_bf16_units() else "in float32, which is slow"
+        detail = f"{base.name} with {weights.stat().st_size / 1e6:.1f} MB of changes, shipped; read {run}"
     return {"status": "ok" if base and weights.is_file() else "missing", "what": "larger reader", "detail": detail}
 
 

@@ -1,5 +1,7 @@
 """What was answered to lines like this one, whether it suits, and that the model is reminded of it."""
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -8,6 +10,7 @@ from visavis.agent.answering import KINDS, Answering
 from visavis.agent.embedded import EmbeddedEngine
 from visavis.agent.exchanges import DEFAULT_EXCHANGES, Exchange, Exchanges
 from visavis.agent.loading import models_folder
+from visavis.agent.manners import replies_by_kind
 from visavis.agent.native import NativePlanner, felt_with
 from visavis.agent.planner import Cancel
 from visavis.agent.suiting import DEFAULT_SUITING, GRADES, Suiting
@@ -17,7 +20,7 @@ from visavis.finetune.replies import train_exchanges, train_suiting
 from visavis.finetune.replies.train_exchanges import Row, held, rows
 from visavis.retrieval.lexicon import load_lexicon
 from visavis.retrieval.library import Library
-from visavis.tokenizers.turn_language import ReplyPrompt
+from visavis.tokenizers.turn_language import Candidate, ReplyPrompt
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,30 @@ def test_who_may_be_in_danger_gets_the_weighed_words():
     assert plan.emotion.name == "sadness"
 
 
+HELP = {wording for group in replies_by_kind()["emergency"] for wording in group["say"]}
+
+
+@pytest.mark.parametrize("reminded", [True, False])
+def test_who_is_in_danger_is_sent_for_help_whatever_is_on_a_card(reminded):
+    planner = NativePlanner(
+        EmbeddedEngine.load(models_folder() / "planner"), Library(load_lexicon()), reminded=reminded
+    )
+    cards = [Candidate("In case of fire the exit is behind the stairs.", 0.9)]
+    said = []
+    for line in ("Help, the kitchen is on fire!", "my husband collapsed and he is not breathing"):
+        prompt = ReplyPrompt("Ilse", "a shopkeeper", cards, [("user", line), ("agent", " ".join(said))], line)
+        plan = planner.reply(prompt, seed=0, cancel=Cancel())
+        assert plan.text in HELP and plan.text not in said and plan.emotion.name == "fear", plan.text
+        said.append(plan.text)
+    for line in (
+        "this bill gives me a heart attack",
+        "my grandfather had a stroke last year",
+        "Where is the fire exit?",
+    ):
+        plan = planner.reply(ReplyPrompt("Ilse", "a shopkeeper", cards, (), line), seed=0, cancel=Cancel())
+        assert plan.text not in HELP, line
+
+
 def test_answers_bring_their_feelings():
     felt = felt_with([Exchange("Good!", "joy", 5), Exchange("Oh.", "sadness", 3)])
     assert felt.sum() == pytest.approx(1, abs=1e-5)
@@ -142,6 +169,25 @@ def test_training_teaches_what_suits(tmp_path, monkeypatch):
     path = tmp_path / "suiting.safetensors"
     judge.save(path)
     assert Suiting.load(path).judge("hello", ["Good!"]) == pytest.approx(judge.judge("hello", ["Good!"]), abs=0.05)
+
+
+def test_kinds_that_came_later_leave_older_exchanges_as_they_are(table, tmp_path):
+    arrays = load_file(DEFAULT_EXCHANGES)
+    names, emotions = json.loads(arrays["names"].tobytes())
+    others = sorted(names, key=lambda name: name[::-1])
+    moved = np.array([others.index(name) for name in names], np.uint8)[arrays["kinds"]]
+    path = tmp_path / DEFAULT_EXCHANGES.name
+
+    def write(kinds):
+        save_file(
+            arrays | {"kinds": moved, "names": np.frombuffer(json.dumps([kinds, emotions]).encode(), np.uint8)}, path
+        )
+
+    write(others)
+    assert (Exchanges.load(path).kinds == table.kinds).all() and "emergency" not in table.answered
+    write([*others[:-1], "gossip"])
+    with pytest.raises(FileFormatError, match="made for other kinds"):
+        Exchanges.load(path)
 
 
 @pytest.mark.parametrize(("what", "default"), [(Exchanges, DEFAULT_EXCHANGES), (Suiting, DEFAULT_SUITING)])

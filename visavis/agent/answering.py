@@ -29,9 +29,9 @@ __all__ = ["ASKING", "DEFAULT_ANSWERING", "KINDS", "RANK", "STRENGTHS", "Answeri
 DEFAULT_ANSWERING: Final = Path(__file__).parent / "data" / "answering.safetensors"
 # Of lines; those of `visavis/finetune/replies/acts.yaml`, and `remark`, a statement that is answered neutrally.
 KINDS: Final = (
-    "agreement", "anger", "apology", "bad_news", "compliment", "crisis", "disgust", "farewell", "good_news", "greeting",
-    "how_are_you", "insult", "joke", "other_language", "remark", "robot", "small_talk", "statement", "surprise",
-    "surprise_me", "thanks", "unclear", "unknown", "what_can_you_do", "who_are_you", "worry",
+    "agreement", "anger", "apology", "bad_news", "compliment", "crisis", "disgust", "emergency", "farewell",
+    "good_news", "greeting", "how_are_you", "insult", "joke", "other_language", "remark", "robot", "small_talk",
+    "statement", "surprise", "surprise_me", "thanks", "unclear", "unknown", "what_can_you_do", "who_are_you", "worry",
 )  # fmt: skip
 # Those whose speaker may want to hear what is on a card; with the others something is told, or done to the agent.
 ASKING: Final = ("robot", "surprise_me", "unclear", "unknown", "what_can_you_do", "who_are_you")
@@ -43,7 +43,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Answering:
-    """Who says it; K = 26 kinds in the order of `KINDS`, E = 7 emotions in the order of `EMOTIONS`, all float32.
+    """Who says it; K = 27 kinds in the order of `KINDS`, E = 7 emotions in the order of `EMOTIONS`, all float32.
 
     weight: (K, WIDTH) and bias (K,) of the head.
     felt: (K, E, STRENGTHS) the chances of emotion and intensity in the replies to a kind; each kind's sum to 1.

@@ -146,7 +146,8 @@ class Exchanges:
         """
         with readable(path, "the exchanges", "visavis.finetune.replies.train_exchanges"):
             arrays = load_file(path)
-            if json.loads(arrays["names"].tobytes()) != [[*KINDS], [*EMOTIONS]]:
+            named, felt = json.loads(arrays["names"].tobytes())
+            if felt != [*EMOTIONS] or not {*named} <= {*KINDS}:
                 raise ValueError("made for other kinds or emotions")
             replies = tuple(arrays["replies"].tobytes().decode().split("\n"))
             kinds, emotions, levels = (arrays[name].astype(np.int64) for name in ("kinds", "emotions", "levels"))
@@ -161,8 +162,9 @@ class Exchanges:
                 raise ValueError(
                     f"{len(replies)} replies, {lines.shape} lines and {answers.shape} answers do not belong together"
                 )
-            if kinds.max() >= len(KINDS) or emotions.max() >= len(EMOTIONS) or levels.max() > 10:
+            if kinds.max() >= len(named) or emotions.max() >= len(EMOTIONS) or levels.max() > 10:
                 raise ValueError("a kind, emotion or level is outside")
+            kinds = np.array([KINDS.index(name) for name in named])[kinds]  # others may have come since
             changes = {
                 name.removeprefix("changes."): value.astype(np.float32)
                 for name, value in arrays.items() if name.startswith("changes.")

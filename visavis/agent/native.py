@@ -16,7 +16,7 @@ from visavis.agent.engine import Engine, Sampling
 from visavis.agent.exchanges import Exchange, Exchanges
 from visavis.agent.grid import move_steps
 from visavis.agent.joining import Joining, Words, log_odds
-from visavis.agent.manners import Guide
+from visavis.agent.manners import Guide, replies_by_kind
 from visavis.agent.planner import Cancel
 from visavis.agent.suiting import Suiting
 from visavis.agent.tagging import ActConstraint
@@ -66,6 +66,8 @@ FAINT = 1e-4  # a chance that counts as none
 # may be in danger gets the words that were weighed for that.
 FOUND_LIKELY, FOUND_SURE, FOUND_KEPT, FOUND_BEHIND = 0.35, 0.6, 3, 0.06
 CRISIS_LIKELY = 0.05
+DANGERS = ("emergency", "crisis")
+DANGER_LIKELY = 0.6  # from here on nothing else is said than where help is; chosen on development lines
 CARD_TRUST = 4.0  # how much recall's log-chances count beside the words' in the choice of a card; chosen likewise
 # The best of a grid on half of GoEmotions' development comments (`python -m visavis.evals.feeling trust`): this model
 # breaks ties between emotions, and says how strongly they are felt (LOG.md).
@@ -87,6 +89,24 @@ def feelings_of(chances: NDArray[np.float32], trust: float = ANSWERING_TRUST) ->
     levels = chances / np.maximum(emotions, 1e-9)[:, None]
     logs = [trust * np.log(np.maximum(some, FAINT)) for some in (emotions, levels)]
     return logs[0].tolist(), logs[1].tolist()
+
+
+def danger_of(kinds: NDArray[np.float32]) -> str:
+    """The likelier of the two kinds of danger, from the chances of kinds (K,); empty where there is hardly any."""
+    chances = {kind: float(kinds[KINDS.index(kind)]) for kind in DANGERS}
+    return max(DANGERS, key=lambda kind: chances[kind]) if sum(chances.values()) > DANGER_LIKELY else ""
+
+
+def where_help_is(danger: str, history: Sequence[tuple[str, str]] = ()) -> list[Exchange]:
+    """What is answered to who is in danger, word for word, whatever the model would say; what was said already only
+    where all of it was.
+    """
+    said = " ".join(text for speaker, text in history if speaker == "agent")
+    found = []
+    for group in replies_by_kind()[danger]:
+        name, least, _ = group["feel"].split()
+        found += [Exchange(wording, name, round(10 * float(least))) for wording in group["say"]]
+    return [one for one in found if one.reply not in said] or found
 
 
 def felt_with(found: Sequence[Exchange]) -> NDArray[np.float32]:
@@ -190,11 +210,12 @@ class NativePlanner:
         if self.quotes:
             answering = Answering.default()
             kinds = answering.kinds(prompt.user)
-            tells = log_odds(telling(kinds)) > max(TELLING_SURE, log_odds(best) + TELLING_SURER)
+            danger = danger_of(kinds)
+            tells = bool(danger) or log_odds(telling(kinds)) > max(TELLING_SURE, log_odds(best) + TELLING_SURER)
             if tells or best < QUOTE_DOUBT:
-                found = self._found(prompt.user, kinds)
+                found = where_help_is(danger, prompt.history) if danger else self._found(prompt.user, kinds)
                 felt = feelings_of(felt_with(found) if found else answering.chances(kinds))
-                guide = partial(self._guide, prompt, kinds, found) if self.reminded else None
+                guide = partial(self._guide, prompt, kinds, found) if self.reminded or danger else None
                 # A question: the model may still know, and gladly tell.
                 if not found and KINDS[int(kinds.argmax())] == "unknown":
                     felt = (feelings_of(answering.chances(kinds), ASKED_TRUST)[0], ())

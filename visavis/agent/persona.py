@@ -79,7 +79,7 @@ class GesturePreferences(_Strict):
     avoid: tuple[str, ...] = ()
 
 
-NATURE: Final = Card(topic="myself", facts=("I am an AI, a computer program, not a human being.",))
+NATURE: Final = Card(topic="myself", facts=("I am an AI, a computer program, not a person.",))
 
 
 class Persona(_Strict):

@@ -211,6 +211,8 @@ def _failures(table: Table) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the shipped planner, or another; exit status as of the command line."""
+    import torch
+
     from visavis.agent.loading import load_tools
 
     parser = argparse.ArgumentParser(prog="python -m visavis.evals.injections", description=__doc__)
@@ -220,6 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     def run() -> Table:
+        torch.set_num_threads(1)  # as the command line does
         tried, seen = [], dict[str, int]()
         for attempt in attempts():
             seen[attempt.kind] = seen.get(attempt.kind, 0) + 1

@@ -43,7 +43,7 @@ from visavis.tokenizers.turn_language import ReplyPlan, ReplyPrompt
 __all__ = ["FACT", "Said", "Talk", "converse", "kinds_of", "main", "measure", "talks"]
 
 FACT: Final = "fact"  # the kind of a reply that begins with a card
-HARD: Final = frozenset({"anger", "bad_news", "crisis", "disgust", "worry"})  # kinds at which nobody is glad
+HARD: Final = frozenset({"anger", "bad_news", "crisis", "disgust", "emergency", "worry"})  # nobody is glad at these
 GRAVE: Final = frozenset({"sadness", "fear", "anger", "disgust"})
 
 
@@ -196,6 +196,8 @@ def _misses(table: Table) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the shipped planner, or another; exit status as of the command line."""
+    import torch
+
     from visavis.agent.loading import load_tools
 
     parser = argparse.ArgumentParser(prog="python -m visavis.evals.small_talk", description=__doc__)
@@ -205,6 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     def run() -> Table:
+        torch.set_num_threads(1)  # as the command line does
         tools = load_tools(load_persona("guide"), "silent", args.model, True)
         try:
             return measure(tools.planner, args.split)

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from visavis import safe_yaml
 from visavis.agent.answering import DEFAULT_ANSWERING, KINDS, RANK, STRENGTHS, Answering
+from visavis.agent.native import danger_of
 from visavis.emotion import EMOTIONS
 from visavis.finetune.acts.train_encoder import features_of, padded, thinned
 from visavis.finetune.low_rank import Adapted, new_changes
@@ -53,8 +54,8 @@ SMOOTHED: Final = 0.05
 WEIGHTS: Final = {"questions": 0.5, "lines": 2.5}  # of a source in the loss: what is felt must not drown in what is not
 JOINED: Final = 0.3  # of the lines that tell of something
 LIKELIER: Final = 2 / 3  # of the two emotions that a kind is answered with, the first
-ALONE: Final = ("unknown", "crisis")  # kinds whose words suit no other: declining, and where there is help
-NEWS: Final = ("anger", "bad_news", "disgust", "good_news", "surprise", "worry")
+ALONE: Final = ("unknown", "crisis", "emergency")  # kinds whose words suit no other: declining, and where help is
+NEWS: Final = ("anger", "bad_news", "disgust", "emergency", "good_news", "surprise", "worry")
 PLAIN: Final = ("greeting", "remark", "small_talk", "statement")  # what may stand before news or a question
 AFTER: Final = (
     "What do I do now?", "What should I do?", "What would you do?", "Can you imagine?", "Do you know what I mean?",
@@ -219,14 +220,20 @@ def _array(value: Tensor) -> np.ndarray:
 
 
 def check(head: Answering) -> None:
-    """Print how often the likeliest emotion is one of the kind's, on the development lines."""
+    """Print how often the likeliest emotion is one of the kind's, on the development lines; and of emergencies, how
+    many are known, and how many others are taken for danger.
+    """
     hits: dict[str, list[float]] = {}
     possible = felt_by_kind().sum(2) > 0  # (K, E)
     for line in lines("dev"):
         place = KINDS.index(line.kind)
-        said = int(head.chances(head.kinds(line.text)).sum(1).argmax())
+        chances = head.kinds(line.text)
+        said = int(head.chances(chances).sum(1).argmax())
         first = EMOTIONS[int(felt_by_kind()[place].sum(1).argmax())]
         hit = float(possible[place, said])
+        if line.kind != "crisis":
+            title = "emergencies known" if line.kind == "emergency" else "others taken for danger"
+            hits.setdefault(title, []).append(float(bool(danger_of(chances))))
         for title in (line.source, *([f"{line.source}, {first}"] if line.source == "lines" else [])):
             hits.setdefault(title, []).append(hit)
     for title in sorted(hits):
