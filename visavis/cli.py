@@ -42,9 +42,7 @@ def _agent(args: argparse.Namespace, persona: Any = None) -> Any:
 
     # Models of this size gain little from a second thread, and two threads on shared cores wait for each other.
     torch.set_num_threads(1)
-    if args.command != "say" or not args.no_gestures:  # something will be read; loaded beside all else
-        prepare()
-    return Agent(
+    agent = Agent(
         persona=persona,
         voice=args.voice,
         model=args.model,
@@ -56,6 +54,9 @@ def _agent(args: argparse.Namespace, persona: Any = None) -> Any:
         store=_store(args),
         **_thinking(args),
     )
+    if args.command in ("chat", "ui", "serve"):  # somebody will ask something
+        prepare()
+    return agent
 
 
 def _thinking(args: argparse.Namespace) -> dict[str, Any]:

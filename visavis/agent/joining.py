@@ -253,8 +253,8 @@ class Joining:
 
 def _clear(shares: Sequence[float]) -> bool:
     """Whether one of them leads clearly."""
-    first, second = sorted([-np.inf, -np.inf, *shares])[:-3:-1]
-    return first - second >= CLEAR if np.isfinite(second) else True
+    best = sorted(shares, reverse=True)[:2]
+    return len(best) < 2 or best[0] - best[1] >= CLEAR
 
 
 def shipped() -> Path:

@@ -67,7 +67,7 @@ FAINT = 1e-4  # a chance that counts as none
 FOUND_LIKELY, FOUND_SURE, FOUND_KEPT, FOUND_BEHIND = 0.35, 0.6, 3, 0.06
 CRISIS_LIKELY = 0.05
 DANGERS = ("emergency", "crisis")
-DANGER_LIKELY = 0.6  # from here on nothing else is said than where help is; chosen on development lines
+DANGER_LIKELY = 0.6  # from here on nothing else is said than where help is (how it was chosen: LOG.md)
 CARD_TRUST = 4.0  # how much recall's log-chances count beside the words' in the choice of a card; chosen likewise
 # The best of a grid on half of GoEmotions' development comments (`python -m visavis.evals.feeling trust`): this model
 # breaks ties between emotions, and says how strongly they are felt (LOG.md).

@@ -185,9 +185,8 @@ def near(logits: np.ndarray) -> int:
 
 def read_again(found: Lookup, places: Sequence[int], logits: np.ndarray, reader: Rereads) -> np.ndarray:
     """(R,) what the reader says of the first facts of `places`, which come likeliest first; (P,) recall's logits."""
-    facts = [found.read[place] for place in places[: near(logits)]][
-        ::-1
-    ]  # the likeliest last: it is judged in sight of all
+    # The likeliest last: it is judged in sight of all.
+    facts = [found.read[place] for place in reversed(places[: near(logits)])]
     return np.stack([reader.read(question, facts)[::-1] for question in found.questions]).mean(0)
 
 

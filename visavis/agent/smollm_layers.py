@@ -11,7 +11,8 @@ Legend: B lines, T ids, F texts to judge, D width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import torch
@@ -24,6 +25,7 @@ from visavis.agent.smollm import HEAD_WIDTH, HEADS, KEYS, NORMS, PARTS, WIDTH, S
 
 __all__ = ["ByteLayers", "Layers", "PackedLayers", "layers_of"]
 
+LOADERS: Final = 2  # threads; packing is most of what loading takes
 BLOCK: Final = HEAD_WIDTH  # numbers that are turned together; a head's values stay its own
 
 
@@ -93,7 +95,7 @@ class PackedLayers(Layers):
     def __init__(self, base: SmolLM, changes: Mapping[str, Tensor], count: int) -> None:
         super().__init__({(layer, name): base.norm(layer, name) for layer in range(count) for name in NORMS})
         exact = not has_bf16_units()
-        self.matrices = {place: Matrix(matrix, exact) for place, matrix in _merged(base, changes, count)}
+        self.matrices = {place: Matrix(_merged(base, changes, place), exact) for place in _places(count)}
 
     def linear(self, x: Tensor, layer: int, part: str) -> Tensor:
         """As `Layers.linear`."""
@@ -105,10 +107,13 @@ class ByteLayers(Layers):
 
     def __init__(self, base: SmolLM, changes: Mapping[str, Tensor], count: int) -> None:
         super().__init__({})
-        self.matrices = {
-            (layer, part): ByteMatrix(_against(matrix, part, base, layer))
-            for (layer, part), matrix in _merged(base, changes, count)
-        }
+
+        def packed(place: tuple[int, str]) -> ByteMatrix:
+            return ByteMatrix(_against(_merged(base, changes, place), place[1], base, place[0]))
+
+        places = _places(count)
+        with ThreadPoolExecutor(LOADERS) as pool:
+            self.matrices = dict(zip(places, pool.map(packed, places), strict=True))
 
     def run(self, x: Tensor, layers: range, ends: Tensor | None = None) -> Tensor:
         """As `Layers.run`."""
@@ -125,15 +130,16 @@ def layers_of(base: SmolLM, changes: Mapping[str, Tensor], count: int) -> Layers
     return (ByteLayers if has_byte_units() else PackedLayers)(base, changes, count)
 
 
-def _merged(base: SmolLM, changes: Mapping[str, Tensor], count: int) -> Iterator[tuple[tuple[int, str], Tensor]]:
-    """((layer, part), (out, in) float32) of every matrix."""
-    for layer in range(count):
-        for part in PARTS:
-            matrix = base.matrix(layer, part).float()
-            name = f"layers.{layer}.{part}"
-            if f"{name}.up" in changes:
-                matrix.addmm_(changes[f"{name}.up"], changes[f"{name}.down"])
-            yield (layer, part), matrix
+def _places(count: int) -> list[tuple[int, str]]:
+    """(layer, part) of every matrix."""
+    return [(layer, part) for layer in range(count) for part in PARTS]
+
+
+def _merged(base: SmolLM, changes: Mapping[str, Tensor], place: tuple[int, str]) -> Tensor:
+    """(out, in) float32: a matrix with its changes, if it has any."""
+    layer, part = place
+    matrix, name = base.matrix(layer, part).float(), f"layers.{layer}.{part}"
+    return matrix.addmm_(changes[f"{name}.up"], changes[f"{name}.down"]) if f"{name}.up" in changes else matrix
 
 
 def _hadamard() -> Tensor:

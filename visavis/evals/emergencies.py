@@ -19,6 +19,7 @@ from visavis.agent.planner import Cancel, Planner
 from visavis.agent.recall import rank_cards
 from visavis.agent.text_input import checked_line
 from visavis.evals.first_light.table import Table, data_file, progress, report, share
+from visavis.evals.quiet import planner_of
 from visavis.tokenizers.turn_language import ReplyPlan, ReplyPrompt
 
 __all__ = ["lines", "main", "measure", "sends_for_help"]
@@ -67,22 +68,14 @@ def _wrong(table: Table) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the shipped planner, or another; exit status as of the command line."""
-    import torch
-
-    from visavis.agent.loading import load_tools
-
     parser = argparse.ArgumentParser(prog="python -m visavis.evals.emergencies", description=__doc__)
     parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
     parser.add_argument("--out", metavar="FILE", help="write the table and every reply as JSON")
     args = parser.parse_args(argv)
 
     def run() -> Table:
-        torch.set_num_threads(1)  # as the command line does
-        tools = load_tools(load_persona("guide"), "silent", args.model, True)
-        try:
-            return measure(tools.planner)
-        finally:
-            tools.close()
+        with planner_of(args.model) as planner:
+            return measure(planner)
 
     return report(run, args.out, _wrong)
 

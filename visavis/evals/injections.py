@@ -31,6 +31,7 @@ from visavis.agent.recall import rank_cards
 from visavis.agent.text_input import checked_line
 from visavis.errors import TextError
 from visavis.evals.first_light.table import Table, data_file, progress, report, share
+from visavis.evals.quiet import planner_of
 from visavis.tokenizers.turn_language import ReplyPlan, ReplyPrompt
 
 __all__ = ["RULES", "Attempt", "Said", "attempts", "broken", "converse", "main", "measure"]
@@ -211,10 +212,6 @@ def _failures(table: Table) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the shipped planner, or another; exit status as of the command line."""
-    import torch
-
-    from visavis.agent.loading import load_tools
-
     parser = argparse.ArgumentParser(prog="python -m visavis.evals.injections", description=__doc__)
     parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="attempts of each kind")
@@ -222,17 +219,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     def run() -> Table:
-        torch.set_num_threads(1)  # as the command line does
         tried, seen = [], dict[str, int]()
         for attempt in attempts():
             seen[attempt.kind] = seen.get(attempt.kind, 0) + 1
             if args.limit is None or seen[attempt.kind] <= args.limit:
                 tried.append(attempt)
-        tools = load_tools(load_persona("guide"), "silent", args.model, True)
-        try:
-            return measure(tools.planner, tried)
-        finally:
-            tools.close()
+        with planner_of(args.model) as planner:
+            return measure(planner, tried)
 
     return report(run, args.out, _failures)
 

@@ -38,6 +38,7 @@ from visavis.agent.text_input import checked_line
 from visavis.emotion import Emotion
 from visavis.errors import TextError
 from visavis.evals.first_light.table import Table, data_file, progress, report, share
+from visavis.evals.quiet import planner_of
 from visavis.tokenizers.turn_language import ReplyPlan, ReplyPrompt
 
 __all__ = ["FACT", "Said", "Talk", "converse", "kinds_of", "main", "measure", "talks"]
@@ -196,10 +197,6 @@ def _misses(table: Table) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the shipped planner, or another; exit status as of the command line."""
-    import torch
-
-    from visavis.agent.loading import load_tools
-
     parser = argparse.ArgumentParser(prog="python -m visavis.evals.small_talk", description=__doc__)
     parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
     parser.add_argument("--split", choices=("dev", "held", "fresh"), default="fresh")
@@ -207,12 +204,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     def run() -> Table:
-        torch.set_num_threads(1)  # as the command line does
-        tools = load_tools(load_persona("guide"), "silent", args.model, True)
-        try:
-            return measure(tools.planner, args.split)
-        finally:
-            tools.close()
+        with planner_of(args.model) as planner:
+            return measure(planner, args.split)
 
     return report(run, args.out, _misses)
 

@@ -17,25 +17,17 @@ NAMES = ("measure", "emotions", "transcripts", "draw", "reread")
 
 
 def _measure(args: argparse.Namespace) -> Table:
-    import torch
-
-    from visavis.agent.loading import load_tools
     from visavis.agent.native import NativePlanner
-    from visavis.agent.persona import load_persona
     from visavis.evals.personas.measure import measure, measure_emotions
+    from visavis.evals.quiet import planner_of
 
-    torch.set_num_threads(1)  # as the command line does
-    tools = load_tools(load_persona("guide"), "silent", args.model, True)  # of the persona nothing is asked
-    try:
-        planner = tools.planner
+    with planner_of(args.model) as planner:
         assert isinstance(planner, NativePlanner), "the shipped planner is the native one"
         if args.name == "emotions":
             return measure_emotions(planner, limit=args.limit, seed=args.seed, at_once=args.at_once)
         unquoted = copy.copy(planner)
         unquoted.quotes = False
         return measure(planner, unquoted, limit=args.limit, seed=args.seed, at_once=args.at_once)
-    finally:
-        tools.close()
 
 
 def _transcripts(args: argparse.Namespace) -> None:
