@@ -158,9 +158,9 @@ def test_replies_are_told_by_their_wordings():
 
 
 def test_the_talks_are_whole():
-    every = {split: talks(split) for split in ("dev", "held", "fresh")}
+    every = {split: talks(split) for split in ("dev", "held", "fresh", "late")}
     assert {split: sum(len(talk.lines) for talk in some) for split, some in every.items()} == {
-        "dev": 200, "held": 200, "fresh": 300,
+        "dev": 200, "held": 200, "fresh": 300, "late": 400,
     }  # fmt: skip
     for some in every.values():
         assert {talk.persona for talk in some} == {"friend", "guide", "receptionist", "shop", "tutor"}

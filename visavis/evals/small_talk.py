@@ -1,10 +1,11 @@
 """Is what is answered in small talk something that a sensible person could say? `python -m visavis.evals.small_talk`.
 
-Seventy talks of ten lines (`data/small_talk.yaml`; twenty to develop by, twenty held out, and thirty `fresh` ones by
-two more authors, frozen while what they first judged was in training, and looked at after it), written as visitors of
-all sorts would type them to the presets, by authors who saw none of the training lines. Each line has the kinds whose
-replies would do (`visavis.agent.answering.KINDS`), the best first. Recall and memory work as in a turn, without voice
-and body, and each talk is one conversation.
+A hundred and ten talks of ten lines (`data/small_talk.yaml`; twenty to develop by, twenty held out, and thirty `fresh`
+ones by two more authors, frozen while what they first judged was in training, and looked at after it;
+`data/small_talk_late.yaml`: forty `late` ones, likewise by another), written as visitors of all sorts would type them
+to the presets, by authors who saw none of the training lines. Each line has the kinds whose replies would do
+(`visavis.agent.answering.KINDS`), the best first. Recall and memory work as in a turn, without voice and body, and each
+talk is one conversation.
 
     kind      the kind that the line is taken for is one that would do
     reply     what is said first is a wording of such a kind, or was written for a line of it; replies in the model's
@@ -70,8 +71,9 @@ class Said:
 
 
 def talks(split: str) -> list[Talk]:
-    """The talks of `dev`, `held` or `fresh`."""
-    raw = safe_yaml.load(data_file("small_talk.yaml").read_text("utf-8"))["talks"]
+    """The talks of `dev`, `held`, `fresh` or `late`."""
+    files = ("small_talk.yaml", "small_talk_late.yaml")
+    raw = [talk for name in files for talk in safe_yaml.load(data_file(name).read_text("utf-8"))["talks"]]
     return [
         Talk(
             entry["persona"], entry["visitor"],
@@ -199,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure the shipped planner, or another; exit status as of the command line."""
     parser = argparse.ArgumentParser(prog="python -m visavis.evals.small_talk", description=__doc__)
     parser.add_argument("--model", default=None, metavar="DIR", help="planner weights (default: the shipped ones)")
-    parser.add_argument("--split", choices=("dev", "held", "fresh"), default="fresh")
+    parser.add_argument("--split", choices=("dev", "held", "fresh", "late"), default="fresh")
     parser.add_argument("--out", metavar="FILE", help="write the table and every reply as JSON")
     args = parser.parse_args(argv)
 
