@@ -4,7 +4,7 @@ import torch
 
 from visavis.agent import base_reader
 from visavis.agent.smollm import SHAPES, WIDTH
-from visavis.finetune.replies import train_base_reader
+from visavis.finetune.replies import smollm_learner, train_base_reader
 
 
 class SmallSmolLM:
@@ -35,8 +35,8 @@ class SmallSmolLM:
 def make_small(monkeypatch):
     """Let everything take this decoder for the real one, and its second layer for those that are changed."""
     for module in (base_reader, train_base_reader):
-        monkeypatch.setattr(module, "LAYERS", 2)
         monkeypatch.setattr(module, "CHANGED", range(1, 2))
         monkeypatch.setattr(module, "SmolLM", SmallSmolLM)
-    monkeypatch.setattr(train_base_reader, "VOCABULARY", 256)
+    monkeypatch.setattr(base_reader, "LAYERS", 2)
+    monkeypatch.setattr(smollm_learner, "VOCABULARY", 256)
     return SmallSmolLM()

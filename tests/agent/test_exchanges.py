@@ -160,7 +160,11 @@ def test_training_teaches_which_answer_belongs_to_a_line(tmp_path, monkeypatch):
 
 def test_training_teaches_what_suits(tmp_path, monkeypatch):
     monkeypatch.setattr(train_suiting, "BATCH", 8)
-    some = [(2 if row.reply == other.reply else 0, row.line, other.reply) for row in ROWS for other in ROWS[::6]]
+    some = [
+        train_suiting.Graded(2 if row.reply == other.reply else 0, row.line, other.reply)
+        for row in ROWS
+        for other in ROWS[::6]
+    ]
     judge = train_suiting.fit(some, ROWS, epochs=2)
     odds = judge.judge("my dog died on monday", [row.reply for row in ROWS[::6]])
     assert odds.shape == (3, GRADES) and odds[:, 0].argmax() == 0

@@ -9,6 +9,7 @@ from visavis.agent.answering import KINDS, STRENGTHS, Answering
 from visavis.agent.constrain import ReplyConstraint
 from visavis.agent.embedded import EmbeddedEngine
 from visavis.agent.exchanges import Exchange
+from visavis.agent.line_reader import JUDGED
 from visavis.agent.loading import models_folder
 from visavis.agent.manners import HELLOS, PLAIN_OF, Guide, replies_by_kind
 from visavis.agent.native import NativePlanner
@@ -174,3 +175,59 @@ def test_models_with_pieces_of_a_base_find_their_own_words(planner, monkeypatch)
     monkeypatch.setattr(planner, "_guide", lambda *_: seen.append(1))
     planner.reply(ReplyPrompt("Ilse", "a shopkeeper", (), (), "It's snowing outside."), seed=0, cancel=Cancel())
     assert not seen
+
+
+class Told:
+    """Reads lines as it is told to, in the place of `visavis.agent.line_reader.LineReader`."""
+
+    def __init__(self, kind="", best=None):
+        self.kind, self.best, self.asked, self.shown = kind, best, [], []
+
+    def kinds(self, line, before, heard):
+        self.asked.append((line, before))
+        if not self.kind:
+            return heard
+        return np.array([0.99 if kind == self.kind else 0.01 / (len(KINDS) - 1) for kind in KINDS], np.float32)
+
+    def suits(self, line, before, found, features):
+        self.shown.append([one.reply for one in found])
+        assert features.shape == (len(found), 6)
+        return np.array([0.9 if i == self.best else 0.1 for i in range(len(found))], np.float32)
+
+
+@pytest.mark.parametrize(
+    "history, before",
+    [
+        ((), ""),
+        ((("agent", "Welcome!"),), ""),
+        ((("user", "My dog died."), ("agent", "I'm so sorry."), ("agent", "Poor thing.")), "My dog died."),
+        ((("user", "Hi."), ("agent", "Hello!"), ("user", "My dog died."), ("agent", "Oh no.")), "My dog died."),
+    ],
+)
+def test_a_line_is_heard_after_the_one_before(planner, monkeypatch, history, before):
+    reader = Told()
+    monkeypatch.setattr(planner, "line_reader", lambda: reader)
+    planner.kinds("It was May.", history)
+    assert reader.asked == [("It was May.", before)]
+
+
+def test_what_the_larger_reader_hears_decides(planner, monkeypatch):
+    prompt = ReplyPrompt("Ilse", "a shopkeeper", (), (), "He was twelve.")
+    for kind, emotion in (("bad_news", "sadness"), ("good_news", "joy")):
+        monkeypatch.setattr(planner, "line_reader", lambda kind=kind: Told(kind))
+        assert planner.reply(prompt, seed=0, cancel=Cancel()).emotion.name == emotion
+    monkeypatch.setattr(planner, "line_reader", lambda: None)
+    np.testing.assert_array_equal(planner.kinds("He was twelve."), Answering.default().kinds("He was twelve."))
+
+
+def test_the_answers_that_minilm_likes_best_are_judged_again(planner, monkeypatch):
+    prompt = ReplyPrompt("Ilse", "a shopkeeper", (), (), "I just finished a twelve-hour night shift.")
+    monkeypatch.setattr(planner, "line_reader", lambda: None)
+    alone = planner._found(prompt, planner.kinds(prompt.user))
+    reader = Told(best=3)
+    monkeypatch.setattr(planner, "line_reader", lambda: reader)
+    found = planner._found(prompt, planner.kinds(prompt.user))
+    assert [one.reply for one in found] == [reader.shown[0][3]] and len(reader.shown[0]) == JUDGED
+    assert not alone or alone[0].reply == reader.shown[0][0]
+    reader.best = None
+    assert planner._found(prompt, planner.kinds(prompt.user)) == []

@@ -14,6 +14,7 @@ Legend: B lines, T ids, F texts to judge, D width.
 from __future__ import annotations
 
 import functools
+import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -29,13 +30,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from visavis.agent import smollm
-from visavis.agent.smollm import SHAPES, WIDTH, SmolLM, find_smollm
-from visavis.agent.smollm_layers import Layers, layers_of
+from visavis.agent.smollm import WIDTH, SmolLM, find_smollm
+from visavis.agent.smollm_layers import Layers, checked_changes, layers_of
 from visavis.errors import FileFormatError
 
 __all__ = [
     "CHANGED", "KINDS", "LAYERS", "BaseReader", "Judge", "as_ids", "as_read", "asked_where",
-    "default_base_reader", "default_judge", "head_of", "write_join",
+    "default_base_reader", "default_judge", "digest_of", "head_of", "write_join",
 ]  # fmt: skip
 
 LAYERS: Final = 24
@@ -106,14 +107,7 @@ class BaseReader:
     """
 
     def __init__(self, base: SmolLM, weights: Mapping[str, Tensor]) -> None:
-        for part, (rows, columns) in SHAPES.items():
-            for layer in CHANGED:
-                down, up = (weights[f"layers.{layer}.{part}.{side}"] for side in ("down", "up"))
-                if down.shape[1] != columns or up.shape[0] != rows or down.shape[0] != up.shape[1]:
-                    raise ValueError(
-                        f"changes of layers.{layer}.{part} must be (r, {columns}) and ({rows}, r); "
-                        f"got {tuple(down.shape)} and {tuple(up.shape)}"
-                    )
+        changes = checked_changes(weights, CHANGED)
         for kind in KINDS:
             hidden, join = weights[f"{kind}.hidden"], weights[f"{kind}.join"]
             if hidden.shape[1] != WIDTH or join.shape != (3,):
@@ -121,6 +115,7 @@ class BaseReader:
                     f"{kind}.hidden must be (H, {WIDTH}) and {kind}.join (3,); got {tuple(hidden.shape)} and "
                     f"{tuple(join.shape)}"
                 )
+        self.base, self.digest = base, digest_of(changes)
         self.parameters = sum(value.numel() for value in weights.values())
         self.layers = layers_of(base, weights, LAYERS)
         self.facts, self.gestures, self.words = (
@@ -157,6 +152,15 @@ def head_of(states: Tensor, head: Mapping[str, Tensor], last: Tensor) -> Tensor:
     inner = torch.tanh(F.linear(F.rms_norm(states, (WIDTH,), eps=smollm.EPSILON), head["hidden"], head["hidden_bias"]))
     none = inner[torch.arange(len(last), device=last.device), last] @ head["none"]
     return inner @ head["out"] + head["bias"] - none[:, None]
+
+
+def digest_of(changes: Mapping[str, Tensor]) -> str:
+    """What tells these changes, in half precision, from others: what was learnt beside them fits no others."""
+    digest = hashlib.sha256()
+    for name in sorted(name for name in changes if name.startswith("layers.")):
+        digest.update(name.encode())
+        digest.update(changes[name].to(torch.float16).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def write_join(folder: Path, kind: str, join: NDArray[np.float64]) -> None:

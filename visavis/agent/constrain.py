@@ -194,7 +194,7 @@ class ReplyConstraint(Machine):
         bias = {self._quote: self._bias} if self._bias else {}
         if self._guide is None or not self._guide.gains:
             return bias
-        if self._guide.following:  # an answer that was found is said to its end
+        if self._guide.following or self._guide.begun:  # an answer that was found is said to its end, a wording, too
             return self._guide.gains
         return {**self._guide.gains, self._quote: max(self._guide.gains.values()) + self._bias}
 

@@ -68,6 +68,7 @@ class Guide:
 
     Attributes:
         following: whether an answer that was found is being said.
+        begun: whether the first of the words was said.
     """
 
     def __init__(
@@ -86,11 +87,11 @@ class Guide:
         self._end = vocabulary.control("end")
         self._open: list[tuple[Sequence[int], float]] = []  # ids that are left, and the weight
         self._steps: dict[int, float] | None = None
-        self.following = False
+        self.following = self.begun = False
 
     def begin(self, emotion: str, level: int) -> None:
         """The emotion was chosen, `level` of ten."""
-        self._open, self._steps = [], None
+        self._open, self._steps, self.begun = [], None, False
         for place, one in enumerate(one for one in self._found if one.emotion == emotion):
             weight = (SAID if any(one.reply in text for text in self._said) else 1.0) / (1 + place)
             self._open.append(((*_ids(self._vocabulary, one.reply), self._end), weight))
@@ -135,7 +136,7 @@ class Guide:
     def accept(self, id_: int) -> None:
         """The id that was written."""
         self._open = [(ids[1:], weight) for ids, weight in self._open if ids and ids[0] == id_]
-        self._steps = None
+        self._steps, self.begun = None, True
 
 
 @functools.lru_cache(maxsize=4096)

@@ -16,6 +16,7 @@ from visavis.agent.engine import Engine, Sampling
 from visavis.agent.exchanges import Exchange, Exchanges
 from visavis.agent.grid import move_steps
 from visavis.agent.joining import Joining, Words, log_odds
+from visavis.agent.line_reader import JUDGED, LineReader, default_line_reader
 from visavis.agent.manners import Guide, replies_by_kind
 from visavis.agent.planner import Cancel
 from visavis.agent.suiting import Suiting
@@ -67,7 +68,9 @@ FAINT = 1e-4  # a chance that counts as none
 FOUND_LIKELY, FOUND_SURE, FOUND_KEPT, FOUND_BEHIND = 0.35, 0.6, 3, 0.06
 CRISIS_LIKELY = 0.05
 DANGERS = ("emergency", "crisis")
-DANGER_LIKELY = 0.6  # from here on nothing else is said than where help is (how it was chosen: LOG.md)
+# From here on nothing else is said than where help is: where MiniLM hears a line alone, and where the larger reader
+# does, too, which takes half as many others for danger (how they were chosen: LOG.md).
+DANGER_LIKELY, DANGER_READ = 0.6, 0.4
 CARD_TRUST = 4.0  # how much recall's log-chances count beside the words' in the choice of a card; chosen likewise
 # The best of a grid on half of GoEmotions' development comments (`python -m visavis.evals.feeling trust`): this model
 # breaks ties between emotions, and says how strongly they are felt (LOG.md).
@@ -91,10 +94,13 @@ def feelings_of(chances: NDArray[np.float32], trust: float = ANSWERING_TRUST) ->
     return logs[0].tolist(), logs[1].tolist()
 
 
-def danger_of(kinds: NDArray[np.float32]) -> str:
-    """The likelier of the two kinds of danger, from the chances of kinds (K,); empty where there is hardly any."""
+def danger_of(kinds: NDArray[np.float32], reread: bool = False) -> str:
+    """The likelier of the two kinds of danger, from the chances of kinds (K,), `reread` by the larger reader or not;
+    empty where there is hardly any.
+    """
     chances = {kind: float(kinds[KINDS.index(kind)]) for kind in DANGERS}
-    return max(DANGERS, key=lambda kind: chances[kind]) if sum(chances.values()) > DANGER_LIKELY else ""
+    likely = sum(chances.values()) > (DANGER_READ if reread else DANGER_LIKELY)
+    return max(DANGERS, key=lambda kind: chances[kind]) if likely else ""
 
 
 def where_help_is(danger: str, history: Sequence[tuple[str, str]] = ()) -> list[Exchange]:
@@ -115,6 +121,11 @@ def felt_with(found: Sequence[Exchange]) -> NDArray[np.float32]:
     for place, one in enumerate(found):
         out[EMOTIONS.index(one.emotion), one.level] += 1 / (1 + place)
     return out / out.sum()
+
+
+def _said_before(history: Sequence[tuple[str, str]]) -> str:
+    """The last line of who talks to the agent; empty where there is none."""
+    return next((text for speaker, text in reversed(history) if speaker == "user"), "")
 
 
 def param_values(params: Mapping[str, Param]) -> dict[str, Sequence[str | int | float] | None]:
@@ -171,6 +182,8 @@ class NativePlanner:
             a model that has a base's pieces is not, for it knows more words than those.
         reader: gives who reads on which word of a sentence a gesture belongs, or None for nobody (default: the larger
             reader that ships, where its base is installed).
+        line_reader: gives who reads what kind a line is after the one before, and which answers suit it, or None for
+            nobody: then MiniLM alone does (default: the one that ships, where its base is installed).
     """
 
     name = "native"
@@ -189,12 +202,14 @@ class NativePlanner:
         cues: Cues | None = None,
         reminded: bool | None = None,
         reader: Callable[[], Judge | None] | None = None,
+        line_reader: Callable[[], LineReader | None] | None = None,
     ) -> None:
         self.engine, self.library = engine, library
         self.quotes, self.quote_bias = quotes, quote_bias
         self.joining = joining or Joining.load()
         self.feeling_trust, self.feeling = feeling_trust, feeling or Feeling.default()
         self.reader = reader or partial(default_judge, "words")
+        self.line_reader = line_reader or default_line_reader
         self.wordings, self.cues = wordings or Wordings.default(), cues or Cues.default()
         self.reminded = not isinstance(engine.vocabulary.text, BasePieces) if reminded is None else reminded
 
@@ -209,11 +224,13 @@ class NativePlanner:
         tells = False
         if self.quotes:
             answering = Answering.default()
-            kinds = answering.kinds(prompt.user)
-            danger = danger_of(kinds)
+            kinds = self.kinds(prompt.user, prompt.history)
+            cancel.check()
+            danger = danger_of(kinds, self.line_reader() is not None)
             tells = bool(danger) or log_odds(telling(kinds)) > max(TELLING_SURE, log_odds(best) + TELLING_SURER)
             if tells or best < QUOTE_DOUBT:
-                found = where_help_is(danger, prompt.history) if danger else self._found(prompt.user, kinds)
+                found = where_help_is(danger, prompt.history) if danger else self._found(prompt, kinds)
+                cancel.check()
                 felt = feelings_of(felt_with(found) if found else answering.chances(kinds))
                 guide = partial(self._guide, prompt, kinds, found) if self.reminded or danger else None
                 # A question: the model may still know, and gladly tell.
@@ -228,15 +245,26 @@ class NativePlanner:
             ids = self._reply(prompt, (), 0.0, felt, cancel, guide)
         return self._plan(ids)
 
-    def _found(self, line: str, kinds: NDArray[np.float32]) -> list[Exchange]:
+    def kinds(self, line: str, history: Sequence[tuple[str, str]] = ()) -> NDArray[np.float32]:
+        """(K,) chances that `line` is of a kind; `history` is what was said before, (speaker, text), oldest first."""
+        heard, reader = Answering.default().kinds(line), self.line_reader()
+        return heard if reader is None else reader.kinds(line, _said_before(history), heard)
+
+    def _found(self, prompt: ReplyPrompt, kinds: NDArray[np.float32]) -> list[Exchange]:
         """Answers to lines like this one that suit it, best first; none where none is likely enough to."""
         if not self.reminded:
             return []
         likely = float(sum(kinds[KINDS.index(kind)] for kind in Exchanges.default().answered))
         if likely < FOUND_LIKELY or kinds[KINDS.index("crisis")] > CRISIS_LIKELY:
             return []
+        line, reader = prompt.user, self.line_reader()
         near = Exchanges.default().near(line, kinds)
-        suits = Suiting.default().chances(line, near)
+        features = Suiting.default().features(line, near)
+        suits = Suiting.default().joined(features)
+        if reader is not None:
+            best = np.argsort(-suits)[:JUDGED]
+            near = [near[i] for i in best]
+            suits = reader.suits(line, _said_before(prompt.history), near, features[best])
         order = [int(i) for i in np.argsort(-suits) if suits[i] >= max(FOUND_SURE, suits.max() - FOUND_BEHIND)]
         return [near[i] for i in order[:FOUND_KEPT]]
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from visavis.agent.base_reader import default_judge
 from visavis.agent.finder import default_finder
+from visavis.agent.line_reader import default_line_reader
 from visavis.agent.persona import Card, Persona
 from visavis.errors import VisavisError
 from visavis.tokenizers.turn_language import MAX_CARDS, Candidate
@@ -162,11 +163,11 @@ def rank_cards(
 
 
 def prepare() -> threading.Thread:
-    """Load what recall reads with in a thread, so that nobody waits for it at the first question."""
+    """Load what lines are read with in a thread, so that nobody waits for it at the first of them."""
 
     def load() -> None:
         with contextlib.suppress(VisavisError):  # the first question says what is missing
-            default_finder(), default_judge("facts")
+            default_finder(), default_judge("facts"), default_line_reader()
 
     thread = threading.Thread(target=load, name="visavis-recall")  # no daemon: Python must not end in mid-load
     thread.start()

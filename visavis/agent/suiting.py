@@ -2,7 +2,7 @@
 
 `visavis.agent.exchanges` finds answers to lines of like meaning; one of them may still console for a dog where a cat
 was meant. Here MiniLM reads line and answer together, with low-rank changes, and says how likely a judge would find the
-answer passable, and fitting. It learnt from some ten thousand such judgements
+answer passable, and fitting. It learnt from some twenty thousand such judgements
 (`python -m visavis.finetune.replies.train_suiting`), made by a large language model that read each pair.
 """
 
@@ -57,7 +57,11 @@ class Suiting:
 
     def chances(self, line: str, found: Sequence[Exchange]) -> Array:
         """(N,) how likely each of the answers is at least passable, by all that is known of it."""
-        return np.asarray(1 / (1 + np.exp(-(self.features(line, found) @ self.join))), np.float32)
+        return self.joined(self.features(line, found))
+
+    def joined(self, features: Array) -> Array:
+        """(N,) the same, from features (N, 6)."""
+        return np.asarray(1 / (1 + np.exp(-(features @ self.join))), np.float32)
 
     def features(self, line: str, found: Sequence[Exchange]) -> Array:
         """(N, 6) what `join` weighs."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
-from visavis.agent.planner import Planner
+from visavis.agent.native import NativePlanner
 
 __all__ = ["planner_of"]
 
 
 @contextmanager
-def planner_of(model: str | None) -> Iterator[Planner]:
+def planner_of(model: str | None) -> Iterator[NativePlanner]:
     """The planner of a folder, or the shipped one, on one thread as the command line has it; closed at the end."""
     import torch
 
@@ -21,6 +22,6 @@ def planner_of(model: str | None) -> Iterator[Planner]:
     torch.set_num_threads(1)
     tools = load_tools(load_persona("guide"), "silent", model, True)  # of the persona nothing is asked
     try:
-        yield tools.planner
+        yield cast(NativePlanner, tools.planner)
     finally:
         tools.close()

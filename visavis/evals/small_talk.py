@@ -28,12 +28,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from visavis import safe_yaml
-from visavis.agent.answering import KINDS, Answering
+from visavis.agent.answering import KINDS
 from visavis.agent.exchanges import Exchanges
 from visavis.agent.manners import HELLOS, PLAIN_OF, replies_by_kind
 from visavis.agent.memory import PartnerMemory
+from visavis.agent.native import NativePlanner
 from visavis.agent.persona import Persona, load_persona
-from visavis.agent.planner import Cancel, Planner
+from visavis.agent.planner import Cancel
 from visavis.agent.recall import rank_cards
 from visavis.agent.text_input import checked_line
 from visavis.emotion import Emotion
@@ -108,11 +109,10 @@ def _plain(text: str) -> str:
     return " ".join(re.findall(r"[\w']+", text.lower().replace("’", "'")))
 
 
-def converse(planner: Planner, talk: Talk, number: int = 0, seed: int = 0) -> list[Said]:
+def converse(planner: NativePlanner, talk: Talk, number: int = 0, seed: int = 0) -> list[Said]:
     """The judged lines of a talk and their replies. A line that the check of input refuses is not said."""
     persona = load_persona(talk.persona)
     memory = PartnerMemory("visitor", "small talk")
-    answering = Answering.default()
     history: list[tuple[str, str]] = []
     out = []
     for place, (raw, kinds, card) in enumerate(talk.lines):
@@ -122,18 +122,18 @@ def converse(planner: Planner, talk: Talk, number: int = 0, seed: int = 0) -> li
             if not card:
                 out.append(Said(number, raw, kinds, "refused", ReplyPlan(Emotion(), ()), frozenset()))
             continue
+        taken = KINDS[int(planner.kinds(line, history).argmax())]
         cards = rank_cards(line, [*persona.known, *memory.cards(line)], history)
         memory.hear(line, place)
         prompt = ReplyPrompt(persona.name, persona.role, cards, history, line)
         plan = planner.reply(prompt, seed=seed + place, cancel=Cancel())
         history += [("user", line), ("agent", plan.text)]
         if not card:
-            taken = KINDS[int(answering.kinds(line).argmax())]
             out.append(Said(number, line, kinds, taken, plan, kinds_of(plan, persona)))
     return out
 
 
-def measure(planner: Planner, split: str = "fresh", seed: int = 0) -> Table:
+def measure(planner: NativePlanner, split: str = "fresh", seed: int = 0) -> Table:
     """All talks of a split; the details hold every reply."""
     said = [
         one for number, talk in enumerate(progress(talks(split), "talks")) for one in converse(planner, talk, number)

@@ -184,7 +184,8 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path(str(files("visavis.models"))))
     options = parser.parse_args()
     runs, models = options.runs, options.to
-    larger = ("base_reader",) if (runs / "base_reader").exists() else ()  # a GPU's work
+    # Trained where there is a GPU, and beside what that brings; the card of the second is written by hand.
+    larger = tuple(name for name in ("base_reader", "line_reader") if (runs / name).exists())
     for name in ("codec", "refiner", "finder", "planner", *larger):
         (models / name).mkdir(parents=True, exist_ok=True)
         # The refiner of all modes, where it was trained, takes the place of the one that it began from.
@@ -211,7 +212,7 @@ def main() -> None:
     told = json.loads((models / "finder" / "finder.json").read_text())
     card = _FINDER_CARD.format(parameters=finder.parameters, figures=figures, **told)
     (models / "finder" / "README.md").write_text(card)
-    if larger:
+    if "base_reader" in larger:
         told = json.loads((models / "base_reader" / "base_reader.json").read_text())
         weights = load_file(models / "base_reader" / "base_reader.safetensors")
         told["parameters"] = sum(value.size for value in weights.values())

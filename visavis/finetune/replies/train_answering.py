@@ -2,9 +2,9 @@
 
 Low-rank changes of MiniLM and a linear head over four of its layers are learnt together, as the index of gestures is
 (`visavis.finetune.acts.train_encoder`): from the training wordings of every act of REPLY, from the lines of
-`felt_lines.yaml`, which tell more of the world, and of `everyday_lines.yaml`, which do in a talk, and from questions to
-people of the training split. Lines are joined at
-random, because people say more than one sentence: a loss stays one after a remark, and when a question follows.
+`felt_lines.yaml`, which tell more of the world, and of `everyday_lines.yaml`, which do in a talk, from those of talks
+of visitors (`visavis.finetune.replies.visitors`), and from questions to people of the training split. Lines are joined
+at random, because people say more than one sentence: a loss stays one after a remark, and when a question follows.
 `--check` judges what ships on the development lines, which nothing has learnt from, and trains nothing.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import functools
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -34,12 +34,13 @@ from visavis.finetune.low_rank import Adapted, new_changes
 from visavis.finetune.replies.conversation import acts
 from visavis.finetune.replies.fillers import fill, slots_of
 from visavis.finetune.replies.people import people
+from visavis.finetune.replies.visitors import shares_of, visited
 from visavis.finetune.replies.worlds import Split, of_split
 from visavis.metrics.bootstrap import bootstrap
 from visavis.retrieval.embedder import Encoder
 from visavis.retrieval.layers import WIDTH
 
-__all__ = ["Line", "felt_by_kind", "fit", "lines"]
+__all__ = ["Line", "felt_by_kind", "fit", "joiner", "lines"]
 
 QUESTIONS: Final = 3000
 FILLINGS: Final = 3  # of a wording with slots
@@ -67,11 +68,18 @@ AFTER: Final = (
 
 @dataclass(frozen=True)
 class Line:
-    """What somebody says and its kind; `source` is `acts`, `lines`, `everyday` or `questions`."""
+    """What somebody says and the kinds whose replies would do, the best first; `source` is `acts`, `lines`, `everyday`,
+    `talks` or `questions`.
+    """
 
     text: str
-    kind: str
+    kinds: tuple[str, ...]
     source: str
+
+    @property
+    def kind(self) -> str:
+        """The best."""
+        return self.kinds[0]
 
 
 @functools.cache
@@ -138,36 +146,47 @@ def lines(split: Split, seed: int = 0) -> Iterator[Line]:
             if of_split(line, split, "line"):
                 fillings = FILLINGS if split == "train" and set(slots_of(line)) - {"name"} else 1
                 made = (fill(line, {"name": "Robin"}, {}, rng) for _ in range(fillings))
-                yield from (Line(text, kind, "acts") for text in dict.fromkeys(made))
+                yield from (Line(text, (kind,), "acts") for text in dict.fromkeys(made))
     for kind, block in _felt_lines()[split].items():
-        yield from (Line(text, kind, "lines") for text in block.splitlines())
+        yield from (Line(text, (kind,), "lines") for text in block.splitlines())
     if split == "train":
         for kind, block in _everyday_lines().items():
-            yield from (Line(text, kind, "everyday") for text in block.splitlines())
+            yield from (Line(text, (kind,), "everyday") for text in block.splitlines())
+    said = set() if split == "train" else {one.line for one in visited("train")}  # "Haha" is said in every talk
+    yield from (Line(one.line, one.kinds, "talks") for one in visited(split) if one.line not in said)
     asked = _asked(split)
     if split == "dev":  # "How big is it?" is asked everywhere
         trained = {*_asked("train")}
         asked = [ask for ask in asked if ask not in trained]
     for ask in rng.sample(asked, min(len(asked), QUESTIONS if split == "train" else QUESTIONS // 3)):
-        yield Line(ask, "unknown", "questions")
+        yield Line(ask, ("unknown",), "questions")
 
 
 def _asked(split: Split) -> list[str]:
     return [ask for person in people(split) for fact in person.facts for ask in (*fact.asks, *fact.near)]
 
 
-def _joined(line: Line, by_kind: Mapping[str, Sequence[str]], rng: random.Random) -> str:
-    """The line, sometimes with another that leaves its kind as it is."""
-    if line.kind in NEWS and rng.random() < JOINED:
-        way = rng.random()
-        if way < 0.35:
-            return f"{rng.choice(by_kind[rng.choice(PLAIN)])} {line.text}"
-        if way < 0.7:
-            return f"{line.text} {rng.choice(by_kind[line.kind])}"
-        return f"{line.text} {rng.choice(AFTER)}"
-    if line.kind in ("unknown", "remark") and rng.random() < JOINED / 2:
-        return f"{rng.choice(by_kind[rng.choice(PLAIN[:2] if line.kind == 'unknown' else PLAIN[1:2])])} {line.text}"
-    return line.text
+def joiner(some: Sequence[Line], rng: random.Random) -> Callable[[Line], str]:
+    """What gives the text of a line, sometimes with another of `some` that leaves its kind as it is."""
+    by_kind: dict[str, list[str]] = {kind: [] for kind in (*PLAIN, *NEWS)}
+    for line in some:
+        if line.kind in by_kind and line.source != "talks":
+            by_kind[line.kind].append(line.text)
+    texts = {kind: found or [""] for kind, found in by_kind.items()}
+
+    def join(line: Line) -> str:
+        if line.kind in NEWS and rng.random() < JOINED:
+            way = rng.random()
+            if way < 0.35:
+                return f"{rng.choice(texts[rng.choice(PLAIN)])} {line.text}"
+            if way < 0.7:
+                return f"{line.text} {rng.choice(texts[line.kind])}"
+            return f"{line.text} {rng.choice(AFTER)}"
+        if line.kind in ("unknown", "remark") and rng.random() < JOINED / 2:
+            return f"{rng.choice(texts[rng.choice(PLAIN[:2] if line.kind == 'unknown' else PLAIN[1:2])])} {line.text}"
+        return line.text
+
+    return join
 
 
 def fit(some: Sequence[Line], epochs: float = EPOCHS, seed: int = 0) -> Answering:
@@ -182,18 +201,14 @@ def fit(some: Sequence[Line], epochs: float = EPOCHS, seed: int = 0) -> Answerin
     bias = torch.zeros(len(KINDS), requires_grad=True)
     groups = [{"params": [*changes.values()], "peak": RATE}, {"params": [weight, bias], "peak": HEAD_RATE}]
     optimizer = torch.optim.AdamW(groups, lr=RATE, weight_decay=DECAY)
-    by_kind: dict[str, list[str]] = {kind: [] for kind in (*PLAIN, *NEWS)}
-    for line in some:
-        if line.kind in by_kind:
-            by_kind[line.kind].append(line.text)
-    by_kind = {kind: texts or [""] for kind, texts in by_kind.items()}
-    labels = torch.tensor([KINDS.index(line.kind) for line in some])
+    join = joiner(some, rng)
+    wanted = torch.from_numpy(np.stack([shares_of(line.kinds) for line in some]))
     counts = torch.tensor([WEIGHTS.get(line.source, 1.0) for line in some])
     steps = max(1, round(epochs * len(some) / BATCH))
     batches: list[list[tuple[int, list[int]]]] = []
     for step in tqdm(range(steps), "answering", mininterval=5):
         if not batches:  # a pass over everything, lines of like length together
-            texts = [_joined(line, by_kind, rng) for line in some]
+            texts = [join(line) for line in some]
             rows = [thinned(one.ids[:MOST_PIECES], order_rng) for one in base.tokenizer.encode_batch(texts)]
             order = sorted(range(len(rows)), key=lambda i: len(rows[i]) + 2 * rng.random())
             batches = [[(i, rows[i]) for i in order[start : start + BATCH]] for start in range(0, len(order), BATCH)]
@@ -206,7 +221,7 @@ def fit(some: Sequence[Line], epochs: float = EPOCHS, seed: int = 0) -> Answerin
         with torch.autocast("cpu", torch.bfloat16):
             x = features_of(encoder, ids, mask)
         logits = F.dropout(x.float(), DROPPED) @ weight.T + bias
-        each = F.cross_entropy(logits, labels[chosen], reduction="none", label_smoothing=SMOOTHED)
+        each = F.cross_entropy(logits, wanted[chosen], reduction="none", label_smoothing=SMOOTHED)
         loss = (each * counts[chosen]).sum() / counts[chosen].sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -231,6 +246,8 @@ def check(head: Answering) -> None:
         said = int(head.chances(chances).sum(1).argmax())
         first = EMOTIONS[int(felt_by_kind()[place].sum(1).argmax())]
         hit = float(possible[place, said])
+        if line.source == "talks":
+            hits.setdefault("talks, a kind that would do", []).append(float(KINDS[int(chances.argmax())] in line.kinds))
         if line.kind != "crisis":
             title = "emergencies known" if line.kind == "emergency" else "others taken for danger"
             hits.setdefault(title, []).append(float(bool(danger_of(chances))))

@@ -35,14 +35,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from visavis.agent.base_reader import CHANGED, HEAD, KINDS, LAYERS, WEIGHTS, as_ids, head_of
-from visavis.agent.smollm import INSTALL, NORMS, PARTS, SHAPES, VOCABULARY, WIDTH, SmolLM, find_smollm
-from visavis.agent.smollm_layers import Layers
+from visavis.agent.base_reader import CHANGED, HEAD, KINDS, WEIGHTS, as_ids, head_of
+from visavis.agent.smollm import INSTALL, WIDTH, SmolLM, find_smollm
 from visavis.errors import FileFormatError, UsageError
 from visavis.finetune.acts import sayings
 from visavis.finetune.acts.sayings import Saying
 from visavis.finetune.checkpoints import Checkpointer
 from visavis.finetune.replies.people import Person, people
+from visavis.finetune.replies.smollm_learner import Learner, new_changes
 from visavis.finetune.replies.tempting import Tempting, tempting
 from visavis.finetune.replies.train_finder import Asking, askings
 from visavis.finetune.replies.worlds import Setting, of_split, settings
@@ -136,12 +136,7 @@ def _written(line: str, plain: Mapping[str, str]) -> str | None:
 def new_weights(seed: int) -> dict[str, Tensor]:
     """Changes that change nothing yet, and heads, each with a `join` that leaves recall's logits as they are."""
     generator = torch.Generator().manual_seed(seed)
-    out: dict[str, Tensor] = {}
-    for layer in CHANGED:
-        for part in PARTS:
-            rows, columns = SHAPES[part]
-            out[f"layers.{layer}.{part}.down"] = torch.randn(RANK, columns, generator=generator) / math.sqrt(columns)
-            out[f"layers.{layer}.{part}.up"] = torch.zeros(rows, RANK)
+    out = new_changes(CHANGED, RANK, generator)
     for kind in KINDS:
         out[f"{kind}.hidden"] = torch.randn(HIDDEN, WIDTH, generator=generator) / math.sqrt(WIDTH)
         out[f"{kind}.hidden_bias"] = torch.zeros(HIDDEN)
@@ -152,40 +147,11 @@ def new_weights(seed: int) -> dict[str, Tensor]:
     return out
 
 
-class _Learner(Layers):
-    """The layers with changes beside their matrices: no gradient of a whole matrix is ever made."""
+class _Learner(Learner):
+    """The larger reader as it learns."""
 
     def __init__(self, base: SmolLM, weights: dict[str, Tensor], device: torch.device) -> None:
-        super().__init__(
-            {(layer, name): base.norm(layer, name).to(device) for layer in range(LAYERS) for name in NORMS}
-        )
-        self.base, self.weights, self.device = base, weights, device
-        self.rows = base.rows(range(VOCABULARY)).to(device, torch.bfloat16)
-        self.whole = {(n, part): base.matrix(n, part).to(device) for n in range(LAYERS) for part in PARTS}
-        self._pieces: dict[str, list[int]] = {}
-
-    def linear(self, x: Tensor, layer: int, part: str) -> Tensor:
-        """As `Layers.linear`."""
-        x = x.bfloat16()
-        whole = F.linear(x, self.whole[layer, part])
-        if layer not in CHANGED:
-            return whole
-        down, up = (self.weights[f"layers.{layer}.{part}.{side}"].bfloat16() for side in ("down", "up"))
-        return whole + F.linear(F.linear(x, down), up)
-
-    def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """As `Layers.attention`; written out, because the fused one is slower on a processor, most of all backwards."""
-        if self.device.type != "cpu":
-            return super().attention(q.bfloat16(), k.bfloat16(), v.bfloat16())
-        future = torch.full((q.shape[2], q.shape[2]), float("-inf"), dtype=torch.bfloat16).triu(1)
-        scores = q.bfloat16() @ k.bfloat16().transpose(-1, -2) * q.shape[-1] ** -0.5 + future
-        return scores.softmax(-1) @ v.bfloat16()
-
-    def pieces(self, text: str) -> list[int]:
-        """Ids of a text; all are remembered."""
-        if text not in self._pieces:
-            self._pieces[text] = self.base.pieces(text)
-        return self._pieces[text]
+        super().__init__(base, weights, CHANGED, device)
 
     def ids(self, line: Line) -> tuple[list[int], list[int]]:
         """Of a line, and where its facts end."""

@@ -36,7 +36,7 @@ from visavis.retrieval.embedder import changed, mean_of
 __all__ = ["Row", "fit", "held", "rows"]
 
 RANK: Final = 16
-DIMENSIONS_KEPT: Final = 128
+DIMENSIONS_KEPT: Final = 96
 EPOCHS: Final = 2.0
 BATCH: Final = 128
 RATE: Final = 1e-3

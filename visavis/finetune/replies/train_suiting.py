@@ -1,9 +1,10 @@
 """Train the judge of `visavis.agent.suiting`: `python -m visavis.finetune.replies.train_suiting [--check]`.
 
-`suiting.tsv` holds grade, line and answer: 2 fits, 1 is passable, 0 is odd, as a large language model judged answers
-that had been found for lines other than those they were written for. Beside them stand the authored exchanges: an
-answer fits its own line, and hardly ever another one of its kind. Two logistic losses: passable or better, and fitting.
-One in ten of the judged lines (by hash) is not learnt from; `--check` judges on those, and `join` is fitted on them.
+`suiting.tsv` holds grade, line, answer and, for lines of talks, the line before: 2 fits, 1 is passable, 0 is odd, as
+large language models judged answers that had been found for lines other than those they were written for. Beside them
+stand the authored exchanges: an answer fits its own line, and hardly ever another one of its kind. Two logistic losses:
+passable or better, and fitting. One in ten of the judged lines (by hash) is not learnt from; `--check` judges on those,
+and `join` is fitted on them.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import argparse
 import functools
 import random
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -27,13 +28,14 @@ from visavis.agent.answering import Answering
 from visavis.agent.exchanges import Exchange, Exchanges, unit, vectors_of
 from visavis.agent.pairs import pair_batch
 from visavis.agent.suiting import DEFAULT_SUITING, GRADES, Suiting, logits_of
+from visavis.errors import FileFormatError
 from visavis.finetune.acts.recall_head import auc
 from visavis.finetune.low_rank import Adapted, new_changes
 from visavis.finetune.replies.train_exchanges import Row, rows
 from visavis.metrics.bootstrap import bootstrap
 from visavis.retrieval.embedder import DIMENSIONS
 
-__all__ = ["fit", "graded", "held"]
+__all__ = ["Graded", "features", "fit", "graded", "held", "logistic"]
 
 RANK: Final = 16
 EPOCHS: Final = 2.0
@@ -44,14 +46,36 @@ HELD: Final = 10
 AUTHORED: Final = 0.6  # exchanges for every judged pair: half with their own answer, half with another's
 DROPPED: Final = 0.1
 
-Graded = tuple[int, str, str]
+
+class Graded(NamedTuple):
+    """How an answer was judged after a line, and the line before that; empty where nothing is known of it."""
+
+    grade: int
+    line: str
+    answer: str
+    before: str = ""
+
+
+KindsOf = Callable[[str, str], np.ndarray]
 
 
 @functools.cache
 def graded() -> tuple[Graded, ...]:
-    """(grade, line, answer), as judged."""
+    """All judgements.
+
+    Raises:
+        FileFormatError: a row is something else.
+    """
     text = (resources.files("visavis.finetune.replies") / "suiting.tsv").read_text("utf-8")
-    return tuple((int(grade), line, answer) for grade, line, answer in (row.split("\t") for row in text.splitlines()))
+    out = []
+    for number, row in enumerate(text.splitlines(), 1):
+        grade, *rest = row.split("\t")
+        if grade not in ("0", "1", "2") or not 2 <= len(rest) <= 3 or not all(rest[:2]):
+            raise FileFormatError(
+                f"suiting.tsv, row {number}: expected grade, line, answer and the line before; got {row!r}"
+            )
+        out.append(Graded(int(grade), *rest))
+    return tuple(out)
 
 
 def held(line: str) -> bool:
@@ -81,15 +105,16 @@ def fit(some: Sequence[Graded], authored: Sequence[Row], epochs: float = EPOCHS,
             pool = [*some]
             for number, row in enumerate(rng.sample([*authored], min(len(authored), round(AUTHORED * len(some))))):
                 other = rng.choice(by_kind[row.kind])
-                pool.append((0, row.line, other.reply) if number % 2 and other != row else (2, row.line, row.reply))
-            pool.sort(key=lambda one: len(one[1]) + len(one[2]) + 20 * rng.random())
+                odd = number % 2 and other != row
+                pool.append(Graded(0, row.line, other.reply) if odd else Graded(2, row.line, row.reply))
+            pool.sort(key=lambda one: len(one.line) + len(one.answer) + 20 * rng.random())
             parts = [pool[start : start + BATCH] for start in range(0, len(pool), BATCH)]
             rng.shuffle(parts)
             pool = [one for part in parts for one in part]
         batch = [pool.pop() for _ in range(BATCH)]
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1.0, (step + 1) / 40) * (1 - 0.98 * step / steps)
-        parts_ = pair_batch(encoder, [(line, answer) for _, line, answer in batch])
+        parts_ = pair_batch(encoder, [(one.line, one.answer) for one in batch])
         with torch.autocast("cpu", torch.bfloat16):
             logits = logits_of(encoder, *parts_, F.dropout(weight, DROPPED), bias)
         wanted = torch.tensor([[float(grade >= 1), float(grade >= 2)] for grade, *_ in batch])
@@ -108,20 +133,27 @@ def fit(some: Sequence[Graded], authored: Sequence[Row], epochs: float = EPOCHS,
 def joined(judge: Suiting, table: Exchanges, some: Sequence[Graded]) -> Suiting:
     """The same judge, whose `join` is a logistic regression on judgements that it has not learnt from."""
     x, y, _ = features(judge, table, some)
-    return replace(judge, join=_logistic(x, y).astype(np.float16).astype(np.float32))
+    return replace(judge, join=logistic(x, y).astype(np.float16).astype(np.float32))
 
 
-def features(judge: Suiting, table: Exchanges, some: Sequence[Graded]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(N, 6) what `join` weighs, (N,) whether an answer is passable, and (N,) the number of its line."""
-    answering, place = Answering.default(), {reply: i for i, reply in enumerate(table.replies)}
-    by_line: dict[str, list[tuple[int, str]]] = {}
-    for grade, line, answer in some:
-        if answer in place:
-            by_line.setdefault(line, []).append((grade, answer))
-    vectors = unit(vectors_of(table.encoder, [*by_line]) @ table.matrix.T)
-    rows_, right, of = [], [], []
-    for number, (line, graded_) in enumerate(by_line.items()):
-        vector, kinds = vectors[number], answering.kinds(line)
+def features(
+    judge: Suiting, table: Exchanges, some: Sequence[Graded], kinds_of: KindsOf | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N, 6) what `join` weighs, (N,) whether an answer is passable, and (N,) the number of its line.
+
+    Answers that the table does not hold are left out. `kinds_of` gives the chances of the kinds of a line after
+    another; MiniLM's of the line alone if None.
+    """
+    place = {reply: i for i, reply in enumerate(table.replies)}
+    by_line: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for one in some:
+        if one.answer in place:
+            by_line.setdefault((one.line, one.before if kinds_of else ""), []).append((one.grade, one.answer))
+    vectors = unit(vectors_of(table.encoder, [line for line, _ in by_line]) @ table.matrix.T)
+    rows_, right, of = [np.zeros((0, GRADES + 4), np.float32)], [], []
+    for number, ((line, before), graded_) in enumerate(by_line.items()):
+        vector = vectors[number]
+        kinds = kinds_of(line, before) if kinds_of else Answering.default().kinds(line)
         at = [place[answer] for _, answer in graded_]
         found = [
             Exchange(table.replies[i], "neutral", 3, float(table.answers[i] @ vector), float(table.lines[i] @ vector),
@@ -134,7 +166,7 @@ def features(judge: Suiting, table: Exchanges, some: Sequence[Graded]) -> tuple[
     return np.concatenate(rows_), np.array(right), np.array(of)
 
 
-def _logistic(x: np.ndarray, y: np.ndarray, pull: float = 0.01, steps: int = 30) -> np.ndarray:
+def logistic(x: np.ndarray, y: np.ndarray, pull: float = 0.01, steps: int = 30) -> np.ndarray:
     """Weights of a logistic regression, hardly drawn towards 0 (Newton's method)."""
     weights = np.zeros(x.shape[1])
     for _ in range(steps):
@@ -151,10 +183,10 @@ def _array(value: torch.Tensor) -> np.ndarray:
 
 def check(judge: Suiting, table: Exchanges) -> None:
     """Print how well it tells grades apart on lines that nothing learnt from; joined, by five-fold regressions."""
-    x, y, of = features(judge, table, [one for one in graded() if held(one[1])])
+    x, y, of = features(judge, table, [one for one in graded() if held(one.line)])
     every = np.zeros(len(y))
     for fold in range(5):
-        every[of % 5 == fold] = x[of % 5 == fold] @ _logistic(x[of % 5 != fold], y[of % 5 != fold])
+        every[of % 5 == fold] = x[of % 5 == fold] @ logistic(x[of % 5 != fold], y[of % 5 != fold])
     print(f"{len(set(of))} lines, {len(y)} answers; area under the curve, passable against odd:")
     for title, scores in (("by the words", x[:, 0]), ("by likeness of the lines", x[:, 3]), ("joined", every)):
         print(f"  {title}: {auc(scores, y > 0):.3f}")
@@ -175,9 +207,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     table = Exchanges.default()
     if not options.check:
-        some = [one for one in graded() if not held(one[1])]
+        some = [one for one in graded() if not held(one.line)]
         made = fit(some, [row for row in rows() if not held(row.line)], options.epochs, options.seed)
-        joined(made, table, [one for one in graded() if held(one[1])]).save(options.out)
+        joined(made, table, [one for one in graded() if held(one.line)]).save(options.out)
         print(f"wrote {options.out}")
     check(Suiting.load(options.out), table)
 
