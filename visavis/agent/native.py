@@ -69,8 +69,8 @@ FOUND_LIKELY, FOUND_SURE, FOUND_KEPT, FOUND_BEHIND = 0.35, 0.6, 3, 0.06
 CRISIS_LIKELY = 0.05
 DANGERS = ("emergency", "crisis")
 # From here on nothing else is said than where help is: where MiniLM hears a line alone, and where the larger reader
-# does, too, which takes half as many others for danger (how they were chosen: LOG.md).
-DANGER_LIKELY, DANGER_READ = 0.6, 0.4
+# does, too, which takes fewer others for danger (how they were chosen: LOG.md).
+DANGER_LIKELY, DANGER_READ = 0.6, 0.3
 CARD_TRUST = 4.0  # how much recall's log-chances count beside the words' in the choice of a card; chosen likewise
 # The best of a grid on half of GoEmotions' development comments (`python -m visavis.evals.feeling trust`): this model
 # breaks ties between emotions, and says how strongly they are felt (LOG.md).
