@@ -59,13 +59,14 @@ def examine(planner: str = "native", engine: str = "embedded", base_url: str | N
 
 
 def _larger_reader(folder: Path) -> dict[str, str]:
-    """Whether facts that the finder is not sure of are read a second time."""
+    """Whether facts that the finder is not sure of are read a second time, and lines after the one before."""
     from visavis.agent.matrices import has_bf16_units, has_byte_units
     from visavis.agent.smollm import INSTALL, find_smollm
 
     base, weights = find_smollm(), folder / "base_reader.safetensors"
     if base is None:
-        detail = f"optional; without it fewer facts are found and fewer questions declined: {INSTALL} (98 MB)"
+        without = "fewer facts are found, fewer questions declined, and lines heard alone"
+        detail = f"optional; without it {without}: {INSTALL} (98 MB)"
     elif not weights.is_file():
         detail = "no weights: python -m visavis.finetune.replies.train_base_reader"
     else:

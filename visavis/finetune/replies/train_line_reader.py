@@ -3,11 +3,11 @@
 Kinds are learnt from talks of visitors (`visavis.finetune.replies.visitors`), each line after the one before it, and
 from the lines that MiniLM learns from (`visavis.finetune.replies.train_answering`), alone or after any plain line;
 whether an answer suits, from judgements (`suiting.tsv`) of lines of no development talk, all answers to a line in one
-sequence. The larger reader as it
-ships stands still, its changes merged; further ones of layers 10 to 19 learn beside them, in an hour of two cores. What
-the lower layers make of a sequence is remembered. AdamW, bf16 products, a falling rate; a checkpoint every minute,
-continued by itself. Then how it is joined with MiniLM is fitted on lines that nothing has learnt from (`--fit` does
-that alone), and it is judged on them (`--check` does that alone, of what ships).
+sequence. The larger reader as it ships stands still, its changes merged; further ones of layers 10 to 19 learn beside
+them, in an hour of two cores. What the lower layers make of a sequence is remembered. AdamW, bf16 products, a falling
+rate; a checkpoint every minute, continued by itself. Then how it is joined with MiniLM is fitted on development lines
+and on judgements that nothing has learnt from (`--fit` does that alone), and it is judged on them (`--check` does that
+alone, of what ships).
 """
 
 from __future__ import annotations
