@@ -12,7 +12,7 @@ from visavis.agent.exchanges import Exchange
 from visavis.agent.line_reader import JUDGED
 from visavis.agent.loading import models_folder
 from visavis.agent.manners import HELLOS, PLAIN_OF, Guide, replies_by_kind
-from visavis.agent.native import NativePlanner
+from visavis.agent.native import NativePlanner, worth_telling
 from visavis.agent.persona import load_persona
 from visavis.agent.planner import Cancel
 from visavis.emotion import EMOTIONS, Emotion
@@ -231,3 +231,13 @@ def test_the_answers_that_minilm_likes_best_are_judged_again(planner, monkeypatc
     assert not alone or alone[0].reply == reader.shown[0][0]
     reader.best = None
     assert planner._found(prompt, planner.kinds(prompt.user)) == []
+
+
+def test_who_asks_to_be_told_anything_does_not_hear_what_they_told(planner, monkeypatch):
+    monkeypatch.setattr(planner, "line_reader", lambda: Told("surprise_me"))
+    cards = [Candidate("Your room was too loud.", 0.2), Candidate("You can pay by card.", 0.1)]
+    other = Candidate("A hummingbird beats its wings fifty times a second.", 0.02)
+    prompt = ReplyPrompt("Ilse", "a shopkeeper", (*cards, other), (), "I am bored.")
+    quoted = [segment.text for segment in planner.reply(prompt, seed=0, cancel=Cancel()).segments if segment.quoted]
+    assert quoted == [other.text]
+    assert worth_telling(cards) == cards  # nothing else is there

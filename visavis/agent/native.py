@@ -128,6 +128,13 @@ def _said_before(history: Sequence[tuple[str, str]]) -> str:
     return next((text for speaker, text in reversed(history) if speaker == "user"), "")
 
 
+def worth_telling(cards: Sequence[Candidate]) -> Sequence[Candidate]:
+    """Those that may please who asks to be told anything: no advice ("You can pay by card") and nothing that they have
+    told themselves ("Your room was too loud"); all where there are no others.
+    """
+    return [card for card in cards if card.text.split()[:1] not in (["You"], ["Your"])] or cards
+
+
 def param_values(params: Mapping[str, Param]) -> dict[str, Sequence[str | int | float] | None]:
     """What each parameter of a gesture may be: a list of values, or None for a number. A model names no places."""
     out: dict[str, Sequence[str | int | float] | None] = {}
@@ -219,6 +226,7 @@ class NativePlanner:
         quote = vocabulary.control("quote")
         # A line that nothing answers may tell of a feeling, which the model knows from few words only.
         best = max((card.score for card in prompt.cards), default=0.0) if self.quotes else QUOTE_DOUBT
+        cards = prompt.cards
         felt: Felt = ((), ())
         guide: Callable[[], Guide] | None = None
         tells = False
@@ -227,6 +235,8 @@ class NativePlanner:
             kinds = self.kinds(prompt.user, prompt.history)
             cancel.check()
             danger = danger_of(kinds, self.line_reader() is not None)
+            if KINDS[int(kinds.argmax())] == "surprise_me" and best < QUOTE_SURE:
+                cards = worth_telling(cards)
             tells = bool(danger) or log_odds(telling(kinds)) > max(TELLING_SURE, log_odds(best) + TELLING_SURER)
             if tells or best < QUOTE_DOUBT:
                 found = where_help_is(danger, prompt.history) if danger else self._found(prompt, kinds)
@@ -237,10 +247,10 @@ class NativePlanner:
                 if not found and KINDS[int(kinds.argmax())] == "unknown":
                     felt = (feelings_of(answering.chances(kinds), ASKED_TRUST)[0], ())
         if tells:  # a card that its words remind of is no answer to it
-            return self._plan(self._reply(prompt, prompt.cards, -QUOTE_ALWAYS, felt, cancel, guide))
-        ids = self._reply(prompt, prompt.cards, QUOTE_MORE if best >= QUOTE_SURE else 0.0, felt, cancel, guide)
+            return self._plan(self._reply(prompt, cards, -QUOTE_ALWAYS, felt, cancel, guide))
+        ids = self._reply(prompt, cards, QUOTE_MORE if best >= QUOTE_SURE else 0.0, felt, cancel, guide)
         if best >= QUOTE_SURE and quote not in ids:  # declined all the same
-            ids = self._reply(prompt, prompt.cards, QUOTE_ALWAYS, ((), ()), cancel)
+            ids = self._reply(prompt, cards, QUOTE_ALWAYS, ((), ()), cancel)
         elif best < QUOTE_DOUBT and quote in ids[2:3]:  # an answer; what it tells of its own accord has words before it
             ids = self._reply(prompt, (), 0.0, felt, cancel, guide)
         return self._plan(ids)
