@@ -91,9 +91,10 @@ def test_chances_go_by_words_and_likeness():
         Exchange("Rain again!", "neutral", 3, 0.8, 0.9, 0.9),
         Exchange("Rain again!", "neutral", 3, 0.1, 0.1, 0.9),
     )
-    chances = Suiting.default().chances("it's raining again", [near, far])
+    judge = Suiting.default()
+    chances = judge.joined(judge.features("it's raining again", [near, far]))
     assert chances.shape == (2,) and 1 > chances[0] > chances[1] > 0
-    assert Suiting.default().chances("it's raining", []).shape == (0,)
+    assert judge.joined(judge.features("it's raining", [])).shape == (0,)
 
 
 def test_who_may_be_in_danger_gets_the_weighed_words():

@@ -115,8 +115,8 @@ class LineReader:
         """
         try:
             weights = load_file(folder / WEIGHTS)
-            made_for = json.loads(weights.pop("made_for").numpy().tobytes())
-            if made_for != {"kinds": [*KINDS], "beside": reader.digest}:
+            said = json.loads(weights.pop("made_for").numpy().tobytes())
+            if said != {"kinds": [*KINDS], "beside": reader.digest}:
                 raise ValueError("it was learnt for other kinds, or beside another larger reader")
             return cls(reader.base, reader.layers, weights)
         except (OSError, ValueError, KeyError, IndexError, RuntimeError, SafetensorError) as error:

@@ -55,12 +55,8 @@ class Suiting:
         """MiniLM with the changes in it."""
         return unpadded(changed(self.changes, light=True))
 
-    def chances(self, line: str, found: Sequence[Exchange]) -> Array:
-        """(N,) how likely each of the answers is at least passable, by all that is known of it."""
-        return self.joined(self.features(line, found))
-
     def joined(self, features: Array) -> Array:
-        """(N,) the same, from features (N, 6)."""
+        """(N,) how likely each of the answers is at least passable, by all that is known of it: `features` (N, 6)."""
         return np.asarray(1 / (1 + np.exp(-(features @ self.join))), np.float32)
 
     def features(self, line: str, found: Sequence[Exchange]) -> Array:
