@@ -11,7 +11,7 @@ from visavis.agent.embedded import EmbeddedEngine
 from visavis.agent.exchanges import Exchange
 from visavis.agent.line_reader import JUDGED
 from visavis.agent.loading import models_folder
-from visavis.agent.manners import HELLOS, PLAIN_OF, Guide, replies_by_kind
+from visavis.agent.manners import HELLOS, PLAIN_OF, Guide, hellos_to, replies_by_kind
 from visavis.agent.native import NativePlanner, worth_telling
 from visavis.agent.persona import load_persona
 from visavis.agent.planner import Cancel
@@ -65,10 +65,27 @@ def test_wordings_are_followed_to_their_end_and_left_at_once(vocabulary, kind):
     for id_ in ids:
         assert id_ in made.gains or not made.gains  # another wording may have ended here
         made.accept(id_)
+    follows = any(group.get("quote") for group in replies_by_kind()[PLAIN_OF.get(kind, kind)])
+    end = vocabulary.control("end")
+    assert not made.gains if follows else end in made.gains  # another wording may go on
+    made.accept(end)
     assert not made.gains
     made, _ = guide(vocabulary, kind)
     made.accept(next(id_ for id_ in range(vocabulary.text_size) if id_ not in firsts))
     assert not made.gains
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [("Good evening.", "evening"), ("Morning!", "morning"), ("Good afternoon, Robin", "afternoon"), ("Hi!", ""),
+     ("Good night, I have one question", ""), ("", "")],
+)  # fmt: skip
+def test_a_greeting_is_returned_with_its_part_of_the_day(planner, line, wanted):
+    parts = ("morning", "afternoon", "evening")
+    for hello in hellos_to(line):
+        assert wanted in hello and (wanted or not any(part in hello for part in parts))
+    said = planner.reply(ReplyPrompt("Ilse", "a shopkeeper", (), (), line or "Hello"), seed=0, cancel=Cancel()).text
+    assert {part for part in parts if part in said} <= {wanted}, said
 
 
 def test_what_was_said_gains_less(vocabulary):

@@ -30,7 +30,7 @@ from visavis.retrieval.table_files import readable
 __all__ = ["DEFAULT_EXCHANGES", "Exchange", "Exchanges", "unit", "vectors_of"]
 
 DEFAULT_EXCHANGES: Final = Path(__file__).parent / "data" / "exchanges.safetensors"
-STEPS: Final = 127  # of a component, in the file
+STEPS: Final = 7  # of a component of either sign, in the file: half a byte
 MOST_PIECES: Final = 48
 # What decides which are looked at more closely, in nats: how the answer fits the line, likeness of the lines, and the
 # chance of the kind.
@@ -125,13 +125,12 @@ class Exchanges:
         return out
 
     def save(self, path: Path) -> None:
-        """Write it: a byte a component, changes in half precision."""
+        """Write it: half a byte a component, changes in half precision."""
         arrays: dict[str, NDArray[Any]] = {
             "replies": np.frombuffer("\n".join(self.replies).encode(), np.uint8).copy(),
             "kinds": self.kinds.astype(np.uint8), "emotions": self.emotions.astype(np.uint8),
             "levels": self.levels.astype(np.uint8), "matrix": self.matrix.astype(np.float16),
-            "lines": np.round(self.lines * STEPS).astype(np.int8),
-            "answers": np.round(self.answers * STEPS).astype(np.int8),
+            "lines": _halved(self.lines), "answers": _halved(self.answers),
             "names": np.frombuffer(json.dumps([KINDS, EMOTIONS]).encode(), np.uint8).copy(),
             **{f"changes.{name}": value.astype(np.float16) for name, value in self.changes.items()},
         }  # fmt: skip
@@ -151,7 +150,8 @@ class Exchanges:
                 raise ValueError("made for other kinds or emotions")
             replies = tuple(arrays["replies"].tobytes().decode().split("\n"))
             kinds, emotions, levels = (arrays[name].astype(np.int64) for name in ("kinds", "emotions", "levels"))
-            matrix, lines, answers = (arrays[name].astype(np.float32) for name in ("matrix", "lines", "answers"))
+            matrix = arrays["matrix"].astype(np.float32)
+            lines, answers = (_whole(arrays[name]) for name in ("lines", "answers"))
             shape = (len(replies), len(matrix))
             if matrix.shape[1:] != (DIMENSIONS,):
                 raise ValueError(f"directions {matrix.shape}")
@@ -172,6 +172,19 @@ class Exchanges:
             found = cls(replies, kinds, emotions, levels, matrix, unit(lines), unit(answers), changes)
             _ = found.encoder  # changes of other shapes are found here
         return found
+
+
+def _halved(vectors: Array) -> NDArray[np.uint8]:
+    """(N, D) → (N, D / 2): two components a byte, in steps of a vector's greatest, whose length is lost."""
+    greatest = np.maximum(np.abs(vectors).max(1, keepdims=True), 1e-6)
+    steps = (np.round(vectors / greatest * STEPS) + STEPS + 1).astype(np.uint8)
+    return np.ascontiguousarray(steps[:, ::2] << 4 | steps[:, 1::2])
+
+
+def _whole(halves: NDArray[np.uint8]) -> Array:
+    """(N, D / 2) → (N, D), of any length."""
+    steps = np.stack([halves >> 4, halves & 15], -1).reshape(len(halves), -1)
+    return steps.astype(np.float32) - (STEPS + 1)
 
 
 @torch.inference_mode()

@@ -5,8 +5,8 @@ The model is small: to it "I didn't sleep well" and "Yes, please" both ask for s
 like it. So every next word gains from how many of the wordings that go on with it belong to kinds that the line may be
 of, or were found, and is judged by the model as before (a product of experts; guiding a model by what each class would
 say: Krause et al. 2020, GeDi; retrieve and refine: Weston et al. 2018). Words that no wording begins with stay
-possible; once one is chosen, or a wording has ended, the model is alone. What was said in this conversation already
-gains less, so that one formula does not wear out.
+possible; once one is chosen the model is alone. With a wording a reply ends, unless a fact follows. What was said in
+this conversation already gains less, so that one formula does not wear out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from visavis.agent.exchanges import Exchange
 from visavis.emotion import EMOTIONS
 from visavis.tokenizers.vocabulary import JointVocabulary
 
-__all__ = ["HELLOS", "PLAIN_OF", "Guide", "replies_by_kind"]
+__all__ = ["HELLOS", "PLAIN_OF", "Guide", "hellos_to", "replies_by_kind"]
 
 TRUST: Final = 2.0  # how much the wordings count beside the model's words
 SURER: Final = 3.0  # the power of the chances of kinds
@@ -38,6 +38,14 @@ PLAIN_OF: Final = {"remark": "statement"}  # kinds whose wordings are another's
 HELLOS: Final = (
     "Hello!", "Hello there!", "Hi!", "Hi there!", "Welcome!", "Good morning!", "Good afternoon!", "Good evening!",
 )  # fmt: skip
+PARTS_OF_DAY: Final = ("morning", "afternoon", "evening")
+
+
+def hellos_to(line: str) -> tuple[str, ...]:
+    """Those of `HELLOS` that answer a greeting: with the part of the day that it names, or with none."""
+    named = {part for part in PARTS_OF_DAY if part in line.lower()}
+    fitting = tuple(hello for hello in HELLOS if {part for part in PARTS_OF_DAY if part in hello} & named)
+    return fitting or tuple(hello for hello in HELLOS if not any(part in hello for part in PARTS_OF_DAY))
 
 
 def replies_by_kind() -> dict[str, list[dict[str, Any]]]:
@@ -65,6 +73,7 @@ class Guide:
         found: answers to lines like this one that suit it, best first; where there are any, the wordings of kinds are
             left out.
         trust: how much the wordings count.
+        hellos: what may stand before the wordings of a greeting.
 
     Attributes:
         following: whether an answer that was found is being said.
@@ -80,10 +89,11 @@ class Guide:
         said: Sequence[str] = (),
         found: Sequence[Exchange] = (),
         trust: float = TRUST,
+        hellos: Sequence[str] = HELLOS,
     ) -> None:
         self._vocabulary, self._kinds, self._felt, self._trust = vocabulary, kinds, felt, trust
         self._slots, self._said = slots, said
-        self._found = found
+        self._found, self._hellos = found, hellos
         self._end = vocabulary.control("end")
         self._open: list[tuple[Sequence[int], float]] = []  # ids that are left, and the weight
         self._steps: dict[int, float] | None = None
@@ -106,11 +116,16 @@ class Guide:
             if chance < RARE:
                 continue
             groups = [g for g in replies_by_kind()[PLAIN_OF.get(kind, kind)] if g["feel"].split()[0] == emotion]
-            wordings = [wording.format(**self._slots) for group in groups for wording in group["say"]]
-            for wording in wordings:
+            # A fact follows some wordings; with the others all is said.
+            wordings = [
+                (wording.format(**self._slots), () if group.get("quote") else (self._end,))
+                for group in groups
+                for wording in group["say"]
+            ]
+            for wording, end in wordings:
                 weight = float(chance) / len(wordings) * (SAID if any(wording in one for one in self._said) else 1.0)
-                ways = [f"{hello} {wording}" for hello in HELLOS] if kind == "greeting" else [wording]
-                self._open += [(_ids(self._vocabulary, way), weight / len(ways)) for way in ways]
+                ways = [f"{hello} {wording}" for hello in self._hellos] if kind == "greeting" else [wording]
+                self._open += [((*_ids(self._vocabulary, way), *end), weight / len(ways)) for way in ways]
 
     @property
     def gains(self) -> Mapping[int, float]:

@@ -17,7 +17,7 @@ from visavis.agent.exchanges import Exchange, Exchanges
 from visavis.agent.grid import move_steps
 from visavis.agent.joining import Joining, Words, log_odds
 from visavis.agent.line_reader import JUDGED, LineReader, default_line_reader
-from visavis.agent.manners import Guide, replies_by_kind
+from visavis.agent.manners import Guide, hellos_to, replies_by_kind
 from visavis.agent.planner import Cancel
 from visavis.agent.suiting import Suiting
 from visavis.agent.tagging import ActConstraint
@@ -282,7 +282,9 @@ class NativePlanner:
         """Reminds the model of what is said to lines of these kinds, and was to such lines."""
         said = [text for speaker, text in prompt.history if speaker == "agent"]
         slots = {"name": prompt.name, "role": prompt.role}
-        return Guide(self.engine.vocabulary, kinds, Answering.default().felt, slots, said, found)
+        return Guide(
+            self.engine.vocabulary, kinds, Answering.default().felt, slots, said, found, hellos=hellos_to(prompt.user)
+        )
 
     def _plan(self, ids: Sequence[int]) -> ReplyPlan:
         vocabulary = self.engine.vocabulary
