@@ -1,6 +1,6 @@
 """What was answered to lines like this one: authored exchanges, found by the meaning of both line and answer.
 
-A partner who listens names what was said: "A night shift, no wonder you're tired." Some 38,000 lines with an
+A partner who listens names what was said: "A night shift, no wonder you're tired." Some 42,000 lines with an
 answer each were written for this (`visavis/finetune/replies/exchanges.tsv`). A line finds those whose answers fit it:
 MiniLM with low-rank changes, learnt so that an answer lies near the lines it may follow and far from others (a dual
 encoder, Henderson et al. 2017), beside likeness of the lines. Whether one suits is another's judgement
