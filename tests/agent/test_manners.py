@@ -8,7 +8,7 @@ import pytest
 from visavis.agent.answering import KINDS, STRENGTHS, Answering
 from visavis.agent.constrain import ReplyConstraint
 from visavis.agent.embedded import EmbeddedEngine
-from visavis.agent.exchanges import Exchange
+from visavis.agent.exchanges import Exchange, Exchanges
 from visavis.agent.line_reader import JUDGED
 from visavis.agent.loading import models_folder
 from visavis.agent.manners import HELLOS, PLAIN_OF, Guide, hellos_to, replies_by_kind
@@ -78,7 +78,7 @@ def test_wordings_are_followed_to_their_end_and_left_at_once(vocabulary, kind):
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [("Good evening.", "evening"), ("Morning!", "morning"), ("Good afternoon, Robin", "afternoon"), ("Hi!", ""),
-     ("Good night, I have one question", ""), ("", "")],
+     ("Good night, I have one question", ""), ("Hi, a table for tomorrow evening, please", ""), ("", "")],
 )  # fmt: skip
 def test_a_greeting_is_returned_with_its_part_of_the_day(planner, line, wanted):
     parts = ("morning", "afternoon", "evening")
@@ -138,6 +138,16 @@ def test_everyday_lines_get_replies_that_suit(planner, line, kinds):
     plan = planner.reply(ReplyPrompt("Ilse", "a shopkeeper", (), (), line), seed=0, cancel=Cancel())
     spoken = kinds_of(plan, SimpleNamespace(**SLOTS)) & kinds
     assert spoken, plan.text
+
+
+@pytest.mark.parametrize(
+    "line", ["ok", "My cousin is called Petra.", "a fox just ran past", "so yeah", "thanks", "Hi!"]
+)
+def test_nothing_follows_a_wording(planner, line):
+    text = planner.reply(ReplyPrompt("Ilse", "a shopkeeper", (), (), line), seed=0, cancel=Cancel()).text
+    wordings = {w.format(**SLOTS) for groups in replies_by_kind().values() for group in groups for w in group["say"]}
+    wordings |= {f"{hello} {wording}" for hello in HELLOS for wording in wordings}
+    assert text in wordings or Exchanges.default().kinds_of(text), text
 
 
 def test_an_answer_that_was_found_is_said_to_its_end(planner, vocabulary):

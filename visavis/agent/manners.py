@@ -12,6 +12,7 @@ this conversation already gains less, so that one formula does not wear out.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, Final
@@ -38,14 +39,15 @@ PLAIN_OF: Final = {"remark": "statement"}  # kinds whose wordings are another's
 HELLOS: Final = (
     "Hello!", "Hello there!", "Hi!", "Hi there!", "Welcome!", "Good morning!", "Good afternoon!", "Good evening!",
 )  # fmt: skip
-PARTS_OF_DAY: Final = ("morning", "afternoon", "evening")
+_PART_OF_DAY: Final = re.compile(r"(?:^\W*|\bgood\s+)(morning|afternoon|evening)\b", re.IGNORECASE)
 
 
 def hellos_to(line: str) -> tuple[str, ...]:
-    """Those of `HELLOS` that answer a greeting: with the part of the day that it names, or with none."""
-    named = {part for part in PARTS_OF_DAY if part in line.lower()}
-    fitting = tuple(hello for hello in HELLOS if {part for part in PARTS_OF_DAY if part in hello} & named)
-    return fitting or tuple(hello for hello in HELLOS if not any(part in hello for part in PARTS_OF_DAY))
+    """Those of `HELLOS` that answer a line: with the part of the day that it greets with, or with none."""
+    found = _PART_OF_DAY.search(line)
+    wanted = found[1].lower() if found else ""
+    parts = {hello: _PART_OF_DAY.search(hello) for hello in HELLOS}
+    return tuple(hello for hello, part in parts.items() if (part[1] if part else "") == wanted)
 
 
 def replies_by_kind() -> dict[str, list[dict[str, Any]]]:
@@ -137,7 +139,7 @@ class Guide:
     def _gains(self) -> dict[int, float]:
         share: dict[int, float] = {}
         for ids, weight in self._open:
-            if not ids:  # one has ended: the model may end, too, or go on by itself
+            if not ids:  # one has ended that a fact follows
                 return {}
             share[ids[0]] = share.get(ids[0], 0.0) + weight
         whole = sum(share.values())
