@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,18 @@ class TestGrammar:
         assert abs(found.words[-1].end_s - speech.duration_s) < 0.4
         assert all(a.start_s <= b.start_s for a, b in zip(found.words[:-1], found.words[1:], strict=True))
         assert partial and not partial[0].final and all(p.text for p in partial[1:])
+
+    def test_words_are_not_taken_back_before_the_end(self, orders, monkeypatch):
+        """For a moment the likeliest path may be one without words."""
+        told = iter(["", "how", "", "how old"])
+        monkeypatch.setattr(orders, "_process", lambda pcm: None)
+        monkeypatch.setattr(orders, "_words", lambda confidence: ())
+        hyp = lambda: SimpleNamespace(hypstr=next(told))  # noqa: E731
+        orders.start()
+        monkeypatch.setattr(orders, "_decoder", SimpleNamespace(hyp=hyp))
+        found = [orders.feed(SECOND[:512]) for _ in range(4)]
+        monkeypatch.undo()
+        assert [one and one.text for one in found] == [None, "how", None, "how old"]
 
     def test_other_speech_is_not_trusted(self, orders, espeak):
         _, _, found = self.hear(orders, espeak, "My grandmother used to collect umbrellas from every province")

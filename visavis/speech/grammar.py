@@ -74,14 +74,14 @@ class GrammarRecogniser:
         self._process(np.zeros(round(_PAD_S * HEARING_HZ), np.float32))
 
     def feed(self, pcm: NDArray[np.float32]) -> Hypothesis | None:
-        """The words so far, if they changed."""
+        """The words so far, if they changed; they may become others, but not none before `finish`."""
         if self._heard > LONGEST_S * HEARING_HZ or not len(pcm):
             return None
         self._heard += len(pcm)
         self._process(pcm)
         found = self._decoder.hyp()
         text = "" if found is None else found.hypstr
-        if text == self._told:
+        if not text or text == self._told:
             return None
         self._told = text
         return Hypothesis(text, self._words(1.0), 0.5)
